@@ -1,0 +1,1 @@
+"""MagicMind for CPUs."""
