@@ -319,7 +319,7 @@ def _literal_dtype(literal: Argument) -> DataType:
 
 
 def group_dtype(statement: Statement, known: Mapping[str, DataType]) -> DataType:
-    """The dtype shared by the operands in `group`, literals included; `known` is what `ScalarProgram.dtypes` returned."""
+    """The dtype shared by the operands in `group`, literals included; `known` comes from `ScalarProgram.dtypes`."""
     group = [statement.args[i] for i in statement.row.group]
     for argument in group:
         if isinstance(argument, Var):
