@@ -1,0 +1,104 @@
+"""The engines under test behind one small interface.
+
+Each is set up as its users set it up: the thread count and float32 arithmetic are fixed, everything else is the
+engine's default. An engine's package is imported by the worker process of that engine only.
+"""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+import numpy as np
+
+Feeds = dict[str, np.ndarray]
+
+
+class Engine(ABC):
+    """One network, opened and ready; `run` is the call that is timed."""
+
+    @abstractmethod
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None: ...
+
+    @abstractmethod
+    def run(self, feeds: Feeds) -> list[np.ndarray]: ...
+
+
+class OnnxRuntime(Engine):
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import onnxruntime as ort
+
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
+        options.inter_op_num_threads = 1
+        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        return self.session.run(None, feeds)
+
+
+class OpenVino(Engine):
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import openvino as ov
+
+        core = ov.Core()
+        model = core.read_model(path)
+        model.reshape({name: list(array.shape) for name, array in feeds.items()})
+        config = {
+            "PERFORMANCE_HINT": "LATENCY",
+            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": threads,
+        }
+        self.request = core.compile_model(model, "CPU", config).create_infer_request()
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        results = self.request.infer(feeds, share_inputs=True, share_outputs=True)
+        return list(results.values())
+
+
+class MagicMind(Engine):
+    """Ours, from a model file built for exactly the measured shapes."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import magicmind
+
+        shapes = {name: array.shape for name, array in feeds.items()}
+        self.model = magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
+        self.session = self.model.session(threads=threads)
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        return list(self.session.run(feeds).values())
+
+
+class MagicMindMutable(MagicMind):
+    """Ours, from a model file whose batch may be 1 to 64."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import magicmind
+
+        shapes = {name: ("batch=1..64", *array.shape[1:]) for name, array in feeds.items()}
+        self.model = magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
+        self.session = self.model.session(threads=threads)
+
+
+ENGINES: dict[str, type[Engine]] = {
+    "magicmind": MagicMind,
+    "magicmind-mutable": MagicMindMutable,
+    "onnxruntime": OnnxRuntime,
+    "openvino": OpenVino,
+}
+PEERS = ("onnxruntime", "openvino")
+REFERENCE = "onnxruntime"
+"""Outputs of the others are compared with this engine's."""
+
+
+def time_calls(engine: Engine, feeds: Feeds, seconds: float, at_least: int) -> list[float]:
+    """Wall-clock seconds of single calls, for `seconds` and at least that many calls."""
+    samples: list[float] = []
+    deadline = time.perf_counter() + seconds
+    while len(samples) < at_least or time.perf_counter() < deadline:
+        start = time.perf_counter()
+        engine.run(feeds)
+        samples.append(time.perf_counter() - start)
+    return samples

@@ -1,0 +1,132 @@
+"""Turns a record of `run.py` into a table, a plot, and the speed section of the READMEs.
+
+`python benchmarks/report.py record.json` prints the table; with `--readme FILE ...` it replaces what stands between
+the markers `<!-- speed:begin -->` and `<!-- speed:end -->`. No figure reaches a README by another way.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+from pathlib import Path
+from typing import Any
+
+from engines import PEERS
+
+OURS = "magicmind"
+BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+
+
+def median_ms(engine: dict[str, Any]) -> float:
+    """Median over the rounds of the rounds' medians."""
+    return statistics.median(engine["round_median_ms"])
+
+
+def ratios(case: dict[str, Any]) -> list[float] | None:
+    """Per round, best peer's median over ours (above 1: we are faster); None when a side is missing.
+
+    The best peer is chosen once, by its median over all rounds.
+    """
+    engines = case["engines"]
+    peers = [name for name in PEERS if name in engines]
+    if OURS not in engines or not peers:
+        return None
+    best = min(peers, key=lambda name: median_ms(engines[name]))
+    pairs = zip(engines[best]["round_median_ms"], engines[OURS]["round_median_ms"], strict=True)
+    return [theirs / ours for theirs, ours in pairs]
+
+
+def table(record: dict[str, Any]) -> str:
+    """Markdown: a row per case; milliseconds as `median (minimum)`, the ratio as `median [lowest, highest]`."""
+    names = list(dict.fromkeys(name for case in record["cases"] for name in case["engines"]))
+    head = [
+        "network",
+        "batch",
+        "threads",
+        *(f"{name}, ms" for name in names),
+        "best peer / ours",
+        "rel. L2 to onnxruntime",
+    ]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for case in record["cases"]:
+        cells = [case["model"], str(case["batch"]), str(case["threads"])]
+        cells += [_time(case["engines"].get(name)) for name in names]
+        cells += [_ratio(ratios(case)), _error(case["engines"].get(OURS))]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join([_machine(record), "", *lines])
+
+
+def _machine(record: dict[str, Any]) -> str:
+    m = record["machine"]
+    versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
+    vector = ", ".join(m["vector"])
+    return (
+        f"{m['cpu']} (family/model {m['family_model']}; {vector}), {m['cpus']} CPUs; {versions}; float32. "
+        f"Median (minimum) over {record['rounds']} alternating rounds, one process per engine."
+    )
+
+
+def _time(engine: dict[str, Any] | None) -> str:
+    return "-" if engine is None else f"{median_ms(engine):.2f} ({min(engine['round_min_ms']):.2f})"
+
+
+def _ratio(values: list[float] | None) -> str:
+    return "-" if values is None else f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
+
+
+def _error(engine: dict[str, Any] | None) -> str:
+    return "-" if engine is None or engine["error"] is None else f"{engine['error']:.1e}"
+
+
+def plot(record: dict[str, Any], path: Path) -> None:
+    """Bar chart: images per second of every engine for every case, whiskers from the slowest to the fastest round."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from matplotlib import pyplot
+
+    names = list(dict.fromkeys(name for case in record["cases"] for name in case["engines"]))
+    figure, axes = pyplot.subplots(1, len(record["cases"]), figsize=(2.6 * len(record["cases"]), 3.6), squeeze=False)
+    for axis, case in zip(axes[0], record["cases"], strict=True):
+        for position, name in enumerate(names):
+            engine = case["engines"].get(name)
+            if engine is None:
+                continue
+            rates = sorted(1e3 * case["batch"] / ms for ms in engine["round_median_ms"])
+            middle = statistics.median(rates)
+            axis.bar(position, middle, yerr=[[middle - rates[0]], [rates[-1] - middle]], capsize=3)
+        axis.set_title(f"{case['model']}\nbatch {case['batch']}, {case['threads']} threads", fontsize=9)
+        axis.set_xticks(range(len(names)), names, rotation=30, ha="right", fontsize=8)
+        axis.tick_params(axis="y", labelsize=8)
+    axes[0][0].set_ylabel("images per second")
+    figure.tight_layout()
+    figure.savefig(path, dpi=130)
+    pyplot.close(figure)
+
+
+def fill(readme: Path, text: str) -> None:
+    """Replaces what stands between the markers of a README. Raises SystemExit when the markers are missing."""
+    before, begin, rest = readme.read_text().partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not begin or not end:
+        raise SystemExit(f"{readme}: no {BEGIN} ... {END}")
+    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("record", type=Path, help="what run.py --json wrote")
+    parser.add_argument("--readme", nargs="*", type=Path, default=[], help="files whose speed section to replace")
+    parser.add_argument("--plot", type=Path, default=None)
+    arguments = parser.parse_args()
+    record = json.loads(arguments.record.read_text())
+    print(table(record))
+    for readme in arguments.readme:
+        fill(readme, table(record))
+    if arguments.plot:
+        plot(record, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()
