@@ -1,0 +1,16 @@
+"""What a model says about one of its inputs or outputs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class TensorInfo:
+    """Name, dtype and shape. A dim is an int, or `(min, max)` where it may change; `max` None means no upper bound."""
+
+    name: str
+    dtype: np.dtype[np.generic]
+    shape: tuple[int | tuple[int, int | None], ...]
