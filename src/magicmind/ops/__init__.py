@@ -1,1 +1,1 @@
-"""ops."""
+"""The operators: importing this package fills the registry."""

@@ -1,0 +1,503 @@
+"""Tensor dimensions: integers, or canonical integer expressions over named symbols.
+
+`Dim = int | Expr`.  An `Expr` is a sum of `coefficient * product of atoms`; an atom is a symbol, a floor division, a
+modulo, a minimum or a maximum.  Symbols stand for integers >= 0, which is all the simplifier assumes about them; ranges
+come in through `bounds` only.  Two expressions are equal when their canonical texts are, and the text is plain Python
+(`4*N + 1`, `(H + 1)//2`, `max(H, W)`), which is how a dim is stored on the graph and in a plan.
+
+Expressions that become constant are plain `int` again: no `Expr` without symbols exists.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+from collections.abc import Iterable, Mapping
+from functools import cache, lru_cache
+from typing import TypeAlias, Union
+
+from magicmind.errors import ShapeError
+
+Dim: TypeAlias = Union[int, "Expr"]
+Ranges: TypeAlias = Mapping[str, tuple[int, int | None]]
+Monomial: TypeAlias = tuple["Atom", ...]
+
+NO_LOWER_BOUND = -(1 << 63)  # what `bounds` answers where nothing holds the value from below
+
+
+class Atom:
+    """An indivisible factor: `kind` is `symbol`, `//`, `%`, `min` or `max`; `args` are its operands.
+
+    Ordered and compared by its text, which is canonical because its operands are.
+    """
+
+    __slots__ = ("args", "kind", "text")
+
+    def __init__(self, kind: str, args: tuple[Dim, ...], name: str = "") -> None:
+        self.kind = kind
+        self.args = args
+        self.text = name or _atom_text(kind, args)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Atom) and self.text == other.text
+
+    def __lt__(self, other: Atom) -> bool:
+        return self.text < other.text
+
+    def __hash__(self) -> int:
+        return hash(self.text)
+
+
+class Expr:
+    """An immutable integer expression; build it with `symbol`, `parse` and operators, never directly."""
+
+    __slots__ = ("_text", "terms")
+
+    def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
+        self.terms = terms
+        self._text = _terms_text(terms)
+
+    def __str__(self) -> str:
+        return self._text
+
+    def __repr__(self) -> str:
+        return f"Dim({self._text})"
+
+    def __hash__(self) -> int:
+        return hash(self._text)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Expr) and self._text == other._text
+
+    def __add__(self, other: Dim) -> Dim:
+        return _sum([*_terms(self), *_terms(other)])
+
+    def __sub__(self, other: Dim) -> Dim:
+        return _sum([*_terms(self), *((m, -c) for m, c in _terms(other))])
+
+    def __rsub__(self, other: int) -> Dim:
+        return _sum([*_terms(other), *((m, -c) for m, c in self.terms)])
+
+    def __neg__(self) -> Dim:
+        return 0 - self
+
+    def __mul__(self, other: Dim) -> Dim:
+        return _sum([(tuple(sorted(m + n)), c * d) for m, c in self.terms for n, d in _terms(other)])
+
+    def __floordiv__(self, other: Dim) -> Dim:
+        return _floordiv(self, other)
+
+    def __rfloordiv__(self, other: int) -> Dim:
+        return _floordiv(other, self)
+
+    def __mod__(self, other: Dim) -> Dim:
+        return _mod(self, other)
+
+    def __rmod__(self, other: int) -> Dim:
+        return _mod(other, self)
+
+    __radd__ = __add__
+    __rmul__ = __mul__
+
+
+# ---------------------------------------------------------------------------------------------------- construction
+
+
+@cache
+def symbol(name: str) -> Expr:
+    """The symbol `name`, an unknown integer >= 0.  Raises ShapeError unless it is a Python identifier."""
+    if not name.isidentifier() or name in ("min", "max"):
+        raise ShapeError(f"{name!r} cannot name a dimension", hint="use letters, digits and underscores")
+    return Expr((((Atom("symbol", (), name),), 1),))
+
+
+@lru_cache(maxsize=4096)
+def parse(text: str) -> Dim:
+    """The dim a text such as `(H + 1)//2` stands for; the inverse of `str`.
+
+    Raises ShapeError for anything but names, integers, `+ - * // %`, `min`, `max` and parentheses.
+    """
+    try:
+        return _from_ast(ast.parse(text.strip(), mode="eval").body)
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ShapeError(
+            f"{text!r} is not a dimension: {error}", hint="allowed: names, integers, + - * // % min max ( )"
+        ) from None
+
+
+def ceildiv(a: Dim, b: Dim) -> Dim:
+    """The quotient rounded up, for `b` > 0."""
+    return (a + b - 1) // b
+
+
+def dim_min(a: Dim, b: Dim) -> Dim:
+    """The smaller of two dims."""
+    return _extremum("min", (a, b))
+
+
+def dim_max(a: Dim, b: Dim) -> Dim:
+    """The larger of two dims."""
+    return _extremum("max", (a, b))
+
+
+def product(dims: Iterable[Dim]) -> Dim:
+    """The product of all dims; 1 for none."""
+    return math.prod(dims, start=1)
+
+
+def exact_div(num: Dim, den: Dim) -> Dim | None:
+    """The quotient when polynomial division leaves no remainder (for every value with `den` != 0), else None."""
+    if isinstance(den, int) and isinstance(num, int):
+        return num // den if den and num % den == 0 else None
+    if den == 0:
+        return None
+    lead, lead_coefficient = _leading(den)
+    quotient: Dim = 0
+    while num != 0:
+        monomial, coefficient = _leading(num)
+        rest = _cancel(monomial, lead)
+        if rest is None or coefficient % lead_coefficient:
+            return None
+        step = _sum([(rest, coefficient // lead_coefficient)])
+        quotient = quotient + step
+        num = num - step * den
+    return quotient
+
+
+# --------------------------------------------------------------------------------------------------------- queries
+
+
+def evaluate(dim: Dim, values: Mapping[str, int]) -> int:
+    """The integer `dim` has once every symbol has its value.  Raises ShapeError for a symbol without one."""
+    if isinstance(dim, int):
+        return dim
+    return sum(c * math.prod(_evaluate_atom(a, values) for a in m) for m, c in dim.terms)
+
+
+def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
+    """`dim` with the named symbols replaced by dims; the others stay."""
+    if isinstance(dim, int) or not symbols_of(dim) & values.keys():
+        return dim
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        total = total + product([_substitute_atom(a, values) for a in monomial]) * coefficient
+    return total
+
+
+@lru_cache(maxsize=4096)
+def symbols_of(dim: Dim) -> frozenset[str]:
+    """The names of all symbols in `dim`."""
+    if isinstance(dim, int):
+        return frozenset()
+    names: set[str] = set()
+    for monomial, _ in dim.terms:
+        for atom in monomial:
+            names |= {atom.text} if atom.kind == "symbol" else frozenset().union(*map(symbols_of, atom.args))
+    return frozenset(names)
+
+
+def bounds(dim: Dim, ranges: Ranges) -> tuple[int, int | None]:
+    """A (lowest, highest) that holds for every value the symbols may take; by interval arithmetic, so not always tight.
+
+    A symbol without a range is in 0..; no upper bound is None, no lower bound is `NO_LOWER_BOUND`.
+    """
+    low, high = _interval(dim, ranges)
+    return (NO_LOWER_BOUND if low == -math.inf else int(low)), (None if high == math.inf else int(high))
+
+
+# ------------------------------------------------------------------------------------------------- canonical sums
+
+
+def _terms(dim: Dim) -> tuple[tuple[Monomial, int], ...]:
+    return dim.terms if isinstance(dim, Expr) else (((), int(dim)),)
+
+
+def _sum(terms: Iterable[tuple[Monomial, int]]) -> Dim:
+    total: dict[Monomial, int] = {}
+    for monomial, coefficient in terms:
+        total[monomial] = total.get(monomial, 0) + coefficient
+    kept = {m: c for m, c in total.items() if c}
+    constant = kept.pop((), 0)
+    if not kept:
+        return constant
+    if len(kept) == 1 and not constant:
+        return Expr(tuple(kept.items()))
+    ordered = sorted(kept.items(), key=_order)
+    return Expr((*ordered, ((), constant)) if constant else tuple(ordered))
+
+
+def _order(term: tuple[Monomial, int]) -> tuple[int, tuple[str, ...]]:
+    """Graded order, which multiplication respects: the polynomial division in `exact_div` relies on it."""
+    return -len(term[0]), tuple(a.text for a in term[0])
+
+
+def _leading(dim: Dim) -> tuple[Monomial, int]:
+    return _terms(dim)[0]
+
+
+def _cancel(monomial: Monomial, factor: Monomial) -> Monomial | None:
+    rest = list(monomial)
+    for atom in factor:
+        if atom not in rest:
+            return None
+        rest.remove(atom)
+    return tuple(rest)
+
+
+# ------------------------------------------------------------------------------------------ division and remainder
+
+
+def _floordiv(num: Dim, den: Dim) -> Dim:
+    if isinstance(num, int) and isinstance(den, int):
+        if den == 0:
+            raise ShapeError("a dimension is divided by 0")
+        return num // den
+    exact = exact_div(num, den)
+    if exact is not None:
+        return exact
+    if isinstance(den, int):
+        return _floordiv_by_constant(num, den)
+    if isinstance(num, int) and num == 0:
+        return 0
+    return _of_atom(Atom("//", (num, den)))
+
+
+def _floordiv_by_constant(num: Dim, den: int) -> Dim:
+    """floor(num / den): multiples of `den` step out, the common factor cancels, nested divisions merge.
+
+    All three hold for every integer: floor((d*q + r)/d) = q + floor(r/d); floor((g*x + k)/(g*d)) =
+    floor((x + floor(k/g))/d); floor((floor(x/a) + c)/b) = floor((x + a*c)/(a*b)) for a, b > 0.
+    """
+    if den < 0:
+        return _floordiv_by_constant(0 - num, -den)
+    whole: list[tuple[Monomial, int]] = []
+    rest: list[tuple[Monomial, int]] = []
+    constant = 0
+    for monomial, coefficient in _terms(num):
+        if not monomial:
+            constant = coefficient
+        elif coefficient % den == 0:
+            whole.append((monomial, coefficient // den))
+        else:
+            rest.append((monomial, coefficient))
+    whole.append(((), constant // den))
+    constant %= den
+    common = math.gcd(den, *(c for _, c in rest))
+    inner = _sum([*((m, c // common) for m, c in rest), ((), constant // common)])
+    return _sum(whole) + _floordiv_atom(inner, den // common)
+
+
+def _floordiv_atom(num: Dim, den: int) -> Dim:
+    if den == 1:
+        return num
+    low, high = _interval(num, {})
+    if math.isfinite(low) and low // den == high // den:
+        return int(low // den)
+    if isinstance(num, Expr):
+        monomial, coefficient = num.terms[0]
+        offset = num - _sum([(monomial, coefficient)])
+        if coefficient == 1 and len(monomial) == 1 and monomial[0].kind == "//" and isinstance(offset, int):
+            inner, by = monomial[0].args
+            if isinstance(by, int):
+                return _floordiv_by_constant(inner + offset * by, by * den)
+    return _of_atom(Atom("//", (num, den)))
+
+
+def _mod(num: Dim, den: Dim) -> Dim:
+    if isinstance(num, int) and isinstance(den, int):
+        if den == 0:
+            raise ShapeError("a dimension is divided by 0")
+        return num % den
+    if exact_div(num, den) is not None:
+        return 0
+    if isinstance(den, int) and den > 0:
+        num = _sum((m, c if -den < c < den and m else c % den) for m, c in _terms(num))
+        low, high = _interval(num, {})
+        if low >= 0 and high < den:
+            return num
+    return _of_atom(Atom("%", (num, den)))
+
+
+# --------------------------------------------------------------------------------------------- minimum and maximum
+
+
+def _extremum(kind: str, args: Iterable[Dim]) -> Dim:
+    flat: list[Dim] = []
+    for arg in args:
+        flat += _operands(kind, arg)
+    kept: list[Dim] = []
+    for i, arg in enumerate(flat):
+        others = [o for j, o in enumerate(flat) if j != i and (o != arg or j < i)]
+        if not any(_dominates(kind, o, arg) for o in others):
+            kept.append(arg)
+    if len(kept) == 1:
+        return kept[0]
+    return _of_atom(Atom(kind, tuple(sorted(kept, key=str))))
+
+
+def _operands(kind: str, dim: Dim) -> list[Dim]:
+    if isinstance(dim, Expr) and len(dim.terms) == 1:
+        monomial, coefficient = dim.terms[0]
+        if coefficient == 1 and len(monomial) == 1 and monomial[0].kind == kind:
+            return list(monomial[0].args)
+    return [dim]
+
+
+def _dominates(kind: str, a: Dim, b: Dim) -> bool:
+    """Whether `b` may be left out beside `a`; of two equal operands the caller keeps the first."""
+    low, high = _interval(a - b, {})
+    if a == b:
+        return True
+    return low >= 0 if kind == "max" else high <= 0
+
+
+def _of_atom(atom: Atom) -> Expr:
+    return Expr((((atom,), 1),))
+
+
+# ------------------------------------------------------------------------------------------------ values of atoms
+
+
+def _evaluate_atom(atom: Atom, values: Mapping[str, int]) -> int:
+    if atom.kind == "symbol":
+        if atom.text not in values:
+            raise ShapeError(f"dimension {atom.text} has no value", hint=f"known: {', '.join(values) or 'none'}")
+        return values[atom.text]
+    return int(_apply(atom.kind, [evaluate(a, values) for a in atom.args]))  # type: ignore[arg-type]
+
+
+def _substitute_atom(atom: Atom, values: Mapping[str, Dim]) -> Dim:
+    if atom.kind == "symbol":
+        return values.get(atom.text, symbol(atom.text))
+    return _apply(atom.kind, [substitute(a, values) for a in atom.args])
+
+
+def _apply(kind: str, args: list[Dim]) -> Dim:
+    if kind == "//":
+        return _floordiv(args[0], args[1])
+    if kind == "%":
+        return _mod(args[0], args[1])
+    return _extremum(kind, args)
+
+
+# --------------------------------------------------------------------------------------------- interval arithmetic
+
+_Interval: TypeAlias = tuple[float, float]  # exact integers, or an infinity
+
+
+def _interval(dim: Dim, ranges: Ranges) -> _Interval:
+    if isinstance(dim, int):
+        return dim, dim
+    low: float = 0
+    high: float = 0
+    for monomial, coefficient in dim.terms:
+        term: _Interval = (coefficient, coefficient)
+        for atom in monomial:
+            term = _interval_product(term, _interval_of_atom(atom, ranges))
+        low, high = low + term[0], high + term[1]
+    return low, high
+
+
+def _interval_product(a: _Interval, b: _Interval) -> _Interval:
+    ends = [0 if x == 0 or y == 0 else x * y for x in a for y in b]
+    return min(ends), max(ends)
+
+
+def _interval_of_atom(atom: Atom, ranges: Ranges) -> _Interval:
+    if atom.kind == "symbol":
+        low, high = ranges.get(atom.text, (0, None))
+        return low, math.inf if high is None else high
+    args = [_interval(a, ranges) for a in atom.args]
+    if atom.kind == "min":
+        return min(a[0] for a in args), min(a[1] for a in args)
+    if atom.kind == "max":
+        return max(a[0] for a in args), max(a[1] for a in args)
+    num, den = args
+    if den[0] <= 0:  # a divisor that may be 0 or negative: nothing is known
+        return -math.inf, math.inf
+    if atom.kind == "%":
+        return (num[0], num[1]) if num[0] >= 0 and num[1] < den[0] else (0, den[1] - 1)
+    ends = [_floor_quotient(n, d) for n in num for d in den]
+    return min(ends), max(ends)
+
+
+def _floor_quotient(num: float, den: float) -> float:
+    if math.isinf(num):
+        return num
+    if math.isinf(den):
+        return -1 if num < 0 else 0
+    return int(num) // int(den)
+
+
+# ----------------------------------------------------------------------------------------------------------- texts
+
+
+def _atom_text(kind: str, args: tuple[Dim, ...]) -> str:
+    if kind in ("min", "max"):
+        return f"{kind}({', '.join(map(str, args))})"
+    return f"{_operand_text(args[0])}{kind if kind == '//' else ' % '}{_operand_text(args[1])}"
+
+
+def _operand_text(dim: Dim) -> str:
+    """In parentheses unless it is one name, one call or one natural number."""
+    if isinstance(dim, Expr):
+        monomial, coefficient = dim.terms[0]
+        if len(dim.terms) == 1 and coefficient == 1 and len(monomial) == 1 and monomial[0].kind not in ("//", "%"):
+            return str(dim)
+        return f"({dim})"
+    return str(dim) if dim >= 0 else f"({dim})"
+
+
+def _factor_text(atom: Atom) -> str:
+    return f"({atom.text})" if atom.kind in ("//", "%") else atom.text
+
+
+def _term_text(monomial: Monomial, magnitude: int) -> str:
+    if not monomial:
+        return str(magnitude)
+    if magnitude == 1 and len(monomial) == 1:
+        return monomial[0].text
+    factors = [_factor_text(a) for a in monomial]
+    return "*".join(factors if magnitude == 1 else [str(magnitude), *factors])
+
+
+def _terms_text(terms: tuple[tuple[Monomial, int], ...]) -> str:
+    monomial, coefficient = terms[0]
+    head = _term_text(monomial, abs(coefficient))
+    if coefficient < 0:  # `-N//2` would negate first
+        head = f"-({head})" if coefficient == -1 and monomial and monomial[0].kind in ("//", "%") else f"-{head}"
+    tail = [f" {'-' if c < 0 else '+'} {_term_text(m, abs(c))}" for m, c in terms[1:]]
+    return head + "".join(tail)
+
+
+# --------------------------------------------------------------------------------------------------------- parsing
+
+
+def _from_ast(node: ast.expr) -> Dim:
+    if isinstance(node, ast.Constant) and type(node.value) is int:
+        return node.value
+    if isinstance(node, ast.Name):
+        return symbol(node.id)
+    if isinstance(node, ast.UnaryOp) and isinstance(node.op, ast.USub):
+        return 0 - _from_ast(node.operand)
+    if isinstance(node, ast.BinOp):
+        return _binary_from_ast(node)
+    if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id in ("min", "max") and node.args:
+        return _extremum(node.func.id, [_from_ast(a) for a in node.args])
+    raise ValueError(f"unexpected {type(node).__name__}")
+
+
+def _binary_from_ast(node: ast.BinOp) -> Dim:
+    left, right = _from_ast(node.left), _from_ast(node.right)
+    match node.op:
+        case ast.Add():
+            return left + right
+        case ast.Sub():
+            return left - right
+        case ast.Mult():
+            return left * right
+        case ast.FloorDiv():
+            return left // right
+        case ast.Mod():
+            return left % right
+    raise ValueError(f"unexpected operator {type(node.op).__name__}")

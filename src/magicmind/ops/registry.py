@@ -1,0 +1,240 @@
+"""The operator registry: one `Op` per operator gathers its type rule, shape data, reference and lowering.
+
+    relu = Op("Relu")
+
+    @relu.infer
+    def infer(node: NodeView) -> list[TensorType]: ...
+
+What a rule sees of its node is a `NodeView`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
+
+import numpy as np
+import onnx_ir
+
+from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
+from magicmind.ir.dims import Dim
+from magicmind.ir.types import Shape, TensorType, const_of, type_of
+
+if TYPE_CHECKING:
+    from magicmind.lower.lowering import Lowering
+
+Array: TypeAlias = np.ndarray[Any, Any]
+InferRule: TypeAlias = "Callable[[NodeView], Sequence[TensorType]]"
+DataRule: TypeAlias = "Callable[[NodeView], Sequence[Array | None]]"
+ReferenceRule: TypeAlias = Callable[[onnx_ir.Node, Sequence["Array | None"]], Sequence[Array]]
+LowerRule: TypeAlias = "Callable[[Lowering, onnx_ir.Node], None]"
+T = TypeVar("T")
+
+REGISTRY: dict[tuple[str, str], Op] = {}
+
+DATA_KEY = "magicmind.data"  # where the symbolic contents of a small integer tensor lie in `value.meta`
+MAX_DATA = 1024  # elements; shapes and index lists are far smaller
+
+
+class Op:
+    """An operator of `domain`; constructing one registers it.
+
+    Each rule is set once, by the decorator of its name:
+      `infer`:     node view -> types of all outputs
+      `data`:      node view -> contents of all outputs (object arrays of dims), None where unknown
+      `reference`: (node, input arrays) -> output arrays, by numpy
+      `lower`:     (lowering, node) -> None
+    """
+
+    def __init__(self, name: str, domain: str = "") -> None:
+        self.name = name
+        self.domain = domain
+        self.infer_rule: InferRule | None = None
+        self.data_rule: DataRule | None = None
+        self.reference_rule: ReferenceRule | None = None
+        self.lower_rule: LowerRule | None = None
+        assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
+        REGISTRY[domain, name] = self
+
+    def infer(self, rule: InferRule) -> InferRule:
+        """Sets the type rule."""
+        self.infer_rule = rule
+        return rule
+
+    def data(self, rule: DataRule) -> DataRule:
+        """Sets the rule for symbolic contents."""
+        self.data_rule = rule
+        return rule
+
+    def reference(self, rule: ReferenceRule) -> ReferenceRule:
+        """Sets the numpy reference; ONNX operators need none, `ir/reference.py` has onnx's own evaluator."""
+        self.reference_rule = rule
+        return rule
+
+    def lower(self, rule: LowerRule) -> LowerRule:
+        """Sets the lowering."""
+        self.lower_rule = rule
+        return rule
+
+
+def lookup(domain: str, name: str) -> Op | None:
+    """The operator, or None when there is no such one."""
+    return REGISTRY.get((domain, name))
+
+
+class NodeView:
+    """A node as its rules see it: types, attributes, constants and symbolic contents of its inputs.
+
+    `opset` is the version of the node's operator set.  Inputs beyond the last one count as absent.
+    """
+
+    __slots__ = ("node", "opset")
+
+    def __init__(self, node: onnx_ir.Node, opset: int = 0) -> None:
+        self.node = node
+        self.opset = opset
+
+    @property
+    def name(self) -> str:
+        """The node's name in the user's file."""
+        return self.node.name or self.node.op_type
+
+    @property
+    def op_type(self) -> str:
+        """The operator's name."""
+        return self.node.op_type
+
+    @property
+    def num_outputs(self) -> int:
+        """How many outputs the node lists, unused ones included."""
+        return len(self.node.outputs)
+
+    # ------------------------------------------------------------------------------------------------------- inputs
+
+    def value(self, i: int) -> onnx_ir.Value | None:
+        """Input `i`, or None when absent."""
+        inputs = self.node.inputs
+        return inputs[i] if i < len(inputs) else None
+
+    def has(self, i: int) -> bool:
+        """Whether input `i` is given."""
+        return self.value(i) is not None
+
+    @property
+    def inputs(self) -> list[TensorType]:
+        """The types of all given inputs, in order."""
+        return [self.input(i) for i in range(len(self.node.inputs)) if self.has(i)]
+
+    def input(self, i: int) -> TensorType:
+        """The type of input `i`, with a known rank.  Raises when it is absent (ModelFormatError) or unknown."""
+        value = self.value(i)
+        if value is None:
+            raise ModelFormatError(f"input {i} is missing")
+        found = type_of(value)
+        if found is None or found.shape is None:
+            raise ShapeError(f"the shape of input {i} ({value.name!r}) is not known")
+        return found
+
+    def shape(self, i: int) -> Shape:
+        """The shape of input `i`."""
+        return self.input(i).dims
+
+    def const(self, i: int) -> Array | None:
+        """The array of input `i` when it is known now, else None."""
+        found = const_of(self.value(i))
+        if found is not None:
+            return found
+        data = self.data(i)
+        if data is None or not all(isinstance(d, int) for d in data.flat):
+            return None
+        return data.astype(self.input(i).dtype.numpy())
+
+    def data(self, i: int) -> Array | None:
+        """The contents of a small integer input `i` as an object array of dims (int or Expr), else None."""
+        value = self.value(i)
+        return None if value is None else data_of(value)
+
+    def dims(self, i: int) -> list[Dim] | None:
+        """`data(i)` as a flat list."""
+        data = self.data(i)
+        return None if data is None else list(data.flat)
+
+    def ints(self, i: int) -> list[int] | None:
+        """The integers of input `i`, flat, when all are known now."""
+        found = self.dims(i)
+        if found is None:
+            return None
+        return [d for d in found if isinstance(d, int)] if all(isinstance(d, int) for d in found) else None
+
+    def need_ints(self, i: int, what: str) -> list[int]:
+        """`ints(i)`; raises UnsupportedOperatorError when they depend on run-time data."""
+        found = self.ints(i)
+        if found is None:
+            raise UnsupportedOperatorError(f"{what} (input {i}) is computed at run time; it must be a constant")
+        return found
+
+    # --------------------------------------------------------------------------------------------------- attributes
+
+    @overload
+    def attr(self, name: str) -> Any: ...
+    @overload
+    def attr(self, name: str, default: T) -> T: ...
+    def attr(self, name: str, default: Any = None) -> Any:
+        """An attribute's value (int, float, str, list of them, tensor), `default` when absent.
+
+        Raises ModelFormatError when its type is not the default's.
+        """
+        attr = self.node.attributes.get(name)
+        if attr is None:
+            return default
+        value = attr.value
+        if default is not None and not _same_kind(value, default):
+            raise ModelFormatError(f"attribute {name!r} is {value!r}; expected {type(default).__name__}")
+        return list(value) if isinstance(value, tuple) else value
+
+    def ints_attr(self, name: str) -> list[int] | None:
+        """An attribute that lists integers, None when absent.  Raises ModelFormatError for another type."""
+        attr = self.node.attributes.get(name)
+        if attr is None:
+            return None
+        if attr.type != onnx_ir.AttributeType.INTS:
+            raise ModelFormatError(f"attribute {name!r} is {attr.value!r}; expected a list of integers")
+        return list(attr.as_ints())
+
+    def axis(self, default: int, rank: int, *, inclusive: bool = False) -> int:
+        """The attribute `axis`, made non-negative.  `inclusive` allows `rank` itself."""
+        return normalise_axis(self.attr("axis", default), rank, inclusive=inclusive)
+
+
+def normalise_axis(axis: int, rank: int, *, inclusive: bool = False) -> int:
+    """`axis` counted from the front.  Raises ShapeError outside -rank..rank-1 (..rank when `inclusive`)."""
+    if not -rank <= axis < rank + inclusive:
+        raise ShapeError(f"axis {axis} does not exist in a tensor of rank {rank}")
+    return axis + rank if axis < 0 else axis
+
+
+def data_of(value: onnx_ir.Value) -> Array | None:
+    """The contents of a small integer tensor as an object array of dims, when known."""
+    found = value.meta.get(DATA_KEY)
+    if found is not None:
+        return found  # type: ignore[no-any-return]
+    const = const_of(value)
+    if const is None or const.size > MAX_DATA or const.dtype.kind not in "iu":
+        return None
+    return const.astype(object)
+
+
+def set_data(value: onnx_ir.Value, data: Array | None) -> None:
+    """Records the contents of `value`; None forgets them."""
+    if data is None:
+        value.meta.pop(DATA_KEY, None)
+    else:
+        value.meta[DATA_KEY] = data
+
+
+def _same_kind(value: object, default: object) -> bool:
+    if isinstance(default, float):
+        return isinstance(value, (int, float))
+    if isinstance(default, (list, tuple)):
+        return isinstance(value, (list, tuple))
+    return isinstance(value, type(default))
