@@ -1,4 +1,7 @@
-"""What this machine's CPU can do, in LLVM's names. Linux only: /proc/cpuinfo already leaves out what the kernel disables."""
+"""What this machine's CPU can do, in LLVM's names.
+
+Linux only: /proc/cpuinfo already leaves out what the kernel disables.
+"""
 
 from __future__ import annotations
 
