@@ -99,6 +99,8 @@ class Kernel:
         kind = ir.FunctionType(ir.VoidType(), [PTR] * len(pointers) + [I64] * (params + 2) + [PTR])
         self.function = ir.Function(self.module, kind, name)
         self.function.attributes.add("nounwind")
+        # Or LLVM turns fill and copy loops into calls of memset and memcpy; llvmlite's own list lacks this one.
+        set.add(self.function.attributes, '"no-builtins"')
         self._entry = self.function.append_basic_block("entry")
         body = self.function.append_basic_block("body")
         self._allocas = ir.IRBuilder(self._entry)
@@ -350,9 +352,11 @@ class Kernel:
         return self.b.icmp_signed("==", self.i64(a), self.i64(b))
 
     @contextmanager
-    def when(self, condition: ir.Value | Vec) -> Iterator[None]:
+    def when(self, condition: ir.Value | Vec | bool) -> Iterator[None]:
         """Runs the block where the condition holds."""
         value = condition.value if isinstance(condition, Vec) else condition
+        if isinstance(value, bool):
+            value = ir.Constant(I1, int(value))
         then, done = self.function.append_basic_block("then"), self.function.append_basic_block("endif")
         self.b.cbranch(value, then, done)
         self.b.position_at_end(then)

@@ -1,0 +1,145 @@
+"""Pooling kernels against the window's definition written out in numpy."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+
+from magicmind.codegen.builder import Param
+from magicmind.kernels.global_pool import GlobalPool
+from magicmind.kernels.jit_testing import X86, run
+from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Window
+
+# size, window, stride, dilation, before, after
+AXES = [
+    (1, 1, 1, 1, 0, 0),
+    (16, 2, 2, 1, 0, 0),
+    (17, 3, 2, 1, 1, 1),
+    (31, 3, 1, 1, 1, 1),
+    (13, 2, 3, 2, 0, 1),
+    (15, 9, 1, 1, 4, 4),
+    (5, 5, 5, 1, 0, 0),
+    (3, 4, 2, 1, 3, 3),
+    (67, 3, 2, 1, 0, 2),
+]
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(7)
+
+
+def window(case: tuple[int, ...]) -> Window:
+    size, w, stride, dilation, before, after = case
+    out = (size + before + after - (w - 1) * dilation - 1) // stride + 1
+    return Window(size, out, w, stride, dilation, before, after)
+
+
+def reference(x: np.ndarray, axes: tuple[Window, ...], reduction: Reduction, count_pad: bool) -> np.ndarray:
+    """x [planes, size..., unit] -> [planes, out..., unit] in float64."""
+    out = np.zeros((x.shape[0], *(a.out for a in axes), x.shape[-1]))
+    for o in itertools.product(*(range(a.out) for a in axes)):
+        taps = [[c * a.stride - a.before + t * a.dilation for t in range(a.window)] for c, a in zip(o, axes)]
+        inside = [[i for i in t if 0 <= i < a.size] for t, a in zip(taps, axes)]
+        count = np.prod(
+            [
+                len([i for i in t if i < a.size + a.after]) if count_pad else len(v)
+                for t, v, a in zip(taps, inside, axes)
+            ]
+        )
+        v = x[np.ix_(range(x.shape[0]), *inside, range(x.shape[-1]))].astype(np.float64)
+        v = v.reshape(x.shape[0], -1, x.shape[-1])
+        if reduction.kind == "max":
+            out[(slice(None), *o)] = v.max(axis=1, initial=-np.inf)
+        elif reduction.kind == "avg":
+            out[(slice(None), *o)] = v.sum(axis=1) / max(count, 1)
+        else:
+            out[(slice(None), *o)] = (np.abs(v) ** reduction.p).sum(axis=1) ** (1 / reduction.p)
+    return out
+
+
+def mutable(spec: Pool) -> tuple[Pool, list[int]]:
+    """The same pool with every size known at run time only."""
+    values = [spec.planes]
+    axes = []
+    for a in spec.axes:
+        base = len(values)
+        values += [a.size, a.out, a.before, a.after]
+        axes.append(
+            Window(Param(base), Param(base + 1), a.window, a.stride, a.dilation, Param(base + 2), Param(base + 3))
+        )
+    return Pool(spec.reduction, Param(0), tuple(axes), spec.unit, spec.dtype, spec.count_pad), values
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("unit", [16, 1])
+@pytest.mark.parametrize(
+    "reduction", [Reduction("max"), Reduction("avg"), Reduction("lp", 2), Reduction("lp", 1)], ids=str
+)
+def test_windows(reduction: Reduction, unit: int, target: str, rng: np.random.Generator) -> None:
+    cases = AXES if reduction.kind in ("max", "avg") else AXES[1:4]
+    for i, case in enumerate(cases):
+        axes = (window(AXES[(i + 3) % len(AXES)]), window(case))
+        spec = Pool(reduction, 2, axes, unit, count_pad=i % 2 == 0)
+        x = rng.standard_normal((2, *(a.size for a in axes), unit)).astype(np.float32)
+        out = np.zeros((2, *(a.out for a in axes), unit), np.float32)
+        (got,) = run(spec, target, [x], [out], threads=1 + i % 3)
+        np.testing.assert_allclose(got, reference(x, axes, reduction, spec.count_pad), rtol=1e-5, atol=1e-5)
+        free, values = mutable(spec)
+        (again,) = run(free, target, [x], [out], values, threads=2)
+        np.testing.assert_array_equal(got, again)
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("rank", [1, 3])
+def test_other_ranks(rank: int, target: str, rng: np.random.Generator) -> None:
+    axes = tuple(window(c) for c in [(5, 2, 1, 1, 0, 1), (4, 3, 2, 1, 1, 1), (19, 3, 1, 1, 1, 1)][-rank:])
+    for unit, kind in itertools.product((1, 16), ("max", "avg")):
+        x = rng.standard_normal((3, *(a.size for a in axes), unit)).astype(np.float32)
+        out = np.zeros((3, *(a.out for a in axes), unit), np.float32)
+        (got,) = run(Pool(Reduction(kind), 3, axes, unit), target, [x], [out])
+        np.testing.assert_allclose(got, reference(x, axes, Reduction(kind), False), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("dtype", ["i8", "u8"])
+def test_bytes(dtype: str, rng: np.random.Generator) -> None:
+    axes = (window(AXES[2]), window(AXES[3]))
+    kind = np.int8 if dtype == "i8" else np.uint8
+    x = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, (2, 17, 31, 16)).astype(kind)
+    (got,) = run(Pool(Reduction("max"), 2, axes, 16, dtype), "x86-64-v3", [x], [np.zeros((2, 9, 31, 16), kind)])
+    np.testing.assert_array_equal(got, reference(x, axes, Reduction("max"), False).astype(kind))
+
+
+def test_empty() -> None:
+    axes = (window(AXES[1]), window(AXES[1]))
+    empty = np.zeros((0, 16, 16, 16), np.float32)
+    run(Pool(Reduction("max"), 0, axes, 16), "x86-64-v3", [empty], [np.zeros((0, 8, 8, 16), np.float32)])
+
+
+@pytest.mark.parametrize("column_major", [False, True])
+def test_indices(column_major: bool, rng: np.random.Generator) -> None:
+    axes = (window(AXES[2]), window(AXES[4]))
+    x = rng.integers(0, 9, (2, 17, 13)).astype(np.float32)
+    shape = (2, *(a.out for a in axes))
+    spec = MaxPoolIndices(2, axes, column_major=column_major)
+    best, where = run(spec, "x86-64-v3", [x], [np.zeros(shape, np.float32), np.zeros(shape, np.int64)])
+    np.testing.assert_array_equal(best, reference(x[..., None], axes, Reduction("max"), False)[..., 0])
+    plane, inside = np.divmod(where, 17 * 13)
+    row, column = (inside % 17, inside // 17) if column_major else (inside // 13, inside % 13)
+    np.testing.assert_array_equal(x[plane, row, column], best)
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("pixels", [1, 15, 16, 17, 49, 211])
+def test_global(pixels: int, target: str, rng: np.random.Generator) -> None:
+    for unit, kind in itertools.product((1, 16), ("avg", "max", "lp")):
+        x = rng.standard_normal((5, pixels, unit)).astype(np.float32)
+        spec = GlobalPool(Reduction(kind), 5, pixels, unit)
+        (got,) = run(spec, target, [x], [np.zeros((5, unit), np.float32)])
+        want = {"avg": x.mean(1), "max": x.max(1), "lp": np.sqrt((x * x).sum(1))}[kind]
+        np.testing.assert_allclose(got, want, rtol=1e-5, atol=1e-6)
+        free = GlobalPool(Reduction(kind), Param(0), Param(1), unit)
+        (again,) = run(free, target, [x], [np.zeros((5, unit), np.float32)], [5, pixels], threads=2)
+        np.testing.assert_array_equal(got, again)
