@@ -1,0 +1,82 @@
+"""Compiles a network to an offline model: one file with machine code and packed weights that runs with numpy alone.
+
+magicmind build net.onnx -o net.mm
+magicmind build net.onnx -o net.mm --shape data=1..64,3,224,224 --target cascadelake --target x86-64-v3
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from pathlib import Path
+
+from magicmind.cli import options, text
+from magicmind.cli.progress import working
+
+SUMMARY = "compile a network to an offline model (.mm)"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_model(parser, "the network (.onnx)")
+    parser.add_argument(
+        "-o",
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="offline model to write (default: the network's name with .mm)",
+    )
+    parser.add_argument(
+        "--precision", default="force_float32", metavar="MODE", help="arithmetic and storage (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--shape",
+        type=options.shape,
+        action="append",
+        metavar="NAME=DIM,...",
+        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
+    )
+    parser.add_argument(
+        "--target",
+        action="append",
+        metavar="NAME",
+        help="CPU to compile for, such as native, cascadelake, x86-64-v3 (may be repeated; default: native)",
+    )
+    parser.add_argument(
+        "--threads",
+        type=options.positive,
+        help="thread count that layouts and tiles are chosen for (default: this machine's)",
+    )
+    options.add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    import magicmind
+
+    output = arguments.output or arguments.model.with_suffix(".mm")
+    start = time.perf_counter()
+    with working(f"parsing {arguments.model.name}"):
+        graph = magicmind.parse(arguments.model)
+    with working(f"building {arguments.model.name}"):
+        model = magicmind.build(
+            graph,
+            precision=arguments.precision,
+            shapes=options.as_dict(arguments.shape) or None,
+            targets=arguments.target or ["native"],
+            threads=arguments.threads,
+        )
+    model.save(output)
+    seconds = time.perf_counter() - start
+    file_bytes = output.stat().st_size
+    if arguments.json:
+        text.print_json(
+            {
+                "output": str(output),
+                "bytes": file_bytes,
+                "seconds": seconds,
+                "precision": arguments.precision,
+                "inputs": [text.tensor_json(info) for info in model.inputs],
+                "outputs": [text.tensor_json(info) for info in model.outputs],
+            }
+        )
+        return
+    print(f"written {output}: {text.size(file_bytes)}, {arguments.precision}, built in {seconds:.1f} s")

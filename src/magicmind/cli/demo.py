@@ -1,0 +1,155 @@
+"""Builds a small classifier of handwritten digits, runs it over a held-out split, prints what came out.
+
+Needs no network and no files but the package's own: the model was trained by tools/train_digits.py on scikit-learn's
+digits. The offline model and a picture of digits with predictions are left in the output folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from dataclasses import asdict, dataclass
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from magicmind.cli import latency, options, text
+from magicmind.cli.progress import working
+from magicmind.errors import MissingExtraError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+SUMMARY = "build and run a digit classifier that comes with the package"
+
+PRECISIONS = ("force_float32",)
+"""A row of the table each; later precisions are added here."""
+
+BATCH = 50
+SHAPES = {"image": ("1..64", 1, 8, 8)}
+
+
+@dataclass(frozen=True)
+class Row:
+    """What the demo found in one precision."""
+
+    precision: str
+    accuracy: float
+    latency_ms: float
+    images_per_second: float
+    build_s: float
+    onnx_bytes: int
+    mm_bytes: int
+    model: str
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("magicmind-demo"),
+        metavar="FOLDER",
+        help="where files go (default: %(default)s)",
+    )
+    parser.add_argument("--threads", type=options.positive, help="threads for one call (default: all CPUs it may use)")
+    options.add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    data = Path(str(resources.files("magicmind") / "data"))
+    images, labels = load_split(data / "digits_test.npz")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    rows = []
+    for precision in PRECISIONS:
+        row, predictions = measure(data / "digits.onnx", precision, images, labels, arguments)
+        rows.append(row)
+    picture = arguments.out / "digits.png"
+    missing = draw(images, labels, predictions, picture)
+    if arguments.json:
+        text.print_json({"rows": [asdict(row) for row in rows], "picture": None if missing else str(picture)})
+        return
+    print_rows(rows, len(labels))
+    print(missing or f"picture: {picture}")
+
+
+def load_split(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Images float32 [N, 1, 8, 8] in 0..1, labels [N]."""
+    import numpy as np
+
+    with np.load(path) as stored:
+        return (stored["images"][:, None] / 16).astype(np.float32), stored["labels"]
+
+
+def measure(
+    source: Path,
+    precision: str,
+    images: np.ndarray[Any, Any],
+    labels: np.ndarray[Any, Any],
+    arguments: argparse.Namespace,
+) -> tuple[Row, np.ndarray[Any, Any]]:
+    """Parses, builds, saves, loads and runs the network in one precision. Returns the row and probabilities [N, 10]."""
+    import magicmind
+
+    suffix = "" if precision == PRECISIONS[0] else f"-{precision}"
+    built = arguments.out / f"digits{suffix}.mm"
+    start = time.perf_counter()
+    with working(f"building {source.name} in {precision}"):
+        magicmind.build(magicmind.parse(source), precision=precision, shapes=SHAPES).save(built)
+    build_s = time.perf_counter() - start
+    with magicmind.load(built) as model, model.session(threads=arguments.threads) as session:
+        probabilities = run_all(session, images)
+        one, many = images[:1], images[:BATCH]
+        single = latency.summary(times(session, one), 1)
+        batched = latency.summary(times(session, many), len(many))
+    found = float((probabilities.argmax(1) == labels).mean())
+    sizes = (source.stat().st_size, built.stat().st_size)
+    row = Row(precision, found, single["median"], batched["throughput"], build_s, *sizes, str(built))
+    return row, probabilities
+
+
+def run_all(session: Any, images: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Probabilities of all images, in batches; the last batch may be smaller, the same file serves it."""
+    import numpy as np
+
+    parts = [session.run({"image": images[i : i + BATCH]})["probabilities"] for i in range(0, len(images), BATCH)]
+    return np.concatenate(parts)
+
+
+def times(session: Any, images: np.ndarray[Any, Any]) -> list[float]:
+    """Seconds of single calls, about a second of them, after some to warm up."""
+    for _ in range(20):
+        session.run({"image": images})
+    return latency.repeat(lambda: session.run({"image": images}), iterations=2000, duration=1.0)
+
+
+def print_rows(rows: list[Row], count: int) -> None:
+    print(f"handwritten digits, {count} held-out images of 8 x 8; one file per precision serves batches of 1 to 64\n")
+    head = ["precision", "accuracy", "latency, ms", "images/s", "build, s", ".onnx", ".mm"]
+    cells = [
+        [
+            row.precision,
+            f"{row.accuracy:.2%}",
+            f"{row.latency_ms:.3f}",
+            f"{row.images_per_second:.0f}",
+            f"{row.build_s:.2f}",
+            text.size(row.onnx_bytes),
+            text.size(row.mm_bytes),
+        ]
+        for row in rows
+    ]
+    print(text.table(head, cells))
+    print(f"\nlatency: median of single images; images/s: batches of {BATCH}")
+    for row in rows:
+        print(f"offline model: {row.model} (magicmind info {row.model})")
+
+
+def draw(
+    images: np.ndarray[Any, Any], labels: np.ndarray[Any, Any], probabilities: np.ndarray[Any, Any], path: Path
+) -> str | None:
+    """Saves 4 x 8 digits with predictions, every wrong one first, in red. Returns why not when a package is missing."""
+    try:
+        from magicmind.cli.picture import draw_predictions
+    except MissingExtraError as error:
+        return f"no picture: {error}"
+    draw_predictions(images[:, 0], labels, probabilities, path)
+    return None

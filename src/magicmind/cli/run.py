@@ -1,0 +1,89 @@
+"""Runs an offline model and measures it.
+
+magicmind run net.mm                                  random inputs, 100 calls
+magicmind run net.mm --batch 8 --duration 5 --threads 2
+magicmind run net.mm --input data=image.npy --output results/ --iterations 1 --warmup 0
+magicmind run net.mm --profile --trace trace.json     time per layer; the trace opens in a browser (Perfetto)
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from magicmind.cli import feeds, latency, options, text
+
+SUMMARY = "run an offline model, measure latency and throughput"
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    options.add_model(parser, "offline model (.mm)")
+    parser.add_argument("--threads", type=options.positive, help="threads for one call (default: all CPUs it may use)")
+    data = parser.add_argument_group("inputs (random ones unless given)")
+    data.add_argument("--batch", type=options.positive, help="first dim of every input that may change")
+    data.add_argument(
+        "--shape", type=options.fixed_shape, action="append", metavar="NAME=DIM,...", help="shape of an input"
+    )
+    data.add_argument(
+        "--input", type=options.named_file, action="append", metavar="NAME=FILE", help=".npy file for an input"
+    )
+    data.add_argument("--seed", type=int, default=0, help="seed of random inputs (default: %(default)s)")
+    data.add_argument("--output", type=Path, metavar="FOLDER", help="write the outputs as .npy files here")
+    length = parser.add_argument_group("measurement").add_mutually_exclusive_group()
+    length.add_argument("--iterations", type=options.positive, help="measured calls (default: 100)")
+    length.add_argument("--duration", type=options.positive_seconds, help="measured seconds, instead of a count")
+    parser.add_argument("--warmup", type=int, default=10, help="calls before measuring (default: %(default)s)")
+    parser.add_argument("--profile", action="store_true", help="print time, GFLOP/s and share of peak per layer")
+    parser.add_argument("--trace", type=Path, metavar="FILE", help="write a Chrome trace of one call")
+    options.add_json(parser)
+
+
+def execute(arguments: argparse.Namespace) -> None:
+    from magicmind.runtime import load
+
+    with load(arguments.model) as model, model.session(threads=arguments.threads) as session:
+        inputs = feeds.make(
+            session.inputs,
+            files=options.as_dict(arguments.input),
+            shapes=options.as_dict(arguments.shape),
+            batch=arguments.batch,
+            seed=arguments.seed,
+        )
+        outputs = session.run(inputs)
+        if arguments.output:
+            save(outputs, arguments.output)
+        for _ in range(arguments.warmup):
+            session.run(inputs)
+        iterations = arguments.iterations or (None if arguments.duration else 100)
+        samples = latency.repeat(lambda: session.run(inputs), iterations=iterations, duration=arguments.duration)
+        batch = feeds.batch_of(inputs)
+        result: dict[str, Any] = {
+            "model": str(arguments.model),
+            "threads": session.threads,
+            "batch": batch,
+            "iterations": len(samples),
+            "latency_ms": latency.summary(samples, batch),
+        }
+        result["throughput"] = result["latency_ms"].pop("throughput")
+    if arguments.json:
+        text.print_json(result)
+    else:
+        print_result(result)
+
+
+def save(outputs: Mapping[str, feeds.Array], folder: Path) -> None:
+    """Writes `name.npy` per output; characters that would leave the folder become `_`."""
+    import numpy as np
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, array in outputs.items():
+        np.save(folder / (name.replace("/", "_").replace("\0", "_").lstrip(".") + ".npy"), array)
+
+
+def print_result(result: Mapping[str, Any]) -> None:
+    print(f"{result['model']}: batch {result['batch']}, {result['threads']} threads, {result['iterations']} calls")
+    quantities = result["latency_ms"]
+    print(text.table([f"{name}, ms" for name in quantities], [[f"{value:.3f}" for value in quantities.values()]]))
+    print(f"throughput {result['throughput']:.1f} per second")
