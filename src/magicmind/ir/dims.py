@@ -1,7 +1,7 @@
 """Tensor dimensions: integers, or canonical integer expressions over named symbols.
 
 `Dim = int | Expr`.  An `Expr` is a sum of `coefficient * product of atoms`; an atom is a symbol, a floor division, a
-modulo, a minimum or a maximum.  Symbols stand for integers >= 0, which is all the simplifier assumes about them; ranges
+modulo, a minimum or a maximum.  Symbols stand for integers >= 1, which is all the simplifier assumes about them; ranges
 come in through `bounds` only.  Two expressions are equal when their canonical texts are, and the text is plain Python
 (`4*N + 1`, `(H + 1)//2`, `max(H, W)`), which is how a dim is stored on the graph and in a plan.
 
@@ -105,7 +105,7 @@ class Expr:
 
 @cache
 def symbol(name: str) -> Expr:
-    """The symbol `name`, an unknown integer >= 0.  Raises ShapeError unless it is a Python identifier."""
+    """The symbol `name`, an unknown integer >= 1.  Raises ShapeError unless it is a Python identifier."""
     if not name.isidentifier() or name in ("min", "max"):
         raise ShapeError(f"{name!r} cannot name a dimension", hint="use letters, digits and underscores")
     return Expr((((Atom("symbol", (), name),), 1),))
@@ -199,7 +199,7 @@ def symbols_of(dim: Dim) -> frozenset[str]:
 def bounds(dim: Dim, ranges: Ranges) -> tuple[int, int | None]:
     """A (lowest, highest) that holds for every value the symbols may take; by interval arithmetic, so not always tight.
 
-    A symbol without a range is in 0..; no upper bound is None, no lower bound is `NO_LOWER_BOUND`.
+    A symbol without a range is in 1..; no upper bound is None, no lower bound is `NO_LOWER_BOUND`.
     """
     low, high = _interval(dim, ranges)
     return (NO_LOWER_BOUND if low == -math.inf else int(low)), (None if high == math.inf else int(high))
@@ -405,7 +405,7 @@ def _interval_product(a: _Interval, b: _Interval) -> _Interval:
 
 def _interval_of_atom(atom: Atom, ranges: Ranges) -> _Interval:
     if atom.kind == "symbol":
-        low, high = ranges.get(atom.text, (0, None))
+        low, high = ranges.get(atom.text, (1, None))
         return low, math.inf if high is None else high
     args = [_interval(a, ranges) for a in atom.args]
     if atom.kind == "min":

@@ -141,13 +141,11 @@ class NodeView:
 
     def const(self, i: int) -> Array | None:
         """The array of input `i` when it is known now, else None."""
-        found = const_of(self.value(i))
-        if found is not None:
+        value = self.value(i)
+        found = None if value is None else contents_of(value)
+        if found is None or found.dtype != object:
             return found
-        data = self.data(i)
-        if data is None or not all(isinstance(d, int) for d in data.flat):
-            return None
-        return data.astype(self.input(i).dtype.numpy())
+        return found.astype(self.input(i).dtype.numpy()) if all(isinstance(d, int) for d in found.flat) else None
 
     def data(self, i: int) -> Array | None:
         """The contents of a small integer input `i` as an object array of dims (int or Expr), else None."""
@@ -213,23 +211,35 @@ def normalise_axis(axis: int, rank: int, *, inclusive: bool = False) -> int:
     return axis + rank if axis < 0 else axis
 
 
-def data_of(value: onnx_ir.Value) -> Array | None:
-    """The contents of a small integer tensor as an object array of dims, when known."""
+def contents_of(value: onnx_ir.Value) -> Array | None:
+    """What is known of a value's elements: a constant, or what inference recorded (object arrays hold dims)."""
     found = value.meta.get(DATA_KEY)
-    if found is not None:
-        return found  # type: ignore[no-any-return]
-    const = const_of(value)
-    if const is None or const.size > MAX_DATA or const.dtype.kind not in "iu":
+    return const_of(value) if found is None else found
+
+
+def data_of(value: onnx_ir.Value) -> Array | None:
+    """The contents of a small tensor of whole numbers as an object array of dims, when known."""
+    found = contents_of(value)
+    if found is None or found.dtype == object:
+        return found
+    if found.size > MAX_DATA or found.dtype.kind not in "iuf":
         return None
-    return const.astype(object)
+    if found.dtype.kind == "f":
+        whole = np.rint(found)
+        return (
+            whole.astype(np.int64).astype(object)
+            if np.abs(found).max(initial=0) < 2**31 and (whole == found).all()
+            else None
+        )
+    return found.astype(object)
 
 
 def set_data(value: onnx_ir.Value, data: Array | None) -> None:
     """Records the contents of `value`; None forgets them."""
-    if data is None:
-        value.meta.pop(DATA_KEY, None)
-    else:
+    if data is not None:
         value.meta[DATA_KEY] = data
+    elif DATA_KEY in value.meta:
+        del value.meta[DATA_KEY]
 
 
 def _same_kind(value: object, default: object) -> bool:

@@ -1,0 +1,60 @@
+"""Gather, GatherElements, GatherND: reading by index.  ONNX operators of opset 13."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from magicmind.errors import ShapeError
+from magicmind.ir.types import Shape, TensorType
+from magicmind.ops.registry import Array, NodeView, Op
+from magicmind.ops.shapes import need_rank
+
+gather = Op("Gather")
+gather_elements = Op("GatherElements")
+gather_nd = Op("GatherND")
+
+
+@gather.infer
+def infer_gather(node: NodeView) -> list[TensorType]:
+    """`axis` of the data is replaced by the shape of the indices."""
+    x, indices = need_rank(node.input(0), 1, what="data"), node.input(1)
+    axis = node.axis(0, x.rank)
+    _check_indices(node, x.dims, axis)
+    return [TensorType(x.dtype, (*x.dims[:axis], *indices.dims, *x.dims[axis + 1 :]))]
+
+
+def _check_indices(node: NodeView, shape: Shape, axis: int) -> None:
+    size = shape[axis]
+    indices = node.ints(1)
+    if isinstance(size, int) and indices and not (-size <= min(indices) and max(indices) < size):
+        raise ShapeError(f"indices {indices[:8]} lie outside axis {axis}, which has {size} elements")
+
+
+@gather.data
+def data_gather(node: NodeView) -> list[Array | None]:
+    """The picked contents."""
+    data, indices = node.data(0), node.const(1)
+    if data is None or indices is None:
+        return [None]
+    picked = np.empty(np.shape(np.take(data, indices, axis=node.attr("axis", 0))), object)
+    picked[...] = np.take(data, indices, axis=node.attr("axis", 0))
+    return [picked]
+
+
+@gather_elements.infer
+def infer_elements(node: NodeView) -> list[TensorType]:
+    """The shape of the indices, which have the rank of the data."""
+    x, indices = node.input(0), node.input(1)
+    node.axis(0, x.rank)
+    need_rank(indices, x.rank, x.rank, what="indices")
+    return [TensorType(x.dtype, indices.shape)]
+
+
+@gather_nd.infer
+def infer_nd(node: NodeView) -> list[TensorType]:
+    """Indices [..., K] pick along K axes after `batch_dims`."""
+    x, indices = need_rank(node.input(0), 1, what="data"), need_rank(node.input(1), 1, what="indices")
+    depth, batch = indices.dims[-1], node.attr("batch_dims", 0)
+    if not isinstance(depth, int) or not 1 <= depth <= x.rank - batch:
+        raise ShapeError(f"indices pick along {depth} axes of data of rank {x.rank} with batch_dims={batch}")
+    return [TensorType(x.dtype, (*indices.dims[:-1], *x.dims[batch + depth :]))]
