@@ -254,6 +254,12 @@ class Kernel:
             return max(a, b)
         return Int(self, self.b.select(self.b.icmp_signed(">", self.i64(a), self.i64(b)), self.i64(a), self.i64(b)))
 
+    def index_select(self, condition: ir.Value | bool, a: Index, b: Index) -> Index:
+        """a where the condition holds, else b."""
+        if isinstance(condition, bool):
+            return a if condition else b
+        return Int(self, self.b.select(condition, self.i64(a), self.i64(b)))
+
     def ceildiv(self, a: Index, b: Index) -> Index:
         return (a + (b - 1)) // b
 

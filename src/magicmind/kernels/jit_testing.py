@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import ctypes
 import functools
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import numpy as np
 from llvmlite import binding
 
 from magicmind.codegen import llvm
 from magicmind.codegen.target import TARGETS
-from magicmind.lower.plan import KernelSpec
 
 X86 = ("x86-64-v2", "x86-64-v3", "x86-64-v4")
 _GUARD = 256
 
 
 @functools.lru_cache(maxsize=256)
-def _function(spec: KernelSpec, target: str) -> tuple[object, int]:
+def _function(spec: Hashable, target: str) -> tuple[object, int]:
+    assert hasattr(spec, "build")
     k = spec.build(TARGETS[target], "kernel")
     parsed, machine = llvm.optimize(k.finish(), TARGETS[target])
     engine = binding.create_mcjit_compiler(parsed, machine)
@@ -27,7 +27,7 @@ def _function(spec: KernelSpec, target: str) -> tuple[object, int]:
 
 
 def run(
-    spec: KernelSpec,
+    spec: Hashable,
     target: str,
     inputs: Sequence[np.ndarray],
     outputs: Sequence[np.ndarray],

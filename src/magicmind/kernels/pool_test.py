@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -31,22 +33,24 @@ def rng() -> np.random.Generator:
     return np.random.default_rng(7)
 
 
-def window(case: tuple[int, ...]) -> Window:
+def window(case: tuple[int, ...]) -> Any:
     size, w, stride, dilation, before, after = case
     out = (size + before + after - (w - 1) * dilation - 1) // stride + 1
     return Window(size, out, w, stride, dilation, before, after)
 
 
-def reference(x: np.ndarray, axes: tuple[Window, ...], reduction: Reduction, count_pad: bool) -> np.ndarray:
+def reference(x: np.ndarray, axes: tuple[Any, ...], reduction: Reduction, count_pad: bool) -> np.ndarray:
     """x [planes, size..., unit] -> [planes, out..., unit] in float64."""
-    out = np.zeros((x.shape[0], *(a.out for a in axes), x.shape[-1]))
+    out: np.ndarray = np.zeros((x.shape[0], *(a.out for a in axes), x.shape[-1]))
     for o in itertools.product(*(range(a.out) for a in axes)):
-        taps = [[c * a.stride - a.before + t * a.dilation for t in range(a.window)] for c, a in zip(o, axes)]
-        inside = [[i for i in t if 0 <= i < a.size] for t, a in zip(taps, axes)]
-        count = np.prod(
+        taps = [
+            [c * a.stride - a.before + t * a.dilation for t in range(a.window)] for c, a in zip(o, axes, strict=True)
+        ]
+        inside = [[i for i in t if 0 <= i < a.size] for t, a in zip(taps, axes, strict=True)]
+        count = math.prod(
             [
                 len([i for i in t if i < a.size + a.after]) if count_pad else len(v)
-                for t, v, a in zip(taps, inside, axes)
+                for t, v, a in zip(taps, inside, axes, strict=True)
             ]
         )
         v = x[np.ix_(range(x.shape[0]), *inside, range(x.shape[-1]))].astype(np.float64)
@@ -60,9 +64,9 @@ def reference(x: np.ndarray, axes: tuple[Window, ...], reduction: Reduction, cou
     return out
 
 
-def mutable(spec: Pool) -> tuple[Pool, list[int]]:
+def mutable(spec: Any) -> tuple[Pool, list[int]]:
     """The same pool with every size known at run time only."""
-    values = [spec.planes]
+    values: list[int] = [spec.planes]
     axes = []
     for a in spec.axes:
         base = len(values)
