@@ -1,0 +1,109 @@
+"""Merges nodes that compute the same thing, and initializers that hold the same array."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import defaultdict
+from collections.abc import Hashable
+
+import numpy as np
+import onnx_ir
+
+from magicmind.passes.edit import forward, graphs_of
+from magicmind.passes.infra import Pass
+
+_RANDOM = frozenset(
+    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
+)
+_GRAPH_ATTRIBUTES = (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS)
+
+
+class MergeCommon(Pass):
+    """Merges equal nodes and equal initializers."""
+
+    def call(self, model: onnx_ir.Model) -> bool:
+        modified = False
+        for graph in list(graphs_of(model)):
+            modified |= _merge_initializers(graph)
+            modified |= _merge_nodes(graph)
+        return modified
+
+
+def _merge_initializers(graph: onnx_ir.Graph) -> bool:
+    """Whole arrays are hashed only where dtype, shape and a sample agree: reading all weights would take longer."""
+    alike: defaultdict[Hashable, list[onnx_ir.Value]] = defaultdict(list)
+    for value in graph.initializers.values():
+        tensor = value.const_value
+        if (
+            tensor is None
+            or value.is_graph_input()
+            or value.is_graph_output()
+            or tensor.dtype == onnx_ir.DataType.STRING
+        ):
+            continue
+        sample = tensor.numpy().reshape(-1)[:16].tobytes()
+        alike[tensor.dtype, tuple(tensor.shape.numpy()), sample].append(value)
+    modified = False
+    for group in alike.values():
+        modified |= len(group) > 1 and _merge_equal(graph, group)
+    return modified
+
+
+def _merge_equal(graph: onnx_ir.Graph, values: list[onnx_ir.Value]) -> bool:
+    first: dict[bytes, onnx_ir.Value] = {}
+    modified = False
+    for value in values:
+        assert value.const_value is not None and value.name is not None
+        digest = hashlib.blake2b(np.ascontiguousarray(value.const_value.numpy()).tobytes()).digest()
+        kept = first.setdefault(digest, value)
+        if kept is not value:
+            value.replace_all_uses_with(kept)
+            del graph.initializers[value.name]
+            modified = True
+    return modified
+
+
+def _merge_nodes(graph: onnx_ir.Graph) -> bool:
+    seen: dict[Hashable, onnx_ir.Node] = {}
+    modified = False
+    for node in list(graph):
+        key = _key(node)
+        if key is None:
+            continue
+        kept = seen.setdefault(key, node)
+        if kept is not node:
+            modified |= _merge(node, kept)
+    return modified
+
+
+def _key(node: onnx_ir.Node) -> Hashable | None:
+    """Equal for nodes that compute the same thing; None for those that may differ each time."""
+    if not is_deterministic(node):
+        return None
+    attributes = tuple(sorted((name, _attribute_key(attr)) for name, attr in node.attributes.items()))
+    used = tuple(bool(output.name) for output in node.outputs)
+    return (node.domain, node.op_type, tuple(map(id, node.inputs)), attributes, used)
+
+
+def is_deterministic(node: onnx_ir.Node) -> bool:
+    """Whether equal inputs give equal outputs, for all that is known: nested graphs are not looked into."""
+    return node.op_type not in _RANDOM and all(a.type not in _GRAPH_ATTRIBUTES for a in node.attributes.values())
+
+
+def _attribute_key(attr: onnx_ir.Attr) -> str:
+    if attr.type == onnx_ir.AttributeType.TENSOR:
+        tensor = attr.as_tensor()
+        return f"{tensor.dtype}{tensor.shape}{hashlib.blake2b(tensor.tobytes()).hexdigest()}"
+    return f"{attr.type}{attr.value!r}"
+
+
+def _merge(node: onnx_ir.Node, kept: onnx_ir.Node) -> bool:
+    if len(node.outputs) == 1:
+        return forward(node, kept.outputs[0])
+    if any(output.is_graph_output() for output in node.outputs):
+        return False
+    for output, kept_output in zip(node.outputs, kept.outputs, strict=True):
+        output.replace_all_uses_with(kept_output)
+    assert isinstance(node.graph, onnx_ir.Graph)
+    node.graph.remove(node, safe=True)
+    return True

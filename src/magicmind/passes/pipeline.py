@@ -1,0 +1,91 @@
+"""The portable passes in order: from the operators of the source to our own domain, folded and fused.
+
+What comes out is what is saved and printed: no Conv, Gemm, MatMul or elementwise operator on numbers is left in the
+ONNX domain. Quantisation, layouts and everything that depends on the machine come afterwards.
+"""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from magicmind.passes.compare import compare_outputs
+from magicmind.passes.conv_to_own import ConvToOwn
+from magicmind.passes.fold_batch_norm import FoldBatchNorm
+from magicmind.passes.fold_constants import FoldConstants
+from magicmind.passes.fold_pad import FoldPad
+from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
+from magicmind.passes.fuse_elementwise import FuseElementwise
+from magicmind.passes.fuse_epilogue import FuseEpilogue
+from magicmind.passes.infer import InferTypes
+from magicmind.passes.infra import Runner, Stage
+from magicmind.passes.merge_common import MergeCommon
+from magicmind.passes.merge_reshapes import MergeReshapes
+from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
+from magicmind.passes.remove_dead import RemoveDead
+from magicmind.passes.remove_identity import RemoveIdentity
+from magicmind.passes.resolve_auto_pad import ResolveAutoPad
+from magicmind.passes.to_elementwise import ToElementwise
+from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
+
+__all__ = ["describe", "simplify", "stages"]
+
+
+def stages() -> list[Stage]:
+    """Every pass in order; a comment says why it stands where it stands."""
+    return [
+        Stage(
+            "simplify",
+            until_stable=True,
+            passes=[
+                InferTypes(),  # everything below relies on dtype and rank
+                FoldConstants(),  # first: what looks computed is often a constant, and shape arithmetic goes away
+                RemoveDead(),  # before anything that asks how often a value is used
+                RemoveIdentity(),  # so that patterns see neighbours
+                MergeCommon(),
+                MergeReshapes(),
+                MergeTransposes(),
+                TransposeToReshape(),
+                ResolveAutoPad(),
+                FoldPad(),  # after auto_pad: it adds to pads
+                FoldBatchNorm(),  # before scales: a scale after it folds into the same weights
+                FoldScale(),
+                FoldScaleForward(),  # last: a scale between two convolutions belongs to the first
+                RemoveDead(),
+            ],
+        ),
+        Stage(
+            "to own domain",
+            passes=[
+                GemmToMatmul(),
+                MatmulToOwn(),
+                FuseMatmulBias(),  # while the addition still is an Add
+                ConvToOwn(),
+                ToElementwise(),  # after all that looks for single ONNX operators
+                RemoveDead(),
+            ],
+        ),
+        Stage(
+            "fuse",
+            until_stable=True,
+            passes=[
+                FuseEpilogue(),  # before elementwise: work next to a product belongs to it
+                FuseElementwise(),
+                MergeCommon(),
+                RemoveDead(),
+            ],
+        ),
+    ]
+
+
+def simplify(model: onnx_ir.Model) -> None:
+    """Runs all portable passes, in place. Raises magicmind.Error, with a note that names the pass."""
+    Runner(compare=compare_outputs).run(stages(), model)
+
+
+def describe() -> str:
+    """The list of passes as text, one line each."""
+    lines = []
+    for stage in stages():
+        lines.append(f"{stage.name}{' (until nothing changes)' if stage.until_stable else ''}")
+        lines += [f"  {pass_.name:20} {pass_.summary}" for pass_ in stage.passes]
+    return "\n".join(lines)
