@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 
 from magicmind.cli import options, text
-from magicmind.cli.progress import working
+from magicmind.cli.progress import progress
 
 SUMMARY = "compile a network to an offline model (.mm)"
 
@@ -54,15 +54,14 @@ def execute(arguments: argparse.Namespace) -> None:
 
     output = arguments.output or arguments.model.with_suffix(".mm")
     start = time.perf_counter()
-    with working(f"parsing {arguments.model.name}"):
-        graph = magicmind.parse(arguments.model)
-    with working(f"building {arguments.model.name}"):
+    with progress(arguments.model.name) as report:
         model = magicmind.build(
-            graph,
+            magicmind.parse(arguments.model),
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
             threads=arguments.threads,
+            progress=report,
         )
     model.save(output)
     seconds = time.perf_counter() - start

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import latency, options, text
-from magicmind.cli.progress import working
+from magicmind.cli.progress import progress
 from magicmind.errors import MissingExtraError
 
 if TYPE_CHECKING:
@@ -44,13 +44,8 @@ class Row:
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--out",
-        type=Path,
-        default=Path("magicmind-demo"),
-        metavar="FOLDER",
-        help="where files go (default: %(default)s)",
-    )
+    folder = Path("magicmind-demo")
+    parser.add_argument("--out", type=Path, default=folder, metavar="FOLDER", help="for files (default: %(default)s)")
     parser.add_argument("--threads", type=options.positive, help="threads for one call (default: all CPUs it may use)")
     options.add_json(parser)
 
@@ -93,8 +88,8 @@ def measure(
     suffix = "" if precision == PRECISIONS[0] else f"-{precision}"
     built = arguments.out / f"digits{suffix}.mm"
     start = time.perf_counter()
-    with working(f"building {source.name} in {precision}"):
-        magicmind.build(magicmind.parse(source), precision=precision, shapes=SHAPES).save(built)
+    with progress(f"{source.name} in {precision}") as report:
+        magicmind.build(magicmind.parse(source), precision=precision, shapes=SHAPES, progress=report).save(built)
     build_s = time.perf_counter() - start
     with magicmind.load(built) as model, model.session(threads=arguments.threads) as session:
         probabilities = run_all(session, images)

@@ -1,8 +1,7 @@
 """Program `magicmind`: finds the command, runs it, turns what happened into an exit code.
 
-Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. Results go to stdout, everything else to stderr. A command's module is
-imported only to describe its arguments; what it needs to do its work it imports when it runs, so that `run` and `info` need
-numpy only.
+Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted. Results go to stdout, everything else to stderr. Importing a
+command's module is cheap: what it needs for its work it imports when it runs, so that `run` and `info` need numpy only.
 """
 
 from __future__ import annotations

@@ -25,9 +25,9 @@ def make(
 ) -> dict[str, Array]:
     """One array per input of a model.
 
-    `files` gives .npy files by input name, `shapes` shapes for random ones; in the other ones a mutable first dim becomes
-    `batch` (its minimum when None) and any other mutable dim its minimum. Raises ShapeError for a name that the model
-    does not have, ModelFormatError for a file that is no array.
+    `files` gives .npy files by input name, `shapes` shapes for random ones; in the other ones a mutable first dim
+    becomes `batch` (its minimum when None) and any other mutable dim its minimum. Raises ShapeError for a name that
+    the model does not have, ModelFormatError for a file that is no array.
     """
     known = [info.name for info in inputs]
     for name in (*files, *shapes):
@@ -39,7 +39,7 @@ def make(
         if info.name in files:
             feeds[info.name] = load(files[info.name])
         else:
-            shape = shapes.get(info.name) or fixed(info, batch)
+            shape = shapes[info.name] if info.name in shapes else fixed(info, batch)
             feeds[info.name] = random(shape, info.dtype, rng)
     return feeds
 

@@ -61,7 +61,7 @@ def execute(arguments: argparse.Namespace) -> None:
         batch = feeds.batch_of(inputs)
         result: dict[str, Any] = {
             "model": str(arguments.model),
-            "threads": session.threads,
+            "threads": session.engine.threads,
             "batch": batch,
             "iterations": len(samples),
             "latency_ms": latency.summary(samples, batch),
