@@ -99,7 +99,7 @@ def parse_header(data: memoryview, where: str) -> dict[str, Section]:
         section = _parse_entry(header, _TABLE + index * _ENTRY.size)
         if section.offset != align(end) or section.end > file_size or section.name in sections:
             raise OfflineModelError(f"{where}: section {section.name!r} lies outside the file", hint=DAMAGED)
-        if any(data[end : section.offset]):
+        if bytes(data[end : section.offset]).strip(b"\0"):
             raise OfflineModelError(f"{where}: bytes in front of section {section.name!r} are not zero", hint=DAMAGED)
         sections[section.name] = section
         end = section.end

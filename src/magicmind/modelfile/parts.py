@@ -24,10 +24,8 @@ class WeightStore:
         self.size = 0
 
     def add(self, data: np.ndarray[Any, np.dtype[Any]] | bytes) -> int:
-        """Keeps the bytes (C order) and returns their offset, a multiple of 64. The array must not change afterwards."""
-        if isinstance(data, np.ndarray):
-            data = np.ascontiguousarray(data).reshape(-1).view(np.uint8)
-        view = memoryview(data)
+        """Keeps the bytes (C order) and returns their offset, a multiple of 64. The array must not change later."""
+        view = memoryview(data) if isinstance(data, bytes) else _raw(data).data
         key = (hashlib.sha256(view).digest(), view.nbytes)
         if key not in self._known:
             offset = -(-self.size // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
@@ -44,6 +42,10 @@ class WeightStore:
                 yield memoryview(bytes(offset - end))
             yield view
             end = offset + view.nbytes
+
+
+def _raw(array: np.ndarray[Any, np.dtype[Any]]) -> np.ndarray[Any, np.dtype[np.uint8]]:
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,43 @@
+"""Where buffers lie in the arena: offset packing of buffers that live in ranges of epochs."""
+
+from __future__ import annotations
+
+from bisect import insort
+from collections.abc import Sequence
+
+
+def pack(
+    sizes: Sequence[int], firsts: Sequence[int], lasts: Sequence[int], alignment: int = 64
+) -> tuple[list[int], int]:
+    """Offsets (multiples of `alignment`) and the arena's size, such that buffers alive together do not overlap.
+
+    Buffer i has `sizes[i]` bytes and lives in epochs firsts[i]..lasts[i], both included. Greedy by size: the largest
+    first, each in the smallest gap that holds it among the placed ones alive with it (Pisarchyk and Lee 2020,
+    "Efficient Memory Management for Deep Neural Net Inference"). Deterministic; about a millisecond for 200 buffers.
+    """
+    rounded = [-(-size // alignment) * alignment for size in sizes]
+    order = sorted(range(len(sizes)), key=lambda i: (-rounded[i], firsts[i], i))
+    offsets = [0] * len(sizes)
+    placed: list[tuple[int, int, int, int]] = []  # offset, end, first, last: sorted by offset
+    total = 0
+    for i in order:
+        size, first, last = rounded[i], firsts[i], lasts[i]
+        if size == 0:
+            continue
+        offset = _best_gap(size, [(o, e) for o, e, f, l in placed if f <= last and l >= first])
+        offsets[i] = offset
+        insort(placed, (offset, offset + size, first, last))
+        total = max(total, offset + size)
+    return offsets, total
+
+
+def _best_gap(size: int, taken: list[tuple[int, int]]) -> int:
+    """Start of the smallest gap of at least `size` between ranges sorted by start, or the end of all."""
+    best, best_gap, end = -1, 0, 0
+    for start, stop in taken:
+        gap = start - end
+        if gap >= size and (best < 0 or gap < best_gap):
+            best, best_gap = end, gap
+        if stop > end:
+            end = stop
+    return best if best >= 0 else end

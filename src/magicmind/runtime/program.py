@@ -1,0 +1,179 @@
+"""One target's code, plan and weights, mapped and checked: what all engines of a model share."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from magicmind import knobs
+from magicmind.errors import OfflineModelError, TargetError
+from magicmind.modelfile import abi
+from magicmind.modelfile.layout import REBUILD, WEIGHTS
+from magicmind.modelfile.reader import OfflineFile
+from magicmind.runtime import team
+from magicmind.runtime.cpu import capped, cpu_features
+from magicmind.runtime.memory import pack
+from magicmind.runtime.shapes import PlanShapes, Shape
+
+_CACHED_LAYOUTS = 8
+_SCRATCH_ALIGNMENT = 4096  # threads' scratch never shares a page, hence no cache line and no adjacent-line prefetch
+
+
+@dataclass
+class Layout:
+    """The plan for one set of input shapes. `last_ns`: how long the last call took; None before the first."""
+
+    shapes: tuple[Shape, ...]
+    dims: tuple[int, ...]
+    arena_slots: tuple[tuple[int, int], ...]  # slot, offset in the arena
+    output_shapes: tuple[Shape, ...]
+    arena_bytes: int
+    scratch_bytes: int  # per thread
+    step_flops: tuple[int, ...]
+    step_bytes: tuple[int, ...]
+    last_ns: int | None = None
+
+
+def choose_target(file: OfflineFile) -> dict[str, Any]:
+    """The first target of the file that this CPU runs and MAGICMIND_TARGET allows.
+
+    Raises TargetError with what the file holds and what this CPU lacks for each.
+    """
+    machine, present, cap = platform.machine(), cpu_features(), knobs.TARGET.text()
+    reasons = []
+    for target in file.targets:
+        required = frozenset(target["requires"])
+        if target["machine"] != machine:
+            reasons.append(f"{target['name']}: is for {target['machine']}, this is {machine}")
+        elif lacking := sorted(required - present):
+            reasons.append(f"{target['name']}: this CPU lacks {', '.join(lacking)}")
+        elif capped(required, cap):
+            reasons.append(f"{target['name']}: MAGICMIND_TARGET={cap} forbids it")
+        else:
+            return target
+    raise TargetError(
+        f"{file.where}: no code for this CPU.\n  " + "\n  ".join(reasons),
+        hint='build the model again here, or with targets=["x86-64-v2", ...] for several CPUs',
+    )
+
+
+class Program:
+    """Native code of the chosen target with everything that does not depend on shapes."""
+
+    def __init__(self, file: OfflineFile) -> None:
+        self.file = file
+        self.target = choose_target(file)
+        name = self.target["name"]
+        self.plan: dict[str, Any] = file.json(f"plan:{name}")
+        try:
+            self._read_plan()
+            code_offset = _entry(file, f"code:{name}", self.target["entries"], abi.PROGRAM_SYMBOL)
+            self._adopt_team(f"team:{name}")
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise OfflineModelError(
+                f"{file.where}: the plan for {name} lacks or garbles {error}", hint=REBUILD
+            ) from error
+        self._code = file.map_section(f"code:{name}")
+        self.entry = self._code.address + code_offset
+        self._layouts: dict[tuple[Shape, ...], Layout] = {}
+
+    def _read_plan(self) -> None:
+        plan = self.plan
+        self.inputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["inputs"]]
+        self.outputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["outputs"]]
+        self.steps: list[dict[str, Any]] = plan["steps"]
+        self.shapes = PlanShapes(plan)
+        self.dim_count, self.slot_count = len(plan["dims"]), len(plan["slots"])
+        # Tiny networks: starting a team costs more than it saves.
+        self.thread_bound = int(plan.get("threads_hint") or team.MAX_THREADS)
+        self.input_slots: list[tuple[int, int]] = []  # slot, index
+        self.output_slots: list[tuple[int, int]] = []
+        self.weight_slots: list[tuple[int, int]] = []  # slot, address
+        self._arena_slots: list[tuple[int, int]] = []  # slot, buffer
+        for slot, item in enumerate(plan["slots"]):
+            self._read_slot(slot, item)
+        buffers = plan["buffers"]
+        self._firsts = [int(buffer["first"]) for buffer in buffers]
+        self._lasts = [int(buffer["last"]) for buffer in buffers]
+
+    def _read_slot(self, slot: int, item: dict[str, Any]) -> None:
+        kind = item["kind"]
+        if kind == "input":
+            self.input_slots.append((slot, _index(item["index"], self.inputs)))
+        elif kind == "output":
+            self.output_slots.append((slot, _index(item["index"], self.outputs)))
+        elif kind == "weight":
+            offset = int(item["offset"])
+            if not 0 <= offset <= self.file.sections[WEIGHTS].size:
+                raise ValueError(f"the offset of weight slot {slot}")
+            self.weight_slots.append((slot, self.file.weights_address + offset))
+        elif kind == "arena":
+            self._arena_slots.append((slot, _index(item["buffer"], self.plan["buffers"])))
+        else:
+            raise ValueError(f"the kind {kind!r} of slot {slot}")
+
+    def _adopt_team(self, section: str) -> None:
+        described = self.target["team"]
+        if described["abi"] != abi.TEAM_ABI:
+            raise OfflineModelError(
+                f"{self.file.where}: its threads use interface {described['abi']}, this version {abi.TEAM_ABI}",
+                hint=REBUILD,
+            )
+        for symbol in (abi.TEAM_CALL_SYMBOL, abi.TEAM_WORKER_SYMBOL):
+            _entry(self.file, section, described["entries"], symbol)
+        team.adopt(self.file.view(section), int(described["version"]), described["entries"])
+
+    def layout(self, shapes: tuple[Shape, ...]) -> Layout:
+        """The plan for these input shapes, from a cache of the last few. Raises ShapeError."""
+        # No lock: dict operations are atomic, and the worst race computes a layout twice.
+        found = self._layouts.pop(shapes, None)
+        if found is None:
+            found = self._plan(shapes)
+        self._layouts[shapes] = found  # last used, last in order
+        while len(self._layouts) > _CACHED_LAYOUTS:
+            self._layouts.pop(next(iter(self._layouts)), None)
+        return found
+
+    def _plan(self, shapes: tuple[Shape, ...]) -> Layout:
+        numbers = self.shapes.evaluate(self.shapes.bind(shapes))
+        offsets, total = self.plan.get("offsets"), self.plan.get("arena")
+        if offsets is None or total is None:
+            offsets, total = pack(numbers.buffer_bytes, self._firsts, self._lasts)
+        self._check_offsets(offsets, numbers.buffer_bytes, total)
+        arena_slots = tuple((slot, offsets[buffer] + numbers.slot_offsets[slot]) for slot, buffer in self._arena_slots)
+        return Layout(
+            shapes,
+            numbers.dims,
+            arena_slots,
+            numbers.output_shapes,
+            int(total),
+            -(-numbers.scratch // _SCRATCH_ALIGNMENT) * _SCRATCH_ALIGNMENT,
+            numbers.step_flops,
+            numbers.step_bytes,
+        )
+
+    def _check_offsets(self, offsets: Sequence[int], sizes: Sequence[int], total: int) -> None:
+        inside = all(offset >= 0 and offset + size <= total for offset, size in zip(offsets, sizes, strict=False))
+        if len(offsets) != len(sizes) or not inside:
+            raise OfflineModelError(f"{self.file.where}: the memory plan lies outside its arena", hint=REBUILD)
+
+    def close(self) -> None:
+        """Unmaps the code. No call may be running."""
+        self._code.close()
+
+
+def _index(value: Any, items: Sequence[Any]) -> int:
+    if not 0 <= int(value) < len(items):
+        raise ValueError(f"the index {value}")
+    return int(value)
+
+
+def _entry(file: OfflineFile, section: str, entries: dict[str, int], symbol: str) -> int:
+    offset = int(entries[symbol])
+    if not 0 <= offset < file.sections[section].size:
+        raise ValueError(f"the entry {symbol}")
+    return offset
