@@ -1,1 +1,84 @@
-"""MagicMind for CPUs."""
+"""MagicMind for CPUs: parse a trained network, build an offline model of native code, run it anywhere with numpy.
+
+    graph = magicmind.parse("model.onnx")
+    model = magicmind.build(graph, shapes={"x": ("1..64", 3, 224, 224)})
+    model.save("model.mm")
+    outputs = magicmind.load("model.mm").session(threads=2).run({"x": array})
+
+Importing is cheap: each name loads what it needs on first use, and running a model needs numpy alone.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from magicmind.errors import (
+    CompileError,
+    Error,
+    MissingExtraError,
+    ModelFormatError,
+    OfflineModelError,
+    PrecisionError,
+    ScheduleError,
+    ShapeError,
+    TargetError,
+    UnsupportedOperatorError,
+)
+from magicmind.tensorinfo import TensorInfo
+
+if TYPE_CHECKING:
+    from magicmind.compiler import build
+    from magicmind.frontends import parse
+    from magicmind.graph import Graph
+    from magicmind.runtime import Engine, Model, Session, load
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "CompileError",
+    "Engine",
+    "Error",
+    "Graph",
+    "MissingExtraError",
+    "Model",
+    "ModelFormatError",
+    "OfflineModelError",
+    "PrecisionError",
+    "ScheduleError",
+    "Session",
+    "ShapeError",
+    "TargetError",
+    "TensorInfo",
+    "UnsupportedOperatorError",
+    "build",
+    "load",
+    "parse",
+]
+
+_LAZY = {
+    "build": "magicmind.compiler",
+    "parse": "magicmind.frontends",
+    "Graph": "magicmind.graph",
+    "Engine": "magicmind.runtime",
+    "Model": "magicmind.runtime",
+    "Session": "magicmind.runtime",
+    "load": "magicmind.runtime",
+}
+_BUILD_PACKAGES = ("onnx", "onnx_ir", "llvmlite", "elftools", "rich")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'magicmind' has no attribute {name!r}")
+    try:
+        value = getattr(import_module(_LAZY[name]), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.partition(".")[0] not in _BUILD_PACKAGES:
+            raise
+        raise MissingExtraError(
+            f"magicmind.{name} needs the package {error.name!r}, which is not installed",
+            hint="pip install 'magicmind[build]'",
+        ) from error
+    globals()[name] = value
+    return value

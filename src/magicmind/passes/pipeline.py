@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir
 
+from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
@@ -24,10 +25,11 @@ from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshap
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
+from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
 from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
 
-__all__ = ["describe", "simplify", "stages"]
+__all__ = ["describe", "lower_layout", "simplify", "stages"]
 
 
 def stages() -> list[Stage]:
@@ -82,10 +84,20 @@ def simplify(model: onnx_ir.Model) -> None:
     Runner(compare=compare_outputs).run(stages(), model)
 
 
+def layout_stages() -> list[Stage]:
+    """What follows once the portable form is saved: how values lie in memory."""
+    return [Stage("layout", passes=[SplitEpilogue(), ChooseLayout(), RemoveDead()])]
+
+
+def lower_layout(model: onnx_ir.Model) -> None:
+    """Chooses memory layouts, in place."""
+    Runner(compare=compare_outputs).run(layout_stages(), model)
+
+
 def describe() -> str:
     """The list of passes as text, one line each."""
     lines = []
-    for stage in stages():
+    for stage in [*stages(), *layout_stages()]:
         lines.append(f"{stage.name}{' (until nothing changes)' if stage.until_stable else ''}")
         lines += [f"  {pass_.name:20} {pass_.summary}" for pass_ in stage.passes]
     return "\n".join(lines)

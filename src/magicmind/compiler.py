@@ -1,0 +1,84 @@
+"""`build`: a parsed graph in, a runnable model out. The stages themselves live in passes/, lower/ and modelfile/."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir as ir
+
+from magicmind.codegen.target import find_target
+from magicmind.errors import PrecisionError
+from magicmind.graph import Graph
+from magicmind.ir.types import ranges_of
+from magicmind.lower.compile import Progress, compile_target
+from magicmind.modelfile.parts import ModelParts, WeightStore
+from magicmind.modelfile.writer import serialize
+from magicmind.passes.pipeline import lower_layout, simplify
+from magicmind.runtime.model import Model, from_bytes
+
+PRECISIONS = ("force_float32",)
+_SPELLINGS = {"forced_float32": "force_float32"}
+
+
+def _quiet(what: str, done: int, total: int) -> None:
+    """The default progress: none."""
+
+
+def build(
+    graph: Graph,
+    precision: str = "force_float32",
+    *,
+    shapes: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | None = None,
+    targets: Sequence[str] = ("native",),
+    threads: int | None = None,
+    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
+    progress: Progress = _quiet,
+) -> Model:
+    """Optimises and compiles `graph` for every target and opens the result.
+
+    shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the graph's.
+    targets: names of `codegen/target.py` or "native"; the first is preferred among those that fit a CPU.
+    threads: the thread count schedules are chosen for; results do not depend on it.
+    progress: called with (what, done, total) as kernels are compiled.
+    Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
+    """
+    return from_bytes(
+        serialize(
+            compile_parts(graph, precision, shapes=shapes, targets=targets, calibration=calibration, progress=progress)
+        )
+    )
+
+
+def compile_parts(
+    graph: Graph,
+    precision: str = "force_float32",
+    *,
+    shapes: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | None = None,
+    targets: Sequence[str] = ("native",),
+    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
+    progress: Progress = _quiet,
+) -> ModelParts:
+    """`build` up to the parts of the file; runs nothing, so targets may be foreign."""
+    precision = _SPELLINGS.get(precision, precision)
+    if precision not in PRECISIONS:
+        raise PrecisionError(f"precision {precision!r} is not supported", hint=f"supported: {', '.join(PRECISIONS)}")
+    if calibration is not None:
+        raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
+    machines = [find_target(name) for name in dict.fromkeys(targets)]
+    graph = graph.with_shapes(shapes)
+    simplify(graph.model)
+    portable = graph.serialize(weights=False)
+    lower_layout(graph.model)
+    weights = WeightStore()
+    compiled = tuple(compile_target(graph.model, machine, weights, progress) for machine in machines)
+    return ModelParts(
+        inputs=tuple(graph.inputs),
+        outputs=tuple(graph.outputs),
+        precision=precision,
+        graph=portable,
+        targets=compiled,
+        weights=weights,
+        ranges=ranges_of(graph.model),
+    )

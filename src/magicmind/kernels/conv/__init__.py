@@ -1,0 +1,1 @@
+"""Convolution: `direct` (dense, grouped, pointwise, first layer), `depthwise`, `winograd`; `choose` picks one."""

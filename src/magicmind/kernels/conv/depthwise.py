@@ -1,0 +1,201 @@
+"""Depthwise convolution on the blocked layout: one vector of 16 channels per pixel, no copies.
+
+Rows and columns whose windows lie inside the input are computed in register tiles without checks. Edge columns of a
+constant width leave their outside taps out at build time; all other edges loop over the taps that exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from magicmind.codegen.builder import Index, Kernel, Tile
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.spec import count_params
+from magicmind.kernels.tiles import for_tiles
+
+
+@dataclass(frozen=True)
+class DepthwiseSchedule:
+    """Register tile of `mr` pixels; `rows` output rows per item."""
+
+    mr: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class DepthwiseConv:
+    """y = epilogue(depthwise(x, w) + bias) for `shape.groups` channels (ic = oc = 1).
+
+    Pointers: x (blocked), w (`pack_depthwise`), bias, epilogue operands, y (blocked).
+    """
+
+    shape: ConvShape
+    schedule: DepthwiseSchedule
+    epilogue: Epilogue = Epilogue()
+
+    @property
+    def name(self) -> str:
+        s = self.shape
+        return f"f32_depthwise_{s.kh}x{s.kw}s{s.sh}_{s.groups}_{s.oh}x{s.ow}_{self.schedule.mr}{self.epilogue.label}"
+
+    def build(self, target: Target, symbol: str) -> Kernel:
+        count = 3 + len(self.epilogue.operands) + 1
+        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        _Emitter(k, self).emit()
+        return k
+
+
+@dataclass(frozen=True)
+class _Taps:
+    """Which taps along one axis are computed: `valid[p]` for every pixel of the tile, or a run-time range for all."""
+
+    valid: Sequence[Sequence[int]] | None = None
+    first: Index = 0
+    last: Index = 0
+
+
+class _Emitter:
+    def __init__(self, k: Kernel, spec: DepthwiseConv) -> None:
+        self.k, self.spec, self.s = k, spec, spec.shape
+        self.x, self.w, self.bias, *self.extras, self.y = k.pointers
+        s = self.s
+        self.n, self.ih, self.iw = k.size(s.n), k.size(s.ih), k.size(s.iw)
+        self.oh, self.ow = k.size(s.oh), k.size(s.ow)
+        self.blocks = -(-s.groups // BLOCK)
+        self.row_inside = self._inside(s.pt, s.sh, s.dh, s.kh, self.ih, self.oh)
+        self.column_inside = self._inside(s.pl, s.sw, s.dw, s.kw, self.iw, self.ow)
+
+    def _inside(self, pad: int, stride: int, dilation: int, taps: int, extent: Index, out: Index) -> tuple[Index, Index]:
+        """Output positions [lo, hi) whose whole window lies inside the input."""
+        k = self.k
+        lo = k.index_min(-(-pad // stride), out)
+        room = extent + pad - (taps - 1) * dilation
+        hi = k.index_min((k.index_max(room, 0) + (stride - 1)) // stride, out)
+        return lo, k.index_max(lo, hi)
+
+    def emit(self) -> None:
+        k, rows = self.k, self.spec.schedule.rows
+        row_blocks = k.ceildiv(self.oh, rows)
+        first, last = k.thread_range(self.n * self.blocks * row_blocks)
+        # Channels innermost: a thread keeps to its rows, which it also wrote in the pointwise convolution before.
+        with k.loop("item", first, last) as item:
+            block, band = item % self.blocks, item // self.blocks
+            row0 = (band % row_blocks) * rows
+            plane = (band // row_blocks) * self.blocks + block
+            self._rows(plane, row0, k.index_min(row0 + rows, self.oh))
+
+    def _rows(self, plane: Index, row0: Index, row1: Index) -> None:
+        k, s = self.k, self.s
+        lo, hi = self.row_inside
+        everything = range(s.kh)
+        with k.loop("top", row0, k.index_min(row1, lo)) as row:
+            self._columns(plane, row, 1, self._edge(row, s.pt, s.sh, s.dh, s.kh, self.ih))
+        start, stop = k.index_max(row0, lo), k.index_max(k.index_max(row0, lo), k.index_min(row1, hi))
+
+        def middle(first: Index, rows: int) -> None:
+            self._columns(plane, start + first, rows, _Taps([everything] * rows))
+
+        for_tiles(k, "row", stop - start, self._rows_together(), middle)
+        with k.loop("bottom", k.index_max(row0, hi), row1) as row:
+            self._columns(plane, row, 1, self._edge(row, s.pt, s.sh, s.dh, s.kh, self.ih))
+
+    def _rows_together(self) -> int:
+        """Rows per register tile: several when the image is narrow."""
+        ow = self.ow
+        return max(1, min(self.spec.schedule.mr // ow, 4)) if isinstance(ow, int) and ow else 1
+
+    def _edge(self, at: Index, pad: int, stride: int, dilation: int, taps: int, extent: Index) -> _Taps:
+        """The taps of output position `at` that fall inside the input."""
+        k = self.k
+        origin = at * stride
+        first = k.index_max(pad - origin + (dilation - 1), 0) // dilation
+        last = k.index_min(k.index_max(extent + pad - origin + (dilation - 1), 0) // dilation, taps)
+        return _Taps(None, first, k.index_max(first, last))
+
+    def _columns(self, plane: Index, row: Index, rows: int, row_taps: _Taps) -> None:
+        k, s = self.k, self.s
+        most = max(1, self.spec.schedule.mr // rows)
+        if isinstance(self.ow, int) and isinstance(self.iw, int):
+            self._constant_columns(plane, row, rows, row_taps, most)
+            return
+        lo, hi = self.column_inside
+        with k.loop("left", 0, lo) as column:
+            self._tile(plane, row, rows, column, 1, row_taps, self._edge(column, s.pl, s.sw, s.dw, s.kw, self.iw))
+
+        def middle(first: Index, columns: int) -> None:
+            self._tile(plane, row, rows, lo + first, columns, row_taps, _Taps([range(s.kw)] * columns))
+
+        for_tiles(k, "col", hi - lo, most, middle)
+        with k.loop("right", hi, self.ow) as column:
+            self._tile(plane, row, rows, column, 1, row_taps, self._edge(column, s.pl, s.sw, s.dw, s.kw, self.iw))
+
+    def _constant_columns(self, plane: Index, row: Index, rows: int, row_taps: _Taps, most: int) -> None:
+        """Evenly cut tiles; the ones that touch an edge know their taps at build time."""
+        k, s = self.k, self.s
+        width, iw = self.ow, self.iw
+        assert isinstance(width, int) and isinstance(iw, int)
+        lo, hi = self.column_inside
+        assert isinstance(lo, int) and isinstance(hi, int)
+        tiles = max(1, -(-width // most))
+        cuts = [width * i // tiles for i in range(tiles + 1)]
+        inner = [i for i in range(tiles) if cuts[i] >= lo and cuts[i + 1] <= hi]
+        for i in range(tiles):
+            size = cuts[i + 1] - cuts[i]
+            if i in inner and i - 1 in inner and size == cuts[i] - cuts[i - 1]:
+                continue  # part of the loop that began before
+            if i not in inner:
+                valid = [
+                    [t for t in range(s.kw) if 0 <= c * s.sw + t * s.dw - s.pl < iw] for c in range(cuts[i], cuts[i + 1])
+                ]
+                self._tile(plane, row, rows, cuts[i], size, row_taps, _Taps(valid))
+                continue
+            run = i
+            while run in inner and cuts[run + 1] - cuts[run] == size:
+                run += 1
+            with k.loop("col", cuts[i], cuts[run], size) as column:
+                self._tile(plane, row, rows, column, size, row_taps, _Taps([range(s.kw)] * size))
+
+    def _tile(
+        self, plane: Index, row: Index, rows: int, column: Index, columns: int, row_taps: _Taps, column_taps: _Taps
+    ) -> None:
+        k, s = self.k, self.s
+        acc = k.tile("acc", rows, columns)
+        block, image = plane % self.blocks, plane // self.blocks
+        acc.fill(self.bias.load(BLOCK, block * BLOCK))
+        if row_taps.valid is None:
+            with k.loop("kh", row_taps.first, row_taps.last) as kh:
+                self._window_row(acc, plane, block, row, 0, column, kh, column_taps)
+        else:
+            for kh in range(s.kh):
+                for r in range(rows):
+                    self._window_row(acc, plane, block, row, r, column, kh, column_taps)
+        channel = block * BLOCK
+        for r, c in acc:
+            out = ((plane * self.oh + row + r) * self.ow + column + c) * BLOCK
+            value = self.spec.epilogue.apply(
+                k, acc[r, c], self.extras, out=out, channel=channel, image=image * (self.blocks * BLOCK) + channel
+            )
+            self.y.store(value, out)
+
+    def _window_row(
+        self, acc: Tile, plane: Index, block: Index, row: Index, r: int, column: Index, kh: Index, taps: _Taps
+    ) -> None:
+        """Adds one row of the window for all pixels of tile row `r`."""
+        k, s = self.k, self.s
+        weights = self.w.offset((block * s.kh + kh) * (s.kw * BLOCK))
+        line = plane * self.ih + (row + r) * s.sh + kh * s.dh - s.pt
+        source = self.x.offset((line * self.iw + column * s.sw - s.pl) * BLOCK)
+        columns = max(c for _, c in acc) + 1
+        if taps.valid is None:
+            with k.loop("kw", taps.first, taps.last) as kw:
+                weight = weights.load(BLOCK, kw * BLOCK)
+                acc[r, 0] = k.fma(source.load(BLOCK, kw * (s.dw * BLOCK)), weight, acc[r, 0])
+            return
+        for kw in range(s.kw):
+            weight = weights.load(BLOCK, kw * BLOCK)
+            for c in range(columns):
+                if kw in taps.valid[c]:
+                    acc[r, c] = k.fma(source.load(BLOCK, (c * s.sw + kw * s.dw) * BLOCK), weight, acc[r, c])

@@ -1,0 +1,77 @@
+"""Convolution weights in the order the kernels read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from magicmind.codegen.target import BLOCK
+
+FloatArray = npt.NDArray[np.float32]
+
+
+def pad_axis(array: npt.NDArray[Any], axis: int, multiple: int) -> npt.NDArray[Any]:
+    """Zeros at the end of `axis` up to a multiple."""
+    widths = [(0, 0)] * array.ndim
+    widths[axis] = (0, -array.shape[axis] % multiple)
+    return np.pad(array, widths)
+
+
+def pack_chunks(weights: FloatArray, nr: int) -> FloatArray:
+    """[..., k, oc] -> chunks of `nr` blocks of output channels, each [..., k, nr*16]; a shorter last chunk. Flat.
+
+    `oc` is a multiple of 16.
+    """
+    blocks = weights.shape[-1] // BLOCK
+    pieces = [weights[..., i * BLOCK : min(i + nr, blocks) * BLOCK] for i in range(0, blocks, nr)]
+    return np.concatenate([np.ascontiguousarray(piece).ravel() for piece in pieces])
+
+
+def pack_direct(w: FloatArray, groups: int, nr: int) -> FloatArray:
+    """w[groups*oc, ic, kh, kw] -> [group][chunk][ic block][kh][kw][16 ic][nr * 16 oc], padded with zeros."""
+    total, ic, kh, kw = w.shape
+    packed = []
+    for group in w.reshape(groups, total // groups, ic, kh, kw):
+        padded = pad_axis(pad_axis(group, 0, BLOCK), 1, BLOCK)
+        by_block = padded.reshape(padded.shape[0], -1, BLOCK, kh, kw).transpose(1, 3, 4, 2, 0)
+        packed.append(pack_chunks(by_block, nr))
+    return np.concatenate(packed)
+
+
+def pack_few_channels(w: FloatArray, nr: int) -> FloatArray:
+    """w[oc, ic, kh, kw] -> [chunk][kh][kw][ic][nr * 16 oc]: no padding of the input channels."""
+    return pack_chunks(pad_axis(w, 0, BLOCK).transpose(2, 3, 1, 0), nr)
+
+
+def pack_depthwise(w: FloatArray) -> FloatArray:
+    """w[c, 1, kh, kw] -> [c block][kh][kw][16]."""
+    c, _, kh, kw = w.shape
+    return pad_axis(w, 0, BLOCK).reshape(-1, BLOCK, kh, kw).transpose(0, 2, 3, 1).ravel()
+
+
+def pack_bias(bias: FloatArray | None, groups: int, oc: int) -> FloatArray:
+    """One value per output channel, each group padded to whole blocks; zeros when there is none."""
+    values = np.zeros(groups * oc, np.float32) if bias is None else bias
+    return pad_axis(values.reshape(groups, oc), 1, BLOCK).ravel()
+
+
+def merge_groups(w: FloatArray, groups: int, together: int) -> FloatArray:
+    """Weights of `together` neighbouring groups as one block-diagonal group.
+
+    w[groups*oc, ic, kh, kw] -> [groups*oc, together*ic, kh, kw]: groups whose channels do not fill blocks of 16 become
+    fewer, denser ones.
+    """
+    total, ic, kh, kw = w.shape
+    oc = total // groups
+    merged = np.zeros((groups // together, together, oc, together, ic, kh, kw), w.dtype)
+    source = w.reshape(groups // together, together, oc, ic, kh, kw)
+    for t in range(together):
+        merged[:, t, :, t] = source[:, t]
+    return merged.reshape(total, together * ic, kh, kw)
+
+
+def pack_axis_zeros(values: FloatArray) -> FloatArray:
+    """One value per channel, padded with zeros to whole blocks."""
+    return pad_axis(values, 0, BLOCK)

@@ -1,0 +1,272 @@
+"""Winograd convolution F(m x m, 3 x 3) for 3x3 windows with stride 1.
+
+(m+2)^2 products give m x m outputs instead of 9 m^2: 2.25 times fewer multiplications for m = 2, 4 times for m = 4.
+An item transforms a run of input tiles into the thread's scratch, multiplies each of the (m+2)^2 positions as a matrix
+product with the micro-kernel of all convolutions, and transforms back. Items share nothing, so no barrier stands inside.
+Source: Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks" (interpolation points 0, 1, -1, 2, -2, infinity).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
+from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.spec import count_params
+from magicmind.kernels.tiles import for_tiles
+
+Matrix = tuple[tuple[float, ...], ...]
+
+INPUT: dict[int, Matrix] = {
+    2: ((1, 0, -1, 0), (0, 1, 1, 0), (0, -1, 1, 0), (0, -1, 0, 1)),
+    4: (
+        (4, 0, -5, 0, 1, 0),
+        (0, -4, -4, 1, 1, 0),
+        (0, 4, -4, -1, 1, 0),
+        (0, -2, -1, 2, 1, 0),
+        (0, 2, -1, -2, 1, 0),
+        (0, 4, 0, -5, 0, 1),
+    ),
+}
+WEIGHT: dict[int, Matrix] = {
+    2: ((1, 0, 0), (0.5, 0.5, 0.5), (0.5, -0.5, 0.5), (0, 0, 1)),
+    4: (
+        (1 / 4, 0, 0),
+        (-1 / 6, -1 / 6, -1 / 6),
+        (-1 / 6, 1 / 6, -1 / 6),
+        (1 / 24, 1 / 12, 1 / 6),
+        (1 / 24, -1 / 12, 1 / 6),
+        (0, 0, 1),
+    ),
+}
+OUTPUT: dict[int, Matrix] = {
+    2: ((1, 1, 1, 0), (0, 1, -1, 1)),
+    4: ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
+}
+
+
+def pack_winograd(w: FloatArray, m: int, nr: int) -> FloatArray:
+    """w[oc, ic, 3, 3] -> G w G^T as [position][chunk][ic][nr * 16 oc], both channel counts padded to blocks."""
+    g = np.array(WEIGHT[m], np.float64)
+    u = np.einsum("ai,ocij,bj->abco", g, w.astype(np.float64), g, optimize=True).astype(np.float32)
+    u = pad_axis(pad_axis(u, 2, BLOCK), 3, BLOCK)
+    return np.concatenate([pack_chunks(position, nr) for position in u.reshape(-1, *u.shape[2:])])
+
+
+def round_trip(m: int) -> npt.NDArray[np.float64]:
+    """The 3-tap filter the three matrices implement, for tests: entry [o, i, t] of y[o] = sum x[i] w[t]."""
+    a, b, g = (np.array(table[m], np.float64) for table in (OUTPUT, INPUT, WEIGHT))
+    return np.einsum("op,pi,pt->oit", a, b, g)
+
+
+@dataclass(frozen=True)
+class WinogradSchedule:
+    """`m` output tile; register tile of `mr` tiles by `nr` blocks; `tiles` per item; `chunks` of nr blocks per item."""
+
+    m: int
+    mr: int
+    nr: int
+    tiles: int
+    chunks: int
+
+
+@dataclass(frozen=True)
+class WinogradConv:
+    """y = epilogue(conv3x3(x, w) + bias), stride and dilation 1, one group.
+
+    Pointers: x (blocked), w (`pack_winograd`), bias, epilogue operands, y (blocked).
+    """
+
+    shape: ConvShape
+    schedule: WinogradSchedule
+    epilogue: Epilogue = Epilogue()
+
+    @property
+    def name(self) -> str:
+        s = self.schedule
+        return f"f32_winograd{s.m}_{self.shape}_{s.mr}x{s.nr}{self.epilogue.label}"
+
+    @property
+    def positions(self) -> int:
+        return (self.schedule.m + 2) ** 2
+
+    def scratch_bytes(self) -> int:
+        """Transformed inputs and products of one item."""
+        blocks = self.shape.ic_blocks + self.schedule.chunks * self.schedule.nr
+        return self.positions * blocks * self.schedule.tiles * BLOCK * 4
+
+    def build(self, target: Target, symbol: str) -> Kernel:
+        count = 3 + len(self.epilogue.operands) + 1
+        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        _Emitter(k, self).emit()
+        return k
+
+
+def transform(k: Kernel, matrix: Matrix, x: Sequence[Vec]) -> list[Vec]:
+    """matrix @ x with the zeros and ones left out; the order of additions is that of the columns."""
+    rows = []
+    for row in matrix:
+        total: Vec | None = None
+        for factor, value in sorted(zip(row, x, strict=True), key=lambda t: abs(t[0]) != 1 or t[0] < 0):
+            if factor == 0:
+                continue
+            if total is None:
+                total = value if factor == 1 else value * factor
+            elif factor == 1:
+                total = total + value
+            elif factor == -1:
+                total = total - value
+            else:
+                total = k.fma(value, k.const(factor, "f32", BLOCK), total)
+        assert total is not None
+        rows.append(total)
+    return rows
+
+
+def transform_2d(k: Kernel, matrix: Matrix, x: list[list[Vec]]) -> list[list[Vec]]:
+    """matrix @ x @ matrix^T on a grid of vectors."""
+    columns = [transform(k, matrix, column) for column in zip(*x, strict=True)]
+    return [transform(k, matrix, row) for row in zip(*columns, strict=True)]
+
+
+class _Emitter:
+    def __init__(self, k: Kernel, spec: WinogradConv) -> None:
+        self.k, self.spec, self.s, self.m = k, spec, spec.shape, spec.schedule.m
+        self.x, self.w, self.bias, *self.extras, self.y = k.pointers
+        s, schedule = self.s, spec.schedule
+        self.n, self.ih, self.iw = k.size(s.n), k.size(s.ih), k.size(s.iw)
+        self.oh, self.ow = k.size(s.oh), k.size(s.ow)
+        self.across, self.down = k.ceildiv(self.ow, self.m), k.ceildiv(self.oh, self.m)
+        self.full_chunks, self.tail = divmod(s.oc_blocks, schedule.nr)
+        self.chunks = self.full_chunks + (1 if self.tail else 0)
+        self.v_position = s.ic_blocks * schedule.tiles * BLOCK
+        self.v = k.scratch
+        self.products = k.scratch.offset(spec.positions * self.v_position)
+        self.product_position = schedule.chunks * schedule.nr * schedule.tiles * BLOCK
+        self.zeros = Pointer(k, k.alloca(k.vector_type("f32", BLOCK), "zeros"), "f32")
+
+    def emit(self) -> None:
+        k, schedule = self.k, self.spec.schedule
+        self.zeros.store(k.const(0.0, "f32", BLOCK))
+        total = self.n * (self.across * self.down)
+        runs, parts = k.ceildiv(total, schedule.tiles), -(-self.chunks // schedule.chunks)
+        first, last = k.thread_range(runs * parts)
+        with k.loop("item", first, last) as item:
+            tile0 = (item % runs) * schedule.tiles
+            count = k.index_min(total - tile0, schedule.tiles)
+            chunk0 = (item // runs) * schedule.chunks
+            with k.loop("tile", 0, count) as t, k.loop("icb", 0, self.s.ic_blocks) as icb:
+                self._transform_input(tile0 + t, t, icb)
+            self._multiply(chunk0, count)
+            self._transform_outputs(tile0, count, chunk0)
+
+    def _place(self, tile: Index) -> tuple[Index, Index, Index]:
+        """Image, top output row and left output column of a tile."""
+        per_image = self.across * self.down
+        rest = tile % per_image
+        return tile // per_image, (rest // self.across) * self.m, (rest % self.across) * self.m
+
+    def _transform_input(self, tile: Index, t: Index, icb: Index) -> None:
+        k, s, size = self.k, self.s, self.m + 2
+        image, top, left = self._place(tile)
+        row0, column0 = top - s.pt, left - s.pl
+        plane = self.x.offset((image * s.ic_blocks + icb) * (self.ih * self.iw * BLOCK))
+        rows_in = [self._inside(row0 + r, self.ih) for r in range(size)]
+        columns_in = [self._inside(column0 + c, self.iw) for c in range(size)]
+        window = [
+            [self._load_inside(plane, row0 + r, column0 + c, rows_in[r], columns_in[c]) for c in range(size)]
+            for r in range(size)
+        ]
+        out = self.v.offset((icb * self.spec.schedule.tiles + t) * BLOCK)
+        for p, value in enumerate(v for row in transform_2d(k, INPUT[self.m], window) for v in row):
+            out.store(value, p * self.v_position)
+
+    def _inside(self, at: Index, extent: Index) -> object:
+        """Whether a coordinate exists: one unsigned comparison, since a negative one is a huge number."""
+        return self.k.b.icmp_unsigned("<", self.k.i64(at), self.k.i64(extent))
+
+    def _load_inside(self, plane: Pointer, row: Index, column: Index, row_in: object, column_in: object) -> Vec:
+        """A pixel, or zeros outside the image."""
+        b = self.k.b
+        address = plane.offset((row * self.iw + column) * BLOCK)
+        chosen = b.select(b.and_(row_in, column_in), address.value, self.zeros.value)
+        return Pointer(self.k, chosen, "f32").load(BLOCK)
+
+    def _multiply(self, chunk0: Index, count: Index) -> None:
+        """products[position][block][tile] = sum over ic of v[position][ic][tile] * w[position][ic][block]."""
+        k, s, schedule = self.k, self.s, self.spec.schedule
+        depth = s.ic_blocks * BLOCK
+        per_position = depth * s.oc_blocks * BLOCK
+
+        def column(position: Index, chunk: Index, nr: int) -> None:
+            weights = self.w.offset(position * per_position + chunk * (schedule.nr * depth * BLOCK))
+            v = self.v.offset(position * self.v_position)
+            out = self.products.offset(position * self.product_position + (chunk - chunk0) * (schedule.nr * schedule.tiles * BLOCK))
+
+            def tile(first: Index, size: int) -> None:
+                acc = k.tile("acc", size, nr)
+                acc.fill(k.const(0.0, "f32", BLOCK))
+                with k.loop("icb", 0, s.ic_blocks) as icb:
+                    a = v.offset((icb * schedule.tiles + first) * BLOCK)
+                    b = weights.offset(icb * (BLOCK * nr * BLOCK))
+                    multiply_accumulate(k, acc, a, [i * BLOCK for i in range(size)], 1, b, BLOCK, nr)
+                for i, j in acc:
+                    out.store(acc[i, j], (j * schedule.tiles + first + i) * BLOCK)
+
+            for_tiles(k, "t", count, schedule.mr, tile)
+
+        with k.loop("position", 0, self.spec.positions) as position:
+            stop = k.index_min(chunk0 + schedule.chunks, self.chunks)
+            with k.loop("chunk", chunk0, k.index_min(stop, self.full_chunks)) as chunk:
+                column(position, chunk, schedule.nr)
+            if self.tail:
+                with k.loop("chunk", k.index_max(chunk0, self.full_chunks), stop) as chunk:
+                    column(position, chunk, self.tail)
+
+    def _transform_outputs(self, tile0: Index, count: Index, chunk0: Index) -> None:
+        k, s, schedule = self.k, self.s, self.spec.schedule
+        block0 = chunk0 * schedule.nr
+        blocks = k.index_min(s.oc_blocks - block0, schedule.chunks * schedule.nr)
+        with k.loop("tile", 0, count) as t, k.loop("ocb", 0, blocks) as ocb:
+            image, top, left = self._place(tile0 + t)
+            channel = (block0 + ocb) * BLOCK
+            image_channel = image * (s.oc_blocks * BLOCK) + channel
+            source = self.products.offset((ocb * schedule.tiles + t) * BLOCK)
+            size = self.m + 2
+            products = [
+                [source.load(BLOCK, (r * size + c) * self.product_position) for c in range(size)] for r in range(size)
+            ]
+            bias = self.bias.load(BLOCK, channel)
+            plane = (image * s.oc_blocks + block0 + ocb) * (self.oh * self.ow)
+            for r, row in enumerate(transform_2d(k, OUTPUT[self.m], products)):
+                for c, value in enumerate(row):
+                    self._store(plane, top + r, left + c, value + bias, channel, image_channel, edge=(r, c))
+
+    def _store(
+        self, plane: Index, row: Index, column: Index, value: Vec, channel: Index, image: Index, edge: tuple[int, int]
+    ) -> None:
+        """Epilogue and store of one pixel, where it exists (tiles may reach beyond the image)."""
+        k = self.k
+        out = (plane + row * self.ow + column) * BLOCK
+
+        def put() -> None:
+            self.y.store(self.spec.epilogue.apply(k, value, self.extras, out=out, channel=channel, image=image), out)
+
+        checks = []
+        if edge[0] and not (isinstance(self.oh, int) and self.oh % self.m == 0):
+            checks.append(k.b.icmp_signed("<", k.i64(row), k.i64(self.oh)))
+        if edge[1] and not (isinstance(self.ow, int) and self.ow % self.m == 0):
+            checks.append(k.b.icmp_signed("<", k.i64(column), k.i64(self.ow)))
+        if not checks:
+            put()
+            return
+        with k.when(checks[0] if len(checks) == 1 else k.b.and_(*checks)):
+            put()

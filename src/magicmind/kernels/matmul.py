@@ -1,0 +1,162 @@
+"""Matrix product of plain (row-major) tensors: c[b, m, n] = epilogue(a[b, m, k] @ b[b, k, n] + bias[n]).
+
+A constant `b` arrives packed in chunks of `nr` blocks of 16 columns. A run-time `b` is packed chunk by chunk into the thread's
+scratch. An item is (batch, chunk, block of rows), chunks outermost: threads share the weights, each is read once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.spec import count_params
+from magicmind.kernels.tiles import for_tiles
+
+
+@dataclass(frozen=True)
+class MatMulSchedule:
+    """Register tile of `mr` rows by `nr` blocks of 16 columns; `rows` per item."""
+
+    mr: int
+    nr: int
+    rows: int
+
+
+@dataclass(frozen=True)
+class MatMul:
+    """Pointers: a, b (`pack_columns` when `packed`), bias (when `has_bias`, padded to whole blocks), operands, c.
+
+    `batch` products; `a_batched`, `b_batched`: whether a and b change with it. `trans_a`, `trans_b`: stored as [k, m], [n, k].
+    """
+
+    batch: Size
+    m: Size
+    n: Size
+    k: Size
+    schedule: MatMulSchedule
+    packed: bool = True
+    a_batched: bool = True
+    b_batched: bool = True
+    trans_a: bool = False
+    trans_b: bool = False
+    has_bias: bool = False
+    epilogue: Epilogue = Epilogue()
+
+    @property
+    def name(self) -> str:
+        kind = "" if self.packed else "_packing"
+        tile = f"{self.schedule.mr}x{self.schedule.nr}"
+        return f"f32_matmul{kind}_{self.m}x{self.n}x{self.k}_{tile}{self.epilogue.label}"
+
+    def build(self, target: Target, symbol: str) -> Kernel:
+        count = 3 + self.has_bias + len(self.epilogue.operands)
+        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        _Emitter(k, self).emit()
+        return k
+
+
+class _Emitter:
+    def __init__(self, k: Kernel, spec: MatMul) -> None:
+        self.k, self.spec = k, spec
+        self.a, self.b_in, *rest, self.c = k.pointers
+        self.bias = rest.pop(0) if spec.has_bias else None
+        self.extras = rest
+        self.batch, self.m, self.n, self.depth = (k.size(v) for v in (spec.batch, spec.m, spec.n, spec.k))
+        self.a_row, self.a_column = (1, self.m) if spec.trans_a else (self.depth, 1)
+        self.nr = spec.schedule.nr
+        self.blocks = k.ceildiv(self.n, BLOCK)
+
+    def emit(self) -> None:
+        k, rows = self.k, self.spec.schedule.rows
+        chunks = k.ceildiv(self.blocks, self.nr)
+        row_blocks = k.ceildiv(self.m, rows)
+        first, last = k.thread_range(chunks * self.batch * row_blocks)
+        with k.loop("item", first, last) as item:
+            chunk, rest = item // (self.batch * row_blocks), item % (self.batch * row_blocks)
+            image, row0 = rest // row_blocks, (rest % row_blocks) * rows
+            count = k.index_min(self.m - row0, rows)
+            self._each_width(chunk, image, row0, count)
+
+    def _each_width(self, chunk: Index, image: Index, row0: Index, count: Index) -> None:
+        """Full chunks have `nr` blocks; the last one what is left."""
+        k = self.k
+        left = self.blocks - chunk * self.nr
+        if isinstance(self.blocks, int) and self.blocks % self.nr == 0:
+            self._chunk(chunk, self.nr, image, row0, count)
+            return
+        widths = [self.blocks % self.nr] if isinstance(self.blocks, int) else list(range(1, self.nr))
+        if not isinstance(self.blocks, int) or self.blocks > self.nr:
+            with k.when(k.b.icmp_signed(">=", k.i64(left), k.i64(self.nr))):
+                self._chunk(chunk, self.nr, image, row0, count)
+        for width in widths:
+            with k.when(k.b.icmp_signed("==", k.i64(left), k.i64(width))):
+                self._chunk(chunk, width, image, row0, count)
+
+    def _chunk(self, chunk: Index, nr: int, image: Index, row0: Index, count: Index) -> None:
+        k, spec = self.k, self.spec
+        block0 = chunk * self.nr
+        b_image = image * (self.depth * self.n) if spec.b_batched else 0
+        if spec.packed:
+            b = self.b_in.offset(block0 * (self.depth * BLOCK))
+        else:
+            b = self._pack(self.b_in.offset(b_image), block0, nr)
+        a_image = self.a.offset(image * (self.m * self.depth) if spec.a_batched else 0)
+
+        def rows(first: Index, size: int) -> None:
+            acc = k.tile("acc", size, nr)
+            for j in range(nr):
+                start = k.const(0.0, "f32", BLOCK)
+                if self.bias is not None:
+                    start = self.bias.load(BLOCK, (block0 + j) * BLOCK)
+                for i in range(size):
+                    acc[i, j] = start
+            self._reduce(acc, a_image.offset((row0 + first) * self.a_row), size, b, nr)
+            self._store(acc, image, row0 + first, block0)
+
+        for_tiles(k, "row", count, spec.schedule.mr, rows)
+
+    def _reduce(self, acc: Tile, a: Pointer, rows: int, b: Pointer, nr: int) -> None:
+        k, depth = self.k, self.depth
+        offsets = [self.a_row * i for i in range(rows)]
+        whole = (depth // BLOCK) * BLOCK
+        with k.loop("k", 0, whole, BLOCK) as kk:
+            at = a.offset(kk * self.a_column)
+            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), BLOCK, nr)
+        if isinstance(depth, int):
+            if depth % BLOCK:
+                at = a.offset(self.a_column * whole)
+                multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(whole * nr * BLOCK), depth % BLOCK, nr)  # type: ignore[arg-type]
+            return
+        with k.loop("k1", whole, depth) as kk:
+            at = a.offset(kk * self.a_column)
+            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), 1, nr)
+
+    def _pack(self, b: Pointer, block0: Index, nr: int) -> Pointer:
+        """A chunk of a run-time `b` as [k][nr * 16] in scratch, zeros beyond the last column."""
+        k = self.k
+        with k.loop("k", 0, self.depth) as kk:
+            for j in range(nr):
+                column = (block0 + j) * BLOCK
+                to = k.scratch.offset((kk * nr + j) * BLOCK)
+                if self.spec.trans_b:
+                    width = k.index_min(self.n - column, BLOCK)
+                    if not (isinstance(width, int) and width == BLOCK):
+                        to.store(k.const(0.0, "f32", BLOCK))
+                    with k.loop("column", 0, width) as c:
+                        to.store(b.load(1, (column + c) * self.depth + kk), c)
+                else:
+                    to.store(b.load(BLOCK, kk * self.n + column, k.first_lanes(self.n - column, BLOCK)))
+        return k.scratch
+
+    def _store(self, acc: Tile, image: Index, row: Index, block0: Index) -> None:
+        k = self.k
+        for i, j in acc:
+            column = (block0 + j) * BLOCK
+            whole = isinstance(self.n, int) and self.n % BLOCK == 0
+            mask = None if whole else k.first_lanes(self.n - column, BLOCK)
+            out = (image * self.m + row + i) * self.n + column
+            value = self.spec.epilogue.apply(k, acc[i, j], self.extras, out=out, channel=column, image=0, mask=mask)
+            self.c.store(value, out, mask)

@@ -1,0 +1,119 @@
+"""From the fused graph to the parts of an offline model: for each target a plan, kernels, a program, one linked blob."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import onnx_ir as ir
+
+from magicmind.codegen.link import link
+from magicmind.codegen.llvm import compile_object
+from magicmind.codegen.target import Target
+from magicmind.codegen.team import compile_barrier, compile_team
+from magicmind.ir.dims import Dim, evaluate, symbols_of
+from magicmind.kernels.spec import symbol_for
+from magicmind.lower.lowering import Lowering
+from magicmind.lower.plan import KernelSpec, Plan, Ref, Step, Storage, assign_epochs
+from magicmind.lower.program import ENTRY, Tables, emit_program
+from magicmind.modelfile.parts import TargetParts, WeightStore
+from magicmind.runtime.memory import pack
+
+Progress = Callable[[str, int, int], None]
+"""Called with (what, done, total)."""
+
+_TEAM_EXPORTS = ("mm_team_call", "mm_team_worker")
+# Below this much work a second thread costs more than it brings: waking one takes about 5 microseconds.
+_ALONE_FLOPS, _ALONE_BYTES = 400_000, 200_000
+
+
+def compile_target(model: ir.Model, target: Target, weights: WeightStore, progress: Progress) -> TargetParts:
+    """Lowers, generates and links the program of one target; packed constants go to `weights`."""
+    plan = Lowering(model, target, weights).run()
+    epochs = assign_epochs(plan.steps)
+    tables = Tables.collect(plan.steps)
+    symbols = [symbol_for(step.spec, step.spec.name) for step in plan.steps]
+    objects = _compile_kernels(plan.steps, symbols, target, progress)
+    objects.append(compile_object(emit_program(plan.steps, symbols, epochs, tables, target), target))
+    objects.append(compile_barrier(target))
+    return TargetParts(
+        name=target.name,
+        machine=target.triple.partition("-")[0],
+        requires=target.requires,
+        plan=plan_json(plan, epochs, tables),
+        code=link(objects, [ENTRY]),
+        team=link([compile_team(target)], _TEAM_EXPORTS),
+    )
+
+
+def _compile_kernels(steps: Sequence[Step], symbols: Sequence[str], target: Target, progress: Progress) -> list[bytes]:
+    specs: dict[str, KernelSpec] = dict(zip(symbols, (step.spec for step in steps), strict=True))
+    objects = []
+    for done, (symbol, spec) in enumerate(specs.items()):
+        progress(f"{target.name}: {spec.name}", done, len(specs))
+        objects.append(compile_object(spec.build(target, symbol).finish(), target))
+    progress(f"{target.name}: linking", len(specs), len(specs))
+    return objects
+
+
+def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, Any]:
+    """The plan as docs/design/0001-architecture.md, "Kernels and the plan", lays it down."""
+    buffers = list(dict.fromkeys(ref.storage for ref in tables.slots if ref.storage.kind == "arena"))
+    number = {storage: i for i, storage in enumerate(buffers)}
+    described = [{"bytes": _text(s.bytes), "first": epochs[s.first], "last": epochs[s.last]} for s in buffers]
+    fixed = all(isinstance(s.bytes, int) for s in buffers)
+    offsets: list[int] | None = None
+    arena: int | None = None
+    if fixed:
+        sizes = [evaluate(s.bytes, {}) for s in buffers]
+        offsets, arena = pack(sizes, [b["first"] for b in described], [b["last"] for b in described])
+    return {
+        "symbols": {name: list(span) for name, span in plan.symbols.items()},
+        "inputs": plan.inputs,
+        "outputs": plan.outputs,
+        "dims": [_text(dim) for dim in tables.dims],
+        "buffers": described,
+        "slots": [_slot(ref, number) for ref in tables.slots],
+        "arena": arena,
+        "offsets": offsets,
+        "scratch": _text(plan.scratch),
+        "steps": [_step(step, epoch) for step, epoch in zip(plan.steps, epochs, strict=True)],
+        "threads_hint": _threads_hint(plan),
+    }
+
+
+def _slot(ref: Ref, number: dict[Storage, int]) -> dict[str, Any]:
+    storage = ref.storage
+    if storage.kind == "arena":
+        return {"kind": "arena", "buffer": number[storage], "offset": _text(ref.offset)}
+    if storage.kind == "weight":
+        assert isinstance(ref.offset, int)
+        return {"kind": "weight", "offset": storage.index + ref.offset}
+    return {"kind": storage.kind, "index": storage.index, "offset": _text(ref.offset)}
+
+
+def _step(step: Step, epoch: int) -> dict[str, Any]:
+    return {
+        "node": step.node,
+        "op": step.op,
+        "kernel": step.spec.name,
+        "flops": _text(step.flops),
+        "bytes": _text(step.bytes),
+        "epoch": epoch,
+    }
+
+
+def _threads_hint(plan: Plan) -> int:
+    """1 when the whole network, at the largest shape, is too small to be worth waking a second thread; else 0 (no hint)."""
+    largest = {name: high for name, (_, high) in plan.symbols.items()}
+    used = frozenset[str]().union(*(symbols_of(d) for step in plan.steps for d in (step.flops, step.bytes)))
+    if any(largest.get(name) is None for name in used):
+        return 0
+    values = {name: high for name, high in largest.items() if high is not None}
+    flops = sum(evaluate(step.flops, values) for step in plan.steps)
+    moved = sum(evaluate(step.bytes, values) for step in plan.steps)
+    return 1 if flops < _ALONE_FLOPS and moved < _ALONE_BYTES else 0
+
+
+def _text(dim: Dim) -> int | str:
+    return dim if isinstance(dim, int) else str(dim)

@@ -1,0 +1,201 @@
+"""From the fused graph to a `Plan`: every node's operator adds its kernel calls; memory is named, not yet placed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.values import ITEMSIZE
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.dims import Dim, ceildiv, dim_max
+from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
+from magicmind.lower.plan import KernelSpec, Params, Plan, Ref, Step, Storage
+from magicmind.modelfile.parts import WeightStore
+from magicmind.ops.registry import lookup
+
+DTYPES: dict[ir.DataType, str] = {
+    ir.DataType.FLOAT: "f32",
+    ir.DataType.DOUBLE: "f64",
+    ir.DataType.FLOAT16: "f16",
+    ir.DataType.INT64: "i64",
+    ir.DataType.INT32: "i32",
+    ir.DataType.INT16: "i16",
+    ir.DataType.INT8: "i8",
+    ir.DataType.UINT64: "u64",
+    ir.DataType.UINT32: "u32",
+    ir.DataType.UINT16: "u16",
+    ir.DataType.UINT8: "u8",
+    ir.DataType.BOOL: "bool",
+}
+"""Names of element types in kernels, by the graph's."""
+
+
+class Lowering:
+    """What an operator's `lower` function talks to."""
+
+    def __init__(self, model: ir.Model, target: Target, weights: WeightStore) -> None:
+        self.model, self.target = model, target
+        self._weights = weights
+        graph = model.graph
+        self.plan = Plan(
+            symbols=dict(ranges_of(model)),
+            inputs=[self._describe(v) for v in graph.inputs],
+            outputs=[self._describe(v) for v in graph.outputs],
+        )
+        self._refs: dict[ir.Value, Ref] = {}
+        self._constants: dict[int, Storage] = {}
+        self._order = {node: i for i, node in enumerate(graph)}
+        self._outputs = set(graph.outputs)
+        self._sharing: dict[Storage, list[ir.Value]] = {}
+        self._node: ir.Node | None = None
+        for i, value in enumerate(graph.inputs):
+            self._bind(value, Ref(Storage("input", self.nbytes(value), i)))
+        for i, value in enumerate(graph.outputs):
+            self._bind(value, Ref(Storage("output", self.nbytes(value), i)))
+
+    def run(self) -> Plan:
+        """Lowers every node.
+
+        Raises UnsupportedOperatorError listing all nodes whose operator has no kernel.
+        """
+        nodes = list(self.model.graph)
+        missing = [n for n in nodes if (op := lookup(n.domain, n.op_type)) is None or op.lower_rule is None]
+        if missing:
+            listing = "\n".join(f"  {self.describe_node(n)}" for n in missing)
+            raise UnsupportedOperatorError(f"no kernel for {len(missing)} node(s):\n{listing}")
+        for node in nodes:
+            self._node = node
+            op = lookup(node.domain, node.op_type)
+            assert op is not None and op.lower_rule is not None
+            op.lower_rule(self, node)
+        return self.plan
+
+    def describe_node(self, node: ir.Node) -> str:
+        """Name, operator, input types: for errors."""
+        types = ", ".join("-" if v is None else f"{v.dtype}{v.shape}" for v in node.inputs)
+        return f"{node.name} ({node.op_type}): {types}"
+
+    # -- values ------------------------------------------------------------------------------------------------------
+
+    def shape(self, value: ir.Value) -> tuple[Dim, ...]:
+        """Logical shape."""
+        shape = shape_of(value)
+        assert shape is not None, f"{value.name} has no shape"
+        return shape
+
+    def dtype(self, value: ir.Value) -> str:
+        """Element type by its kernel name."""
+        dtype = dtype_of(value)
+        if dtype not in DTYPES:
+            where = self.describe_node(self._node) if self._node is not None else f"graph value {value.name}"
+            raise UnsupportedOperatorError(f"{where}: element type {dtype} has no kernels")
+        return DTYPES[dtype]
+
+    def layout(self, value: ir.Value) -> str:
+        """`plain` or `blocked`."""
+        return str(value.meta.get("layout", "plain"))
+
+    def physical_shape(self, value: ir.Value) -> tuple[Dim, ...]:
+        """Extents in memory: as `shape`, or [N, ceil(C/16), spatial..., 16] when blocked."""
+        shape = self.shape(value)
+        if self.layout(value) == "plain":
+            return shape
+        return (shape[0], ceildiv(shape[1], BLOCK), *shape[2:], BLOCK)
+
+    def nbytes(self, value: ir.Value) -> Dim:
+        return math.prod(self.physical_shape(value), start=ITEMSIZE[self.dtype(value)])
+
+    def const(self, value: ir.Value | None) -> np.ndarray | None:
+        """The constant's array, or None."""
+        return None if value is None else const_of(value)
+
+    def ref(self, value: ir.Value) -> Ref:
+        """Where the value lives; first use gives it memory."""
+        if value in self._refs:
+            return self._refs[value]
+        array = self.const(value)
+        if array is not None:
+            ref = self.weight(array)
+            self._refs[value] = ref
+            return ref
+        return self._bind(value, Ref(Storage("arena", self.nbytes(value))))
+
+    def _bind(self, value: ir.Value, ref: Ref) -> Ref:
+        self._refs[value] = ref
+        self._sharing.setdefault(ref.storage, []).append(value)
+        return ref
+
+    def weight(self, array: np.ndarray) -> Ref:
+        """A constant in the weights section; equal contents share one place."""
+        offset = self._weights.add(np.ascontiguousarray(array))
+        if offset not in self._constants:
+            self._constants[offset] = Storage("weight", array.nbytes, offset)
+        return Ref(self._constants[offset])
+
+    def temp(self, nbytes: Dim) -> Ref:
+        """Memory for this node only."""
+        return Ref(Storage("arena", nbytes))
+
+    def alias(self, value: ir.Value, ref: Ref) -> bool:
+        """Makes `value` a view of existing memory. Refused (False) for graph outputs: the user owns their memory."""
+        if value in self._outputs:
+            return False
+        self._bind(value, ref)
+        return True
+
+    def reuse(self, out: ir.Value, source: ir.Value) -> bool:
+        """Lets `out` take the memory of `source` when that dies at this node and has the same size."""
+        ref = self._refs.get(source)
+        if ref is None or out in self._refs or ref.storage.kind != "arena":
+            return False
+        if self.nbytes(out) != ref.storage.bytes or not self._dies_here(ref.storage):
+            return False
+        self._bind(out, ref)
+        return True
+
+    def _dies_here(self, storage: Storage) -> bool:
+        assert self._node is not None
+        now = self._order[self._node]
+        return all(
+            value not in self._outputs and all(self._order[user.node] <= now for user in value.uses())
+            for value in self._sharing[storage]
+        )
+
+    # -- calls -------------------------------------------------------------------------------------------------------
+
+    def params(self) -> Params:
+        return Params()
+
+    def call(
+        self,
+        node: ir.Node,
+        spec: KernelSpec,
+        refs: Sequence[Ref],
+        params: Params,
+        *,
+        outputs: int = 1,
+        flops: Dim = 0,
+        bytes: Dim = 0,
+        scratch: Dim = 0,
+    ) -> None:
+        """Adds one kernel call; the last `outputs` refs are written. `scratch` is bytes per thread."""
+        index = len(self.plan.steps)
+        for ref in refs:
+            storage = ref.storage
+            storage.first = index if storage.first < 0 else storage.first
+            storage.last = index
+        sources = node.metadata_props.get("magicmind.sources", node.name or "")
+        step = Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes)
+        self.plan.steps.append(step)
+        if isinstance(scratch, int) and isinstance(self.plan.scratch, int):
+            self.plan.scratch = max(scratch, self.plan.scratch)
+        else:
+            self.plan.scratch = dim_max(scratch, self.plan.scratch)
+
+    def _describe(self, value: ir.Value) -> dict[str, object]:
+        dims = [d if isinstance(d, int) else str(d) for d in self.shape(value)]
+        return {"name": value.name, "dtype": str(dtype_of(value).numpy()), "shape": dims}  # type: ignore[union-attr]

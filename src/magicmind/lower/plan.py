@@ -1,0 +1,123 @@
+"""The plan: what the run time needs to know about one target's program. Plain data, written as JSON.
+
+Contract: docs/design/0001-architecture.md, "Kernels and the plan".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+from magicmind.codegen.builder import Kernel, Param
+from magicmind.codegen.target import Target
+from magicmind.ir.dims import Dim
+
+
+class KernelSpec(Protocol):
+    """A kernel before its code exists; hashable, so that equal specs share one function."""
+
+    @property
+    def name(self) -> str:
+        """Family and sizes, readable in profiles."""
+        ...
+
+    def build(self, target: Target, symbol: str) -> Kernel:
+        """Emits the function `symbol`."""
+        ...
+
+
+@dataclass(eq=False)
+class Storage:
+    """A piece of memory: a graph input or output, a packed constant, or a buffer of the arena."""
+
+    kind: str
+    """`input`, `output`, `weight` or `arena`."""
+    bytes: Dim
+    index: int = 0
+    """Input or output number, or the constant's byte offset."""
+    first: int = -1
+    last: int = -1
+    """First and last step that touches it (arena only)."""
+
+
+@dataclass(frozen=True)
+class Ref:
+    """An address: `offset` bytes into a storage."""
+
+    storage: Storage
+    offset: Dim = 0
+
+    def offset_bytes(self, offset: Dim) -> Ref:
+        return Ref(self.storage, self.offset + offset)
+
+
+class Params:
+    """Collects the run-time sizes of one kernel call: ints stay ints, expressions become `Param(i)`."""
+
+    def __init__(self) -> None:
+        self.values: list[Dim] = []
+
+    def size(self, dim: Dim) -> int | Param:
+        if isinstance(dim, int):
+            return dim
+        if dim not in self.values:
+            self.values.append(dim)
+        return Param(self.values.index(dim))
+
+
+@dataclass(frozen=True)
+class Step:
+    """One kernel call. The last `outputs` refs are written, the others read."""
+
+    node: str
+    op: str
+    spec: KernelSpec
+    refs: tuple[Ref, ...]
+    outputs: int
+    params: tuple[Dim, ...]
+    flops: Dim
+    bytes: Dim
+
+    @property
+    def reads(self) -> tuple[Ref, ...]:
+        return self.refs[: len(self.refs) - self.outputs]
+
+    @property
+    def writes(self) -> tuple[Ref, ...]:
+        return self.refs[len(self.refs) - self.outputs :]
+
+
+@dataclass
+class Plan:
+    """Steps in order with everything they touch, for one target."""
+
+    symbols: dict[str, tuple[int, int | None]]
+    inputs: list[dict[str, Any]]
+    outputs: list[dict[str, Any]]
+    steps: list[Step] = field(default_factory=list)
+    scratch: Dim = 0
+
+
+def assign_epochs(steps: Sequence[Step]) -> list[int]:
+    """Epoch of each step: a barrier stands between epochs, none within.
+
+    A step joins the epoch of the one before unless it reads what that epoch wrote, or writes what it read or wrote.
+    Two writes to different offsets of one storage are parts of a concatenation and do not meet.
+    """
+    epochs: list[int] = []
+    reads: set[Storage] = set()
+    writes: set[Ref] = set()
+    for step in steps:
+        written = {ref.storage for ref in writes}
+        clash = (
+            any(ref.storage in written for ref in step.reads)
+            or any(ref.storage in reads for ref in step.writes)
+            or any(ref in writes for ref in step.writes)
+        )
+        if clash:
+            reads, writes = set(), set()
+        epochs.append((epochs[-1] if epochs else 0) + (1 if clash else 0))
+        reads |= {ref.storage for ref in step.reads}
+        writes |= set(step.writes)
+    return epochs

@@ -1,0 +1,101 @@
+"""The network's main function: every step in order, a barrier where data crosses threads.
+
+`void mm_program(ptr ctx, i64 tid)` runs on every thread of the team; the words of `ctx` are listed in
+docs/design/0001-architecture.md, "Native interface".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from llvmlite import ir
+
+from magicmind.codegen.target import Target
+from magicmind.codegen.values import I32, I64, PTR
+from magicmind.ir.dims import Dim
+from magicmind.lower.plan import Ref, Step
+
+ENTRY = "mm_program"
+_SLOTS, _DIMS, _THREADS, _STOP, _PROFILE, _CLOCK, _SCRATCH, _SCRATCH_BYTES = 0, 1, 2, 4, 5, 6, 7, 8
+_CLOCK_MONOTONIC = 1
+
+
+@dataclass
+class Tables:
+    """The pointer table and the table of run-time sizes, each entry once."""
+
+    slots: list[Ref] = field(default_factory=list)
+    dims: list[Dim] = field(default_factory=list)
+
+    @classmethod
+    def collect(cls, steps: Sequence[Step]) -> Tables:
+        slots = dict.fromkeys(ref for step in steps for ref in step.refs)
+        dims = dict.fromkeys(dim for step in steps for dim in step.params)
+        return cls(list(slots), list(dims))
+
+
+class _Program:
+    def __init__(self, name: str, target: Target) -> None:
+        self.module = ir.Module(name)
+        self.module.triple = target.triple
+        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, I64]), ENTRY)
+        self.ctx, self.tid = self.function.args
+        self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.time = self.b.alloca(ir.ArrayType(I64, 2), name="timespec")
+        self.barrier = self.declare("mm_barrier", [PTR])
+
+    def declare(self, name: str, args: Sequence[ir.Type]) -> ir.Function:
+        known = self.module.globals.get(name)
+        if known is not None:
+            return known
+        function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), args), name)
+        function.attributes.add("nounwind")
+        return function
+
+    def word(self, index: int, kind: ir.Type) -> ir.Value:
+        return self.load(self.ctx, index, kind)
+
+    def load(self, table: ir.Value, index: int, kind: ir.Type) -> ir.Value:
+        address = self.b.gep(table, [ir.Constant(I64, index)], inbounds=True, source_etype=I64)
+        return self.b.load(address, typ=kind)
+
+    def stamp(self, profile: ir.Value, index: int) -> None:
+        """profile[index] = monotonic nanoseconds, by thread 0 when profiling."""
+        b = self.b
+        on = b.icmp_unsigned("!=", b.ptrtoint(profile, I64), ir.Constant(I64, 0))
+        first = b.icmp_unsigned("==", self.tid, ir.Constant(I64, 0))
+        with b.if_then(b.and_(on, first), likely=False):
+            clock = b.bitcast(self.word(_CLOCK, PTR), ir.FunctionType(I32, [I32, PTR]).as_pointer())
+            b.call(clock, [ir.Constant(I32, _CLOCK_MONOTONIC), self.time])
+            seconds, nanos = self.load(self.time, 0, I64), self.load(self.time, 1, I64)
+            total = b.add(b.mul(seconds, ir.Constant(I64, 1_000_000_000)), nanos)
+            b.store(total, b.gep(profile, [ir.Constant(I64, index)], inbounds=True, source_etype=I64))
+
+
+def emit_program(
+    steps: Sequence[Step], symbols: Sequence[str], epochs: Sequence[int], tables: Tables, target: Target
+) -> ir.Module:
+    """`symbols[i]` is the function of `steps[i]`; steps of one epoch run without a barrier between them."""
+    p = _Program("program", target)
+    slots, dims = p.word(_SLOTS, PTR), p.word(_DIMS, PTR)
+    threads, profile = p.word(_THREADS, I64), p.word(_PROFILE, PTR)
+    offset = p.b.mul(p.tid, p.word(_SCRATCH_BYTES, I64))
+    scratch = p.b.gep(p.word(_SCRATCH, PTR), [offset], inbounds=True, source_etype=ir.IntType(8))
+    slot_of = {ref: i for i, ref in enumerate(tables.slots)}
+    dim_of = {dim: i for i, dim in enumerate(tables.dims)}
+    p.stamp(profile, 0)
+    for i, (step, symbol) in enumerate(zip(steps, symbols, strict=True)):
+        if i and epochs[i] != epochs[i - 1]:
+            p.b.call(p.barrier, [p.ctx])
+        args = [p.load(slots, slot_of[ref], PTR) for ref in step.refs]
+        args += [p.load(dims, dim_of[dim], I64) for dim in step.params]
+        args += [p.tid, threads, scratch]
+        kernel = p.declare(symbol, [a.type for a in args])
+        go = p.b.icmp_unsigned("==", p.word(_STOP, I64), ir.Constant(I64, 0))
+        with p.b.if_then(go, likely=True):
+            p.b.call(kernel, args)
+        p.stamp(profile, i + 1)
+    p.b.call(p.barrier, [p.ctx])
+    p.b.ret_void()
+    return p.module

@@ -1,0 +1,195 @@
+"""Lowering of `magicmind.Conv`: sizes, packed weights, kernel choice."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir as ir
+
+from magicmind.codegen.builder import Size
+from magicmind.codegen.target import BLOCK
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.dims import Dim, product
+from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_winograd
+from magicmind.kernels.conv.depthwise import DepthwiseConv
+from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.pack import (
+    merge_groups,
+    pack_axis_zeros,
+    pack_bias,
+    pack_depthwise,
+    pack_direct,
+    pack_few_channels,
+)
+from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.winograd import WinogradConv, pack_winograd
+from magicmind.kernels.epilogue import Epilogue
+from magicmind.lower.lowering import Lowering
+from magicmind.lower.plan import Params, Ref
+from magicmind.ops.fused import conv, program_of
+from magicmind.ops.operands import has_few_channels, operand_kind
+from magicmind.ops.registry import NodeView
+
+FloatArray = npt.NDArray[np.float32]
+
+def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, list[Ref]]:
+    """The node's scalar program and the memory of its operands, which are the inputs from number `first` on."""
+    program = program_of(node)
+    if program is None:
+        return Epilogue(), []
+    out = low.shape(node.outputs[0])
+    kinds, refs = [], []
+    for value in node.inputs[first:]:
+        assert value is not None
+        array = low.const(value)
+        kind = operand_kind(low.shape(value), out, array is not None)
+        assert kind is not None, f"{node.name}: operand {value.name} cannot be fused"
+        kinds.append(kind)
+        if kind == "channel" and array is not None:
+            refs.append(low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel())))
+        else:
+            refs.append(low.ref(value))
+    return Epilogue(program, tuple(kinds)), refs
+
+
+class _Geometry:
+    """The node's attributes for two spatial axes; a 1-D convolution is 2-D with one row."""
+
+    def __init__(self, low: Lowering, node: ir.Node, weights: FloatArray) -> None:
+        spatial = weights.ndim - 2
+        lead = [0] * (2 - spatial)
+
+        def pair(name: str, default: int) -> list[int]:
+            return [default] * len(lead) + list(NodeView(node).attr(name, [default] * spatial))
+
+        self.groups = int(NodeView(node).attr("group", 1))
+        self.strides, self.dilations = pair("strides", 1), pair("dilations", 1)
+        pads = list(NodeView(node).attr("pads", [0] * (2 * spatial)))
+        self.begin, self.end = lead + pads[:spatial], lead + pads[spatial:]
+        self.batch = low.shape(node.inputs[0])[0]  # type: ignore[arg-type]
+        self.input: list[Dim] = [*([1] * len(lead)), *low.shape(node.inputs[0])[2:]]  # type: ignore[arg-type]
+        self.output: list[Dim] = [*([1] * len(lead)), *low.shape(node.outputs[0])[2:]]
+        self.weights = weights.reshape(weights.shape[0], weights.shape[1], *([1] * len(lead)), *weights.shape[2:])
+
+    @property
+    def is_pointwise(self) -> bool:
+        return self.weights.shape[2:] == (1, 1) and not any(self.begin + self.end)
+
+
+def _flatten(g: _Geometry) -> None:
+    """A pointwise convolution with stride 1 sees its pixels as rows of a width that suits register tiles."""
+    if not g.is_pointwise or g.strides != [1, 1]:
+        return
+    pixels = product(g.input)
+    width: Dim = pixels
+    if isinstance(pixels, int) and pixels > 256:
+        widths = [w for w in range(56, 257) if pixels % w == 0]
+        if widths:
+            width = min(widths, key=lambda w: (w % 14 != 0, w))
+    height: Dim = pixels // width if isinstance(pixels, int) else 1
+    g.input, g.output = [height, width], [height, width]
+
+
+def _conv_shape(g: _Geometry, p: Params) -> ConvShape:
+    oc, ic, kh, kw = g.weights.shape
+    sizes: list[Size] = [p.size(d) for d in (g.batch, *g.input, *g.output)]
+    n, ih, iw, oh, ow = sizes
+    return ConvShape(
+        n,
+        g.groups,
+        ic,
+        oc // g.groups,
+        ih,
+        iw,
+        oh,
+        ow,
+        kh,
+        kw,
+        *g.strides,
+        *g.dilations,
+        *g.begin,
+        any(g.begin + g.end),
+    )
+
+
+def _join_groups(g: _Geometry) -> None:
+    """Groups whose channels do not fill blocks of 16 are merged until they do (their weights become block-diagonal)."""
+    oc, ic = g.weights.shape[0] // g.groups, g.weights.shape[1]
+    if g.groups == 1 or (oc % BLOCK == 0 and ic % BLOCK == 0):
+        return
+    for together in range(2, g.groups + 1):
+        if g.groups % together == 0 and (
+            together == g.groups or (together * oc) % BLOCK == (together * ic) % BLOCK == 0
+        ):
+            g.weights = merge_groups(g.weights, g.groups, together)
+            g.groups //= together
+            return
+
+
+@conv.lower
+def lower(low: Lowering, node: ir.Node) -> None:
+    x, out = node.inputs[0], node.outputs[0]
+    weights = low.const(node.inputs[1])
+    bias = low.const(node.inputs[2]) if len(node.inputs) > 2 else None
+    if weights is None or (len(node.inputs) > 2 and node.inputs[2] is not None and bias is None):
+        raise UnsupportedOperatorError(
+            f"{low.describe_node(node)}: weights computed at run time are not supported", hint="make them initializers"
+        )
+    if weights.ndim not in (3, 4):
+        raise UnsupportedOperatorError(f"{low.describe_node(node)}: {weights.ndim - 2}-D convolution is not supported")
+    assert x is not None
+    g = _Geometry(low, node, np.asarray(weights, np.float32))
+    epilogue, extras = read_epilogue(low, node, 3)
+    p = low.params()
+    flops = product([g.batch, *g.output]) * (2 * int(weights.size))
+    _reuse_residual(low, node, epilogue)
+    memory = low.nbytes(x) + low.nbytes(out) + weights.nbytes
+
+    def call(spec: Any, packed: FloatArray, packed_bias: FloatArray, scratch: Dim = 0) -> None:
+        refs = [low.ref(x), low.weight(packed), low.weight(packed_bias), *extras, low.ref(out)]
+        low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
+
+    oc, ic = g.weights.shape[:2]
+    if g.groups > 1 and ic == 1 and oc == g.groups:
+        shape = _conv_shape(g, p)
+        depthwise = DepthwiseConv(shape, choose_depthwise(shape, low.target), epilogue)
+        call(depthwise, pack_depthwise(g.weights), pack_bias(bias, 1, oc))
+        return
+    _join_groups(g)
+    plain = has_few_channels(node)
+    if not plain:
+        _flatten(g)
+    shape = _conv_shape(g, p)
+    fast = choose_winograd(shape, low.target)
+    if fast is not None:
+        winograd = WinogradConv(shape, fast, epilogue)
+        packed = pack_winograd(g.weights, fast.m, fast.nr)
+        call(winograd, packed, pack_bias(bias, 1, shape.oc), winograd.scratch_bytes())
+        return
+    schedule = choose_direct(shape, low.target, plain_input=plain)
+    direct = DirectConv(shape, schedule, epilogue, plain)
+    packed = pack_few_channels(g.weights, schedule.nr) if plain else pack_direct(g.weights, g.groups, schedule.nr)
+    call(direct, packed, pack_bias(bias, g.groups, shape.oc), _scratch_bytes(g, direct))
+
+
+def _scratch_bytes(g: _Geometry, spec: DirectConv) -> Dim:
+    """Bytes of the padded input rows one item copies."""
+    if not spec.needs_copy:
+        return 0
+    s = spec.shape
+    width = (g.output[1] - 1) * s.sw + (s.kw - 1) * s.dw + 1
+    channels = s.ic if spec.plain_input else s.ic_blocks * BLOCK
+    return width * (channels * spec.scratch_rows() * 4)
+
+
+def _reuse_residual(low: Lowering, node: ir.Node, epilogue: Epilogue) -> None:
+    """Writes the result over a residual operand that dies here: every element is read before it is written."""
+    x = node.inputs[0]
+    assert x is not None
+    for value, kind in zip(node.inputs[3:], epilogue.operands, strict=False):
+        if kind != "same" or value is None or low.ref(value).storage is low.ref(x).storage:
+            continue
+        if low.reuse(node.outputs[0], value):
+            return
