@@ -6,7 +6,8 @@ import ctypes
 import functools
 import mmap
 import platform
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
+from typing import cast
 
 import numpy as np
 import numpy.typing as npt
@@ -49,7 +50,7 @@ def run_kernel(
     `arrays` are the pointer arguments in order; an array given twice is one piece of memory. Each lies at an address
     aligned to its element only. Raises AssertionError when a byte outside of the arrays or the scratch changed.
     """
-    memory, address = _load(spec, find_target(target))
+    memory, address = _load(cast(Hashable, spec), find_target(target))
     places: dict[int, _Guarded] = {}
     for array in arrays:
         places.setdefault(id(array), _Guarded(array))
@@ -87,9 +88,9 @@ class _Guarded:
 
 
 @functools.lru_cache(maxsize=64)
-def _load(spec: KernelSpec, target: Target) -> tuple[mmap.mmap, int]:
+def _load(spec: Hashable, target: Target) -> tuple[mmap.mmap, int]:
     """Executable memory with the kernel's code, and its address."""
-    code, entry = compile_kernel(spec, target)
+    code, entry = compile_kernel(cast(KernelSpec, spec), target)
     memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
     memory.write(code)
     return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory)) + entry
