@@ -43,6 +43,7 @@ def reference(x: np.ndarray, axes: tuple[Any, ...], reduction: Reduction, count_
     """x [planes, size..., unit] -> [planes, out..., unit] in float64."""
     out: np.ndarray = np.zeros((x.shape[0], *(a.out for a in axes), x.shape[-1]))
     for o in itertools.product(*(range(a.out) for a in axes)):
+        at: Any = (slice(None), *o)
         taps = [
             [c * a.stride - a.before + t * a.dilation for t in range(a.window)] for c, a in zip(o, axes, strict=True)
         ]
@@ -56,11 +57,11 @@ def reference(x: np.ndarray, axes: tuple[Any, ...], reduction: Reduction, count_
         v = x[np.ix_(range(x.shape[0]), *inside, range(x.shape[-1]))].astype(np.float64)
         v = v.reshape(x.shape[0], -1, x.shape[-1])
         if reduction.kind == "max":
-            out[(slice(None), *o)] = v.max(axis=1, initial=-np.inf)
+            out[at] = v.max(axis=1, initial=-np.inf)
         elif reduction.kind == "avg":
-            out[(slice(None), *o)] = v.sum(axis=1) / max(count, 1)
+            out[at] = v.sum(axis=1) / max(count, 1)
         else:
-            out[(slice(None), *o)] = (np.abs(v) ** reduction.p).sum(axis=1) ** (1 / reduction.p)
+            out[at] = (np.abs(v) ** reduction.p).sum(axis=1) ** (1 / reduction.p)
     return out
 
 
