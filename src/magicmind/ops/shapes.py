@@ -30,6 +30,7 @@ class MustEqual(ShapeError):
         )
         self.a = a
         self.b = b
+        self.what = what
 
 
 def same_dim(a: Dim, b: Dim, what: str) -> Dim:

@@ -1,0 +1,102 @@
+"""The graph as users hold it: what `parse` returns and `build` takes."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+import onnx_ir
+
+from magicmind.errors import Error
+from magicmind.ir.dims import bounds
+from magicmind.ir.input_shapes import apply_shapes
+from magicmind.ir.shape_spec import ShapeSpecs
+from magicmind.ir.types import TensorType, ranges_of, type_of
+from magicmind.passes.infer_types import infer_types
+from magicmind.tensorinfo import TensorInfo
+
+
+class Graph:
+    """A network in the unified form.  `model` is the onnx-ir model, with the type of every value inferred."""
+
+    def __init__(self, model: onnx_ir.Model) -> None:
+        """Infers all types.  Raises UnsupportedOperatorError, ShapeError, ModelFormatError."""
+        infer_types(model)
+        self.model = model
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """Name, dtype and shape of every input; a mutable dim is `(min, max)`, max None without bound."""
+        return self._infos(self.model.graph.inputs)
+
+    @property
+    def outputs(self) -> list[TensorInfo]:
+        """Likewise for the outputs."""
+        return self._infos(self.model.graph.outputs)
+
+    def with_shapes(self, shapes: ShapeSpecs) -> Graph:
+        """The same network for other input shapes; weights are shared, all else is inferred anew.
+
+        Raises ShapeError for shapes that the inputs or the operators cannot have.
+        """
+        model = self.model.clone()
+        types = {v.name or "": _typed(v) for v in model.graph.inputs}
+        apply_shapes(model, types, shapes, ranges_of(model))
+        return Graph(model)
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the graph as an ONNX file, replacing an older one in one step.
+
+        Raises Error when the file cannot be written or would pass the 2 GiB that one ONNX file can hold.
+        """
+        try:
+            data = onnx_ir.to_proto(self.model).SerializeToString()
+        except ValueError as error:
+            raise Error(f"{path}: the graph does not fit into one ONNX file: {error}") from error
+        try:
+            _replace(Path(path), data)
+        except OSError as error:
+            raise Error(
+                f"{path} cannot be written: {error.strerror or error}", hint="check the folder, its rights and space"
+            ) from error
+
+    def __repr__(self) -> str:
+        signature = ", ".join(f"{i.name}: {i.dtype}{list(i.shape)}" for i in self.inputs)
+        return f"Graph({signature}; {len(self.model.graph)} nodes)"
+
+    def _infos(self, values: Sequence[onnx_ir.Value]) -> list[TensorInfo]:
+        ranges = ranges_of(self.model)
+        return [tensor_info(v.name or "", _typed(v), ranges) for v in values]
+
+
+def tensor_info(name: str, t: TensorType, ranges: dict[str, tuple[int, int | None]]) -> TensorInfo:
+    """`t` with every symbolic dim as the (min, max) it can have."""
+    shape = tuple(d if isinstance(d, int) else bounds(d, ranges) for d in t.dims)
+    return TensorInfo(name, t.dtype.numpy(), shape)
+
+
+def _typed(value: onnx_ir.Value) -> TensorType:
+    t = type_of(value)
+    assert t is not None, f"{value.name} has no type"
+    return t
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Writes next to `path`, then renames: nobody ever sees half a file."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

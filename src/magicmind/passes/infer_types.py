@@ -1,0 +1,235 @@
+"""Type and shape inference: one walk in topological order, with symbolic dims and the contents of shape tensors.
+
+Every value gets its dtype and shape from the operators' rules (`ops/`).  Where a rule needs two symbolic dims to be
+equal, one of them replaces the other in the graph's inputs and the walk starts over.  All unsupported operators of a
+model are reported in one error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import onnx_ir
+
+from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
+from magicmind.ir.dims import Dim, Expr, bounds, product, substitute, symbol, symbols_of
+from magicmind.ir.evaluate import evaluate_node
+from magicmind.ir.types import (
+    TensorType,
+    ranges_of,
+    set_ranges,
+    set_type,
+    shape_of,
+    to_ir_shape,
+    type_of,
+)
+from magicmind.ops.registry import MAX_DATA, Array, NodeView, Op, contents_of, lookup, set_data
+from magicmind.ops.shapes import MustEqual
+
+_MAX_ELEMENTS = 1 << 40  # of one tensor; beyond it a file is damaged rather than large
+
+# What rules and onnx's evaluator raise on attributes of the wrong type, out-of-range indices and the like.
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+
+
+def infer_types(model: onnx_ir.Model) -> bool:
+    """Sets the type of every value; True when any changed.
+
+    Raises UnsupportedOperatorError listing every operator without a rule, ShapeError and ModelFormatError naming the
+    node that does not fit.
+    """
+    modified = False
+    while True:
+        walk = _Walk(model)
+        try:
+            modified |= walk.run()
+        except MustEqual as error:
+            if not _unify(model, error.a, error.b):
+                raise
+            modified = True
+            continue
+        return modified
+
+
+class _Walk:
+    """One pass over the nodes."""
+
+    def __init__(self, model: onnx_ir.Model) -> None:
+        self.opset = model.graph.opset_imports.get("", 0)
+        self.graph = model.graph
+        self.modified = False
+        self.unsupported: list[str] = []
+
+    def run(self) -> bool:
+        for value in self.graph.initializers.values():
+            self._type_initializer(value)
+        for node in self.graph:
+            self._visit(node)
+        if self.unsupported:
+            count = len(self.unsupported)
+            listing = "\n".join(f"  {line}" for line in self.unsupported)
+            raise UnsupportedOperatorError(
+                f"{count} node{'s are' if count > 1 else ' is'} not supported:\n{listing}",
+                hint="replace these operators when exporting, or cut the model before them",
+            )
+        return self.modified
+
+    def _type_initializer(self, value: onnx_ir.Value) -> None:
+        tensor = value.const_value
+        if tensor is not None and (value.dtype != tensor.dtype or value.shape is None):
+            set_type(value, TensorType(tensor.dtype, tuple(tensor.shape.numpy())))
+
+    def _visit(self, node: onnx_ir.Node) -> None:
+        op = lookup(node.domain, node.op_type)
+        if op is None or op.infer_rule is None:
+            self._refuse(node, "")
+            return
+        if any(v is not None and v.dtype is None for v in node.inputs):
+            _forget(node)  # an unsupported operator upstream, listed already
+            return
+        view = NodeView(node, self.opset)
+        try:
+            types = list(op.infer_rule(view))
+            _check(types, node)
+            contents = _contents(op, view, types)
+        except UnsupportedOperatorError as error:
+            self._refuse(node, f": {error}")
+            return
+        except Error as error:
+            raise _located(error, node) from error
+        except _MALFORMED as error:
+            text = f"{_describe(node)} is malformed: {type(error).__name__}: {error}"
+            raise ModelFormatError(text, hint="export the model again, or check it with onnx.checker") from error
+        self._write(node, types, contents)
+
+    def _write(self, node: onnx_ir.Node, types: Sequence[TensorType], contents: Sequence[Array | None]) -> None:
+        for value, t, data in zip(node.outputs, types, contents, strict=False):
+            if type_of(value) != t:
+                set_type(value, t)
+                self.modified = True
+            set_data(value, data)
+
+    def _refuse(self, node: onnx_ir.Node, reason: str) -> None:
+        self.unsupported.append(_describe(node) + reason)
+        _forget(node)
+
+
+def _forget(node: onnx_ir.Node) -> None:
+    for value in node.outputs:
+        value.type = None
+        value.shape = None
+        set_data(value, None)
+
+
+def _check(types: Sequence[TensorType], node: onnx_ir.Node) -> None:
+    used = max((i + 1 for i, v in enumerate(node.outputs) if v.uses() or v.is_graph_output()), default=0)
+    if len(types) < used:
+        raise ModelFormatError(f"{used} outputs are used; {node.op_type} has {len(types)}")
+    for t in types:
+        if any(isinstance(d, int) and d < 0 for d in t.dims):
+            raise ShapeError(f"the output would have shape {t}")
+        size = bounds(product(t.dims), {})[0]
+        if size > _MAX_ELEMENTS:
+            raise ShapeError(f"the output would have {size} elements: {t}")
+
+
+def _contents(op: Op, view: NodeView, types: Sequence[TensorType]) -> Sequence[Array | None]:
+    """What is known of the outputs' elements: by the operator's rule, else by running the node on known inputs."""
+    nothing: list[Array | None] = [None] * len(types)
+    if not _is_small(types[0]):
+        return nothing
+    found = nothing if op.data_rule is None else op.data_rule(view)
+    if any(f is not None for f in found) or view.op_type == "Constant" or view.node.domain:
+        return found
+    arrays = [None if v is None else _known(v) for v in view.node.inputs]
+    if any(a is None and v is not None for a, v in zip(arrays, view.node.inputs, strict=True)):
+        return nothing
+    try:
+        return evaluate_node(view.node, arrays, view.opset)
+    except (*_MALFORMED, Error, RuntimeError):  # the evaluator has gaps; then the contents simply stay unknown
+        return nothing
+
+
+def _is_small(t: TensorType) -> bool:
+    return t.is_static and product(t.dims) <= MAX_DATA  # type: ignore[operator]
+
+
+def _known(value: onnx_ir.Value) -> Array | None:
+    """The elements as an array of the value's dtype, when all are numbers and few."""
+    found = contents_of(value)
+    if found is None or found.size > MAX_DATA or found.dtype != object:
+        return found if found is not None and found.size <= MAX_DATA else None
+    if value.dtype is None or not all(isinstance(d, int) for d in found.flat):
+        return None
+    return found.astype(value.dtype.numpy())
+
+
+# --------------------------------------------------------------------------------------------------- equal symbols
+
+
+def _unify(model: onnx_ir.Model, a: Dim, b: Dim) -> bool:
+    """Makes `a` and `b` equal by replacing one symbol in the graph's inputs; False when no such replacement exists."""
+    ranges = ranges_of(model)
+    found = _solve(a, b, _order_of_symbols(model))
+    if found is None:
+        return False
+    name, replacement = found
+    low, high = ranges.pop(name, (1, None))
+    if isinstance(replacement, int):
+        if replacement < low or high is not None:  # a range the user gave is never narrowed silently
+            return False
+    else:
+        low2, high2 = ranges.get(str(replacement), (1, None))
+        merged = max(low, low2), min((h for h in (high, high2) if h is not None), default=None)
+        if merged[1] is not None and merged[0] > merged[1]:
+            return False
+        ranges[str(replacement)] = merged
+    for value in model.graph.inputs:
+        shape = shape_of(value)
+        if shape is not None:
+            value.shape = to_ir_shape(tuple(substitute(d, {name: replacement}) for d in shape))
+    set_ranges(model, ranges)
+    return True
+
+
+def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
+    """The symbols of the graph's inputs in order of appearance."""
+    dims = [d for v in model.graph.inputs for d in shape_of(v) or ()]
+    return list(dict.fromkeys(name for d in dims for name in sorted(symbols_of(d))))
+
+
+def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+    """A symbol and what to put in its place so that `a` equals `b`: an earlier symbol, or a number."""
+    names = [n for n in order if n in symbols_of(a) | symbols_of(b)]
+    for i, keep in enumerate(names):
+        for drop in names[i + 1 :]:
+            if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
+                return drop, symbol(keep)
+    difference = a - b
+    if len(names) == 1 and isinstance(difference, Expr):
+        name = names[0]
+        slope = substitute(difference, {name: 2}) - substitute(difference, {name: 1})
+        if isinstance(slope, int) and slope:
+            value = 1 - substitute(difference, {name: 1}) // slope
+            if isinstance(value, int) and value >= 1 and substitute(difference, {name: value}) == 0:
+                return name, value
+    return None
+
+
+# ---------------------------------------------------------------------------------------------------------- texts
+
+
+def _describe(node: onnx_ir.Node) -> str:
+    types = ", ".join("-" if v is None else str(type_of(v) or "?") for v in node.inputs)
+    domain = f"{node.domain}." if node.domain else ""
+    return f"{node.name} ({domain}{node.op_type}) with inputs {types or 'none'}"
+
+
+def _located(error: Error, node: onnx_ir.Node) -> Error:
+    """The same error with the node's name, operator and input types in front."""
+    if isinstance(error, MustEqual):
+        located: Error = MustEqual(error.a, error.b, f"{_describe(node)}: {error.what}")
+    else:
+        located = type(error)(f"{_describe(node)}: {error}")
+        located.hint = error.hint
+    return located
