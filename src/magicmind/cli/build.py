@@ -41,29 +41,27 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="CPU to compile for, such as native, cascadelake, x86-64-v3 (may be repeated; default: native)",
     )
-    parser.add_argument(
-        "--threads",
-        type=options.positive,
-        help="thread count that layouts and tiles are chosen for (default: this machine's)",
-    )
     options.add_json(parser)
 
 
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
+    from magicmind.compiler import compile_parts
+    from magicmind.modelfile.writer import write_model
 
     output = arguments.output or arguments.model.with_suffix(".mm")
     start = time.perf_counter()
     with progress(arguments.model.name) as report:
-        model = magicmind.build(
+        # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
+        parts = compile_parts(
             magicmind.parse(arguments.model),
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
-            threads=arguments.threads,
             progress=report,
         )
-    model.save(output)
+        report("writing", 0, 1)
+        write_model(output, parts)
     seconds = time.perf_counter() - start
     file_bytes = output.stat().st_size
     if arguments.json:
@@ -72,10 +70,12 @@ def execute(arguments: argparse.Namespace) -> None:
                 "output": str(output),
                 "bytes": file_bytes,
                 "seconds": seconds,
-                "precision": arguments.precision,
-                "inputs": [text.tensor_json(info) for info in model.inputs],
-                "outputs": [text.tensor_json(info) for info in model.outputs],
+                "precision": parts.precision,
+                "targets": [target.name for target in parts.targets],
+                "inputs": [text.tensor_json(info) for info in parts.inputs],
+                "outputs": [text.tensor_json(info) for info in parts.outputs],
             }
         )
         return
-    print(f"written {output}: {text.size(file_bytes)}, {arguments.precision}, built in {seconds:.1f} s")
+    names = ", ".join(target.name for target in parts.targets)
+    print(f"written {output}: {text.size(file_bytes)}, {parts.precision}, for {names}, in {seconds:.1f} s")

@@ -11,9 +11,13 @@ from __future__ import annotations
 import argparse
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import feeds, latency, options, text
+
+if TYPE_CHECKING:
+    from magicmind.runtime.profiler import Profile
+    from magicmind.runtime.session import Session
 
 SUMMARY = "run an offline model, measure latency and throughput"
 
@@ -67,10 +71,34 @@ def execute(arguments: argparse.Namespace) -> None:
             "latency_ms": latency.summary(samples, batch),
         }
         result["throughput"] = result["latency_ms"].pop("throughput")
+        profile = profiled(session, inputs) if arguments.profile or arguments.trace else None
+    report(result, profile, arguments)
+
+
+def profiled(session: Session, inputs: Mapping[str, feeds.Array]) -> Profile:
+    """Times of every step, of calls made after the measurement: taking time stamps costs a little."""
+    from magicmind.runtime.profiler import profile
+
+    with session.engine.context() as context:
+        return profile(context, inputs)
+
+
+def report(result: dict[str, Any], profile: Profile | None, arguments: argparse.Namespace) -> None:
+    """Prints what was asked for; the peak is measured last, when nothing else runs."""
+    from magicmind.cli import layers
+
+    if profile is not None and arguments.trace:
+        layers.write_trace(profile, arguments.trace)
+    peak = layers.peak_gflops(result["threads"]) if arguments.profile else None
+    if profile is not None and arguments.profile:
+        result["profile"] = layers.as_json(profile, peak)
     if arguments.json:
         text.print_json(result)
-    else:
-        print_result(result)
+        return
+    print_result(result)
+    if profile is not None and arguments.profile:
+        print()
+        print(layers.table(profile, peak))
 
 
 def save(outputs: Mapping[str, feeds.Array], folder: Path) -> None:
