@@ -169,11 +169,14 @@ def forward(node: onnx_ir.Node, source: onnx_ir.Value) -> bool:
     return True
 
 
-def add_constant(graph: onnx_ir.Graph, array: npt.NDArray[Any], hint: str) -> onnx_ir.Value:
-    """A new initializer holding `array`; its name is `hint`, numbered when taken."""
+def add_constant(graph: onnx_ir.Graph, array: npt.NDArray[Any], hint: str, *, inherit: bool = False) -> onnx_ir.Value:
+    """A new initializer holding `array`; its name is `hint`, numbered when taken.
+
+    `inherit`: the value that had the name until now has given it up.
+    """
     name, number = hint, 1
     taken = _names_of(graph)
-    while name in taken:
+    while name in taken and not inherit:
         number += 1
         name = f"{hint}.{number}"
     taken.add(name)

@@ -54,7 +54,7 @@ class FoldConstants(Pass):
         for output, result in zip(node.outputs, results, strict=True):
             if output.uses():
                 name, output.name = output.name or f"{node.name}.folded", None
-                output.replace_all_uses_with(add_constant(graph_of(node), result, name))
+                output.replace_all_uses_with(add_constant(graph_of(node), result, name, inherit=True))
         graph_of(node).remove(node, safe=True)
         return True
 
@@ -91,11 +91,11 @@ def reason_against(node: onnx_ir.Node) -> Decline | None:
     return None
 
 
-def _bytes(value: onnx_ir.Value) -> float:
+def _bytes(value: onnx_ir.Value) -> int:
     type_ = type_of(value)
     if type_ is None or not type_.is_static:
         return 0
-    return math.prod(int(str(dim)) for dim in type_.dims) * type_.dtype.itemsize
+    return math.prod(int(str(dim)) for dim in type_.dims) * type_.dtype.bitwidth // 8
 
 
 def compute(model: onnx_ir.Model, node: onnx_ir.Node) -> list[Array]:
