@@ -9,6 +9,7 @@ import hashlib
 import json
 import mmap
 import os
+import weakref
 import zlib
 from pathlib import Path
 from typing import Any
@@ -61,6 +62,7 @@ class OfflineFile:
         self.path = path
         self.where = str(path) if path is not None else "model in memory"
         self._fd = fd
+        self._release_fd = weakref.finalize(self, os.close, fd)  # also when the file is dropped without close
         self._memory: mmap.mmap | None = None
         self._view = memoryview(b"")
         try:
@@ -90,10 +92,10 @@ class OfflineFile:
         self.weights_address = self._address(WEIGHTS)
 
     def _check(self, section: Section, full: bool) -> None:
-        data = self._view[section.offset : section.end]
-        damaged = zlib.crc32(data) != section.crc32
-        if section.name != WEIGHTS or full:
-            damaged = damaged or hashlib.sha256(data).digest() != section.sha256
+        with self.view(section.name) as data:  # released here: a view kept by a traceback would hold the mapping
+            damaged = zlib.crc32(data) != section.crc32
+            if section.name != WEIGHTS or full:
+                damaged = damaged or hashlib.sha256(data).digest() != section.sha256
         if damaged:
             raise OfflineModelError(f"{self.where}: section {section.name!r} does not match its hash", hint=DAMAGED)
 
@@ -154,9 +156,7 @@ class OfflineFile:
         if self._memory is not None:
             self._memory.close()
             self._memory = None
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        self._release_fd()
 
 
 def open_file(path: str | os.PathLike[str], verify: str = "fast") -> OfflineFile:

@@ -109,6 +109,11 @@ class Context:
             return outputs, self._words[self._stamps : self._stamps + len(self._program.steps) + 1].tolist()
 
     @property
+    def steps(self) -> list[dict[str, Any]]:
+        """The plan's steps: node, op, kernel, epoch."""
+        return self._program.steps
+
+    @property
     def layout(self) -> Layout:
         """The plan of the last call."""
         if self._layout is None:
