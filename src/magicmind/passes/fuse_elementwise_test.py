@@ -43,8 +43,8 @@ def test_too_many_operands_stay_apart() -> None:
     operands = [f"a{i}" for i in range(9)]
     inputs = ", ".join(f"float[2] {name}" for name in operands)
     sums = ['"t0 = Add(x0, x1)"', *(f'"t{i} = Add(t{i - 1}, x{i + 1})"' for i in range(1, 7))]
+    chain = f"magicmind.Elementwise<program=[{', '.join(sums)}]>({', '.join(operands[:8])})"
     text = (
-        f"({inputs}) => (float[2] y) {{ s = magicmind.Elementwise<program=[{', '.join(sums)}]>({', '.join(operands[:8])})"
-        ' y = magicmind.Elementwise<program=["t0 = Add(x0, x1)"]>(s, a8) }'
+        f'({inputs}) => (float[2] y) {{ s = {chain} y = magicmind.Elementwise<program=["t0 = Add(x0, x1)"]>(s, a8) }}'
     )
     check_declined(FuseElementwise(), text, "too large")
