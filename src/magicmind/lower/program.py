@@ -66,7 +66,7 @@ class _Program:
         on = b.icmp_unsigned("!=", b.ptrtoint(profile, I64), ir.Constant(I64, 0))
         first = b.icmp_unsigned("==", self.tid, ir.Constant(I64, 0))
         with b.if_then(b.and_(on, first), likely=False):
-            clock = b.bitcast(self.word(_CLOCK, PTR), ir.FunctionType(I32, [I32, PTR]).as_pointer())
+            clock = b.inttoptr(self.word(_CLOCK, I64), ir.FunctionType(I32, [I32, PTR]).as_pointer())
             b.call(clock, [ir.Constant(I32, _CLOCK_MONOTONIC), self.time])
             seconds, nanos = self.load(self.time, 0, I64), self.load(self.time, 1, I64)
             total = b.add(b.mul(seconds, ir.Constant(I64, 1_000_000_000)), nanos)

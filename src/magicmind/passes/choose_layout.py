@@ -1,8 +1,8 @@
 """Chooses plain or blocked memory for every value and places the conversions.
 
-Blocked is `[N][ceil(C/16)][spatial...][16]` (docs/design/0001-architecture.md, Layouts). Convolutions read and write it; operators in
-`RULES` pass it on; all others get plain memory. Walking in order, a value is converted when its first reader needs the
-other layout, and that copy serves all later readers.
+Blocked is `[N][ceil(C/16)][spatial...][16]` (docs/design/0001-architecture.md, Layouts). Convolutions read and write it;
+operators in `RULES` pass it on; all others get plain memory. Walking in order, a value is converted when its first
+reader needs the other layout, and that copy serves all later readers.
 """
 
 from __future__ import annotations
@@ -15,8 +15,10 @@ import onnx_ir as ir
 from magicmind.codegen.target import BLOCK
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import const_of, dtype_of, set_type, shape_of, type_of
+from magicmind.ops.operands import has_few_channels, operand_kind
 from magicmind.passes.edit import attribute
 from magicmind.passes.infra import Pass
+
 
 @dataclass(frozen=True)
 class Layouts:
@@ -49,7 +51,7 @@ def _conv(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
         return None
     out = _shape(node.outputs[0])
     extras = tuple(_operand_layout(value, out) for value in node.inputs[3:])
-    return Layouts((not has_few_channels(node), None, None, *extras)[: len(node.inputs)], True)
+    return Layouts(((not has_few_channels(node), None, None)[: len(node.inputs)]) + extras, True)
 
 
 def _operand_layout(value: ir.Value | None, out: tuple[Dim, ...]) -> bool | None:
