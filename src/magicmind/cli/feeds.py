@@ -26,8 +26,8 @@ def make(
     """One array per input of a model.
 
     `files` gives .npy files by input name, `shapes` shapes for random ones; in the other ones a mutable first dim
-    becomes `batch` (its minimum when None) and any other mutable dim its minimum. Raises ShapeError for a name that
-    the model does not have, ModelFormatError for a file that is no array.
+    becomes `batch` (its minimum when None) and any other mutable dim its minimum (1 where that is 0). Raises
+    ShapeError for a name that the model does not have, ModelFormatError for a file that is no array.
     """
     known = [info.name for info in inputs]
     for name in (*files, *shapes):
@@ -46,7 +46,7 @@ def make(
 
 def fixed(info: TensorInfo, batch: int | None) -> Shape:
     """A shape with a number for every mutable dim. Raises ShapeError when `batch` differs from a fixed first dim."""
-    dims = [dim if isinstance(dim, int) else dim[0] for dim in info.shape]
+    dims = [dim if isinstance(dim, int) else max(dim[0], 1) for dim in info.shape]
     if batch is not None and info.shape:
         if isinstance(info.shape[0], int) and info.shape[0] != batch:
             raise ShapeError(
