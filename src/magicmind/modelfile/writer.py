@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+from magicmind import __version__
 from magicmind.errors import OfflineModelError
 from magicmind.modelfile import abi
 from magicmind.modelfile.layout import GRAPH, MANIFEST, WEIGHTS, Section, align, header_size, pack_header
@@ -108,6 +109,7 @@ def _digest(chunks: _Chunks) -> tuple[int, int, bytes]:
 
 def _manifest(parts: ModelParts, hashes: Mapping[str, str]) -> dict[str, Any]:
     return {
+        "producer": f"magicmind {__version__}",
         **parts.info,
         "precision": parts.precision,
         "inputs": [_tensor(item) for item in parts.inputs],

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import _thread
 import mmap
 import os
 import threading
 import time
 import weakref
 from array import array as array_of_words
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -152,10 +153,10 @@ class Context:
         else:
             arrays, outputs = checks.outputs(self._program.outputs, layout.output_shapes, out, arrays)
         words, base = self._words, self._slots
-        for slot, index in self._program.input_slots:
-            words[base + slot] = arrays[index].__array_interface__["data"][0]
-        for slot, index in self._program.output_slots:
-            words[base + slot] = outputs[index].__array_interface__["data"][0]
+        for slot, index, offset in layout.input_slots:
+            words[base + slot] = arrays[index].__array_interface__["data"][0] + offset
+        for slot, index, offset in layout.output_slots:
+            words[base + slot] = outputs[index].__array_interface__["data"][0] + offset
         self._call(layout)
         return {name: array for (name, _), array in zip(self._program.outputs, outputs, strict=True)}
 
@@ -191,21 +192,15 @@ class Context:
 
     def _call_interruptibly(self, team_address: int | None) -> None:
         """The native call on a helper thread; a signal that raises here stops it between kernels."""
-        done = threading.Lock()
-        done.acquire()
-
-        def work() -> None:
-            team.caller()(team_address, self._program.entry, self._ctx, self._threads)
-            done.release()
-
-        threading.Thread(target=work, name="magicmind-call", daemon=True).start()
+        helper = _Helper(lambda: team.caller()(team_address, self._program.entry, self._ctx, self._threads))
+        stop = _CTX_OFFSET // 8 + abi.CTX_STOP
         try:
-            done.acquire()
+            _thread.start_new_thread(helper.work, ())
+            helper.ended.acquire()
         except BaseException:
             # Whatever a signal handler raises: the arrays are in use until the native call has ended.
-            stop = _CTX_OFFSET // 8 + abi.CTX_STOP
             self._words[stop] = 1
-            _wait_through_signals(done)
+            helper.cancel()
             self._words[stop] = 0
             raise
 
@@ -246,13 +241,33 @@ def _pages(size: int) -> int:
     return max(1, -(-size // mmap.PAGESIZE)) * mmap.PAGESIZE
 
 
-def _wait_through_signals(lock: threading.Lock) -> None:
-    while True:
-        try:
-            lock.acquire()
-            return
-        except KeyboardInterrupt:
-            continue  # already stopping; the call must end before its memory may go
+class _Helper:
+    """A call made on another thread, such that an exception may strike the waiting thread between any two steps."""
+
+    def __init__(self, call: Callable[[], object]) -> None:
+        self._call = call
+        self._claim = threading.Lock()  # whoever takes it decides whether the call is made
+        self._done = False
+        self.ended = threading.Lock()
+        self.ended.acquire()
+
+    def work(self) -> None:
+        if self._claim.acquire(blocking=False):
+            self._call()
+            self._done = True
+            self.ended.release()
+
+    def cancel(self) -> None:
+        """Returns once the call has ended or can no longer begin; further signals do not cut this short."""
+        while True:
+            try:
+                if self._claim.acquire(blocking=False):
+                    return
+                while not self._done:
+                    self.ended.acquire(timeout=0.05)
+                return
+            except KeyboardInterrupt:
+                continue  # it is being stopped already
 
 
 _contexts: weakref.WeakSet[Context] = weakref.WeakSet()

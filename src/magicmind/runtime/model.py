@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from magicmind.errors import Error, OfflineModelError
-from magicmind.modelfile.reader import OfflineFile, open_bytes, open_file
-from magicmind.modelfile.writer import replace_file
+from magicmind.modelfile.parts import ModelParts
+from magicmind.modelfile.reader import OfflineFile, memory_file, open_bytes, open_file
+from magicmind.modelfile.writer import replace_file, write_fd
 from magicmind.runtime.engine import Engine
 from magicmind.runtime.program import Program
 from magicmind.runtime.session import Session
@@ -112,6 +113,13 @@ def load(path: str | os.PathLike[str], verify: str = "fast") -> Model:
 def from_bytes(data: bytes | memoryview) -> Model:
     """A model from the bytes of an offline model file."""
     return Model(open_bytes(data))
+
+
+def from_parts(parts: ModelParts) -> Model:
+    """A model straight from the compiler, through an offline model file in memory."""
+    fd = memory_file("magicmind-model")
+    write_fd(parts, fd)
+    return Model(OfflineFile(fd, None))
 
 
 def describe(path: str | os.PathLike[str]) -> dict[str, Any]:

@@ -29,6 +29,8 @@ class Layout:
 
     shapes: tuple[Shape, ...]
     dims: tuple[int, ...]
+    input_slots: tuple[tuple[int, int, int], ...]  # slot, input, offset in bytes
+    output_slots: tuple[tuple[int, int, int], ...]  # slot, output, offset in bytes
     arena_slots: tuple[tuple[int, int], ...]  # slot, offset in the arena
     output_shapes: tuple[Shape, ...]
     arena_bytes: int
@@ -90,8 +92,8 @@ class Program:
         self.dim_count, self.slot_count = len(plan["dims"]), len(plan["slots"])
         # Tiny networks: starting a team costs more than it saves.
         self.thread_bound = int(plan.get("threads_hint") or team.MAX_THREADS)
-        self.input_slots: list[tuple[int, int]] = []  # slot, index
-        self.output_slots: list[tuple[int, int]] = []
+        self._input_slots: list[tuple[int, int]] = []  # slot, input
+        self._output_slots: list[tuple[int, int]] = []  # slot, output
         self.weight_slots: list[tuple[int, int]] = []  # slot, address
         self._arena_slots: list[tuple[int, int]] = []  # slot, buffer
         for slot, item in enumerate(plan["slots"]):
@@ -103,9 +105,9 @@ class Program:
     def _read_slot(self, slot: int, item: dict[str, Any]) -> None:
         kind = item["kind"]
         if kind == "input":
-            self.input_slots.append((slot, _index(item["index"], self.inputs)))
+            self._input_slots.append((slot, _index(item["index"], self.inputs)))
         elif kind == "output":
-            self.output_slots.append((slot, _index(item["index"], self.outputs)))
+            self._output_slots.append((slot, _index(item["index"], self.outputs)))
         elif kind == "weight":
             offset = int(item["offset"])
             if not 0 <= offset <= self.file.sections[WEIGHTS].size:
@@ -146,14 +148,16 @@ class Program:
         self._check_offsets(offsets, numbers.buffer_bytes, total)
         arena_slots = tuple((slot, offsets[buffer] + numbers.slot_offsets[slot]) for slot, buffer in self._arena_slots)
         return Layout(
-            shapes,
-            numbers.dims,
-            arena_slots,
-            numbers.output_shapes,
-            int(total),
-            -(-numbers.scratch // _SCRATCH_ALIGNMENT) * _SCRATCH_ALIGNMENT,
-            numbers.step_flops,
-            numbers.step_bytes,
+            shapes=shapes,
+            dims=numbers.dims,
+            input_slots=tuple((slot, index, numbers.slot_offsets[slot]) for slot, index in self._input_slots),
+            output_slots=tuple((slot, index, numbers.slot_offsets[slot]) for slot, index in self._output_slots),
+            arena_slots=arena_slots,
+            output_shapes=numbers.output_shapes,
+            arena_bytes=int(total),
+            scratch_bytes=-(-numbers.scratch // _SCRATCH_ALIGNMENT) * _SCRATCH_ALIGNMENT,
+            step_flops=numbers.step_flops,
+            step_bytes=numbers.step_bytes,
         )
 
     def _check_offsets(self, offsets: Sequence[int], sizes: Sequence[int], total: int) -> None:
