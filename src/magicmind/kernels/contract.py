@@ -8,6 +8,7 @@ registers and ran at 98 % of the FMA peak (3 GHz Sapphire Rapids class core: 190
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile
 from magicmind.codegen.target import BLOCK, Target
@@ -23,11 +24,35 @@ def register_tiles(target: Target) -> list[tuple[int, int]]:
     return [(min(rows, 6), 1)]
 
 
+@dataclass(frozen=True)
+class Ahead:
+    """Weights to ask for while these are multiplied: `lines` cache lines per call, `distance` elements after `b`."""
+
+    distance: Index
+    lines: int
+
+
+def share_lines(nr: int, tiles: int) -> int:
+    """Cache lines each of `tiles` register tiles has to ask for so that together they fetch one block of 16 rows."""
+    return -(-BLOCK * nr // max(tiles, 1))
+
+
 def multiply_accumulate(
-    k: Kernel, acc: Tile, a: Pointer, offsets: Sequence[Index], stride: Index, b: Pointer, depth: int, nr: int
+    k: Kernel,
+    acc: Tile,
+    a: Pointer,
+    offsets: Sequence[Index],
+    stride: Index,
+    b: Pointer,
+    depth: int,
+    nr: int,
+    ahead: Ahead | None = None,
 ) -> None:
     """`depth` unrolled steps: acc[p, j] += a[offsets[p] + c * stride] * b[c, j] for c in 0..depth."""
     columns = [a.offset(offset) for offset in offsets]
+    if ahead is not None:
+        for line in range(ahead.lines):
+            k.prefetch(b.offset(ahead.distance).offset(line * BLOCK))
     for c in k.unroll("k", depth):
         weights = [b.load(BLOCK, (c * nr + j) * BLOCK) for j in range(nr)]
         for p, column in enumerate(columns):

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import register_tiles
+from magicmind.kernels.contract import register_tiles, share_lines
 from magicmind.kernels.conv.depthwise import DepthwiseSchedule
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
@@ -63,8 +63,8 @@ def choose_direct(shape: ConvShape, target: Target, *, plain_input: bool = False
     mr, nr = choose_tile(shape, target)
     chunk_bytes = shape.ic * shape.kh * shape.kw * nr * BLOCK * 4
     chunks = -(-shape.oc_blocks // nr)
-    height, width = nominal(shape.oh), nominal(shape.iw)
-    row_bytes = shape.ic_blocks * BLOCK * width * 4 * shape.sh
+    height, width = nominal(shape.oh), nominal(shape.ow)
+    row_bytes = shape.ic_blocks * BLOCK * nominal(shape.iw) * 4 * shape.sh
     rows = max(1, min(height, (target.l2 // 4) // max(row_bytes, 1)))
     # At least four items per image where the image allows it, so that threads share the rows evenly.
     rows = min(rows, max(1, -(-height // 4)))
@@ -74,7 +74,10 @@ def choose_direct(shape: ConvShape, target: Target, *, plain_input: bool = False
         return DirectSchedule(mr, nr, rows, chunks)
     # Heavy weights: an item is one image by a few chunks, so that threads share the weights and each is read once.
     per_item = max(1, min(chunks // 2, (target.l2 // 4) // chunk_bytes))
-    return DirectSchedule(mr, nr, height if isinstance(shape.oh, int) else rows, per_item)
+    if not isinstance(shape.oh, int) or not isinstance(shape.ow, int):
+        return DirectSchedule(mr, nr, rows, per_item)
+    tiles = sum(n for _, n in balanced(height, together)) * sum(n for _, n in balanced(width, mr // together))
+    return DirectSchedule(mr, nr, height, per_item, share_lines(nr, tiles))
 
 
 def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:

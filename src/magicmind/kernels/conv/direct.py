@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Tile
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.contract import Ahead, multiply_accumulate
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.kernels.spec import count_params
@@ -21,12 +21,15 @@ from magicmind.kernels.tiles import for_tiles
 @dataclass(frozen=True)
 class DirectSchedule:
     """Register tile of `mr` pixels by `nr` blocks of output channels; `rows` output rows per item; `chunks` register-tile
-    columns (nr blocks each) per item, so that their weights stay in cache over the item's pixels."""
+    columns (nr blocks each) per item, so that their weights stay in cache over the item's pixels.
+
+    `ahead`: cache lines of the next chunk's weights that every register tile asks for per 16 input channels (0: none)."""
 
     mr: int
     nr: int
     rows: int
     chunks: int
+    ahead: int = 0
 
 
 @dataclass(frozen=True)
@@ -267,7 +270,7 @@ class _Emitter:
                 acc[p, j] = start
         a = source.base.offset(row * source.row + column * source.pixel)
         offsets = [r * source.row + c * source.pixel for r, c in place]
-        self._reduce(acc, a, offsets, source, weights, nr)
+        self._reduce(acc, a, offsets, source, weights, nr, self._ahead(row, column, len(place), nr))
         y_image = self._image_block(image, group, self.oh, self.ow, s.oc_blocks)
         for j in range(nr):
             plane = y_image + (block0 + j) * (self.oh * self.ow * BLOCK)
@@ -280,8 +283,23 @@ class _Emitter:
                 )
                 self.y.store(value, out)
 
+    def _ahead(self, row: Index, column: Index, pixels: int, nr: int) -> Ahead | None:
+        """Each register tile of a chunk fetches its own part of the next chunk's weights."""
+        lines = self.spec.schedule.ahead
+        if not lines:
+            return None
+        number = (row * self.ow + column) // pixels
+        return Ahead(nr * self.block_weights + number * (lines * BLOCK), lines)
+
     def _reduce(
-        self, acc: Tile, a: Pointer, offsets: list[Index], source: _Rows, weights: Pointer, nr: int
+        self,
+        acc: Tile,
+        a: Pointer,
+        offsets: list[Index],
+        source: _Rows,
+        weights: Pointer,
+        nr: int,
+        ahead: Ahead | None,
     ) -> None:
         """Loops over input channel blocks and the window."""
         k, s = self.k, self.s
@@ -297,7 +315,7 @@ class _Emitter:
             with k.loop("kh", 0, s.kh) as kh, k.loop("kw", 0, s.kw) as kw:
                 b = weights.offset(icb * per_block + (kh * s.kw + kw) * (BLOCK * nr * BLOCK))
                 at = a.offset(icb * source.block + kh * source.tap_row + kw * source.tap_column)
-                multiply_accumulate(k, acc, at, offsets, 1, b, depth, nr)
+                multiply_accumulate(k, acc, at, offsets, 1, b, depth, nr, ahead)
 
         with k.loop("icb", 0, full) as icb:
             block(icb, BLOCK)

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.contract import Ahead, multiply_accumulate, share_lines
 from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import Epilogue
@@ -211,13 +211,17 @@ class _Emitter:
             v = self.v.offset(position * self.v_position)
             out = self.products.offset(position * self.product_position + (chunk - chunk0) * (schedule.nr * schedule.tiles * BLOCK))
 
+            lines = share_lines(nr, -(-schedule.tiles // schedule.mr))
+
             def tile(first: Index, size: int) -> None:
+                # The next chunk or position lies right behind this one: fetch it in equal parts.
+                ahead = Ahead(nr * depth * BLOCK + (first // schedule.mr) * (lines * BLOCK), lines)
                 acc = k.tile("acc", size, nr)
                 acc.fill(k.const(0.0, "f32", BLOCK))
                 with k.loop("icb", 0, s.ic_blocks) as icb:
                     a = v.offset((icb * schedule.tiles + first) * BLOCK)
                     b = weights.offset(icb * (BLOCK * nr * BLOCK))
-                    multiply_accumulate(k, acc, a, [i * BLOCK for i in range(size)], 1, b, BLOCK, nr)
+                    multiply_accumulate(k, acc, a, [i * BLOCK for i in range(size)], 1, b, BLOCK, nr, ahead)
                 for i, j in acc:
                     out.store(acc[i, j], (j * schedule.tiles + first + i) * BLOCK)
 
