@@ -23,11 +23,10 @@ FLOATS = frozenset(
 class MustEqual(ShapeError):
     """`a` and `b` have to be the same dim, which their expressions do not show."""
 
+    advice = 'give both the same name, as in shapes={"x": ("name=1..64", ...)}, or a number'
+
     def __init__(self, a: Dim, b: Dim, what: str) -> None:
-        super().__init__(
-            f"{what}: dimensions {a} and {b} have to be equal",
-            hint='give both the same name, as in shapes={"x": ("name=1..64", ...)}, or a number',
-        )
+        super().__init__(f"{what}: dimensions {a} and {b} have to be equal", hint=self.advice)
         self.a = a
         self.b = b
         self.what = what

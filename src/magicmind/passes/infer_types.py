@@ -45,7 +45,7 @@ def infer_types(model: onnx_ir.Model) -> bool:
             modified |= walk.run()
         except MustEqual as error:
             if not _unify(model, error.a, error.b):
-                raise
+                raise _unequal(model, error) from error
             modified = True
             continue
         return modified
@@ -192,6 +192,18 @@ def _unify(model: onnx_ir.Model, a: Dim, b: Dim) -> bool:
     return True
 
 
+def _unequal(model: onnx_ir.Model, error: MustEqual) -> ShapeError:
+    """What to tell the user when no replacement makes two dims equal."""
+    found = _solve(error.a, error.b, _order_of_symbols(model))
+    if found is None or not isinstance(found[1], int):
+        return ShapeError(f"{error.what}: dimensions {error.a} and {error.b} have to be equal", hint=error.advice)
+    name, number = found
+    return ShapeError(
+        f"{error.what}: this holds for {name}={number} only",
+        hint=f"the model has {name}={number} written into it: build it with that, or export it with a dynamic size",
+    )
+
+
 def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
     """The symbols of the graph's inputs in order of appearance."""
     dims = [d for v in model.graph.inputs for d in shape_of(v) or ()]
@@ -231,5 +243,5 @@ def _located(error: Error, node: onnx_ir.Node) -> Error:
         located: Error = MustEqual(error.a, error.b, f"{_describe(node)}: {error.what}")
     else:
         located = type(error)(f"{_describe(node)}: {error}")
-        located.hint = error.hint
+        located.hint = error.hint  # its text is in the message already
     return located

@@ -27,6 +27,24 @@ _FIELDS = {
 }  # fmt: skip
 
 
+def check_texts(proto: onnx.GraphProto) -> None:
+    """Raises ModelFormatError when a name in the graph is no UTF-8 text; protobuf hands out bytes then."""
+    for name in _texts(proto):
+        if not isinstance(name, str):
+            raise ModelFormatError(f"{name!r} is no UTF-8 text", hint="the file is damaged")
+
+
+def _texts(proto: onnx.GraphProto) -> Iterator[object]:
+    for info in (*proto.input, *proto.output, *proto.value_info):
+        yield info.name
+        yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
+    for tensor in proto.initializer:
+        yield tensor.name
+    for node in proto.node:
+        yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
+        yield from (a.name for a in node.attribute)
+
+
 class GraphBuilder:
     """Builds graphs of one file.  `opsets` maps domains to versions; `folder` is where external data lies."""
 

@@ -13,7 +13,7 @@ import onnx_ir
 from google.protobuf.message import DecodeError
 
 from magicmind.errors import ModelFormatError
-from magicmind.frontends.onnx.build import GraphBuilder
+from magicmind.frontends.onnx.build import GraphBuilder, check_texts
 from magicmind.frontends.onnx.upgrade import OLDEST, upgrade
 from magicmind.ir.dims import Dim, symbol
 from magicmind.ir.input_shapes import apply_shapes
@@ -21,6 +21,11 @@ from magicmind.ir.shape_spec import ANY, ShapeSpecs, sanitise
 from magicmind.ir.types import RANGES_KEY, Shape, TensorType, ranges_of
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
+
+
+# Protobuf hands out damaged fields as they are (a name that is no UTF-8 comes as bytes, an enum as any number), and
+# onnx-ir is strict about what it takes.
+_DAMAGED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, RecursionError)
 
 
 def read_onnx(source: Source, *, input_shapes: ShapeSpecs | None = None) -> onnx_ir.Model:
@@ -35,12 +40,16 @@ def read_onnx(source: Source, *, input_shapes: ShapeSpecs | None = None) -> onnx
         return _convert(proto, folder, input_shapes)
     except ModelFormatError as error:
         raise ModelFormatError(f"{where}: {error}") from error
+    except _DAMAGED as error:
+        text = f"{where} is malformed: {type(error).__name__}: {error}"
+        raise ModelFormatError(text, hint="export the model again, or check it with onnx.checker") from error
 
 
 def _convert(proto: onnx.ModelProto, folder: Path | None, input_shapes: ShapeSpecs | None) -> onnx_ir.Model:
     opsets = _opsets(proto)
     if proto.functions:
         proto = _without_functions(proto)
+    check_texts(proto.graph)
     graph = GraphBuilder(opsets, folder).build(proto.graph)
     model = onnx_ir.Model(
         graph,
