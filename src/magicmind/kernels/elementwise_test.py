@@ -45,7 +45,7 @@ def run(
         Elementwise(program, operands, KERNEL_DTYPES[dtype], spec_sizes), [*copies, out], params, target, threads
     )
     for before, after in zip(arrays[in_place:], copies[in_place:], strict=True):
-        assert np.array_equal(before, after)
+        np.testing.assert_array_equal(before, after)
     return out
 
 
