@@ -6,13 +6,16 @@ import ctypes
 import platform
 import struct
 
+import numpy as np
 import pytest
 
 from magicmind.codegen.link import link
 from magicmind.codegen.target import TARGETS
+from magicmind.codegen.team import compile_barrier
 from magicmind.errors import CompileError
 from magicmind.modelfile.reader import map_code
-from magicmind.testing.handmade import assemble, machine_target
+from magicmind.testing.handmade import PROGRAM, assemble, machine_target
+from magicmind.testing.qemu import qemu, run_aarch64
 
 HERE = machine_target()
 A64 = TARGETS["aarch64"]
@@ -117,3 +120,56 @@ def test_aarch64_page_addresses_and_calls() -> None:
     assert table > 4096
     assert addresses == [table]
     assert blob.symbols["plus"] in calls
+
+
+@pytest.mark.skipif(qemu() is None, reason="needs qemu-user")
+def test_aarch64_code_runs() -> None:
+    loop = """
+declare hidden i32 @pick(i32)
+define hidden void @picks(ptr %out, i64 %n) {
+entry:
+  br label %next
+next:
+  %i = phi i32 [ 0, %entry ], [ %j, %next ]
+  %v = call i32 @pick(i32 %i)
+  %at = getelementptr i32, ptr %out, i32 %i
+  store i32 %v, ptr %at
+  %j = add i32 %i, 1
+  %wide = zext i32 %j to i64
+  %more = icmp ult i64 %wide, %n
+  br i1 %more, label %next, label %done
+done:
+  ret void
+}
+"""
+    out = np.zeros(5, np.int32)
+    run_aarch64([assemble(text, A64) for text in (loop, CALLER, CALLEE)], "picks", [out, 4], A64)
+    assert out.tolist() == [10, 21, 32, 43, 0]
+
+
+@pytest.mark.skipif(qemu() is None, reason="needs qemu-user")
+def test_a_whole_program_runs_on_aarch64() -> None:
+    """The handmade model with its barrier, at one thread."""
+    x, y, t, w = np.arange(9, dtype=np.float32), np.zeros(9, np.float32), np.zeros(9, np.float32), np.full(1, 3, "f4")
+    enter = """
+declare hidden void @mm_program(ptr, i64)
+define hidden void @enter(ptr %ctx, ptr %slots, ptr %dims, ptr %x, ptr %y, ptr %w, ptr %t) {
+  store ptr %slots, ptr %ctx
+  %ctx1 = getelementptr i64, ptr %ctx, i64 1
+  store ptr %dims, ptr %ctx1
+  store ptr %x, ptr %slots
+  %slot1 = getelementptr ptr, ptr %slots, i64 1
+  store ptr %y, ptr %slot1
+  %slot2 = getelementptr ptr, ptr %slots, i64 2
+  store ptr %w, ptr %slot2
+  %slot3 = getelementptr ptr, ptr %slots, i64 3
+  store ptr %t, ptr %slot3
+  call void @mm_program(ptr %ctx, i64 0)
+  ret void
+}
+"""
+    ctx, slots, dims = np.zeros(16, np.int64), np.zeros(4, np.int64), np.array([9])
+    ctx[2] = 1
+    objects = [assemble(enter, A64), assemble(PROGRAM, A64), compile_barrier(A64)]
+    run_aarch64(objects, "enter", [ctx, slots, dims, x, y, w, t], A64)
+    np.testing.assert_array_equal(y, 2 * (x + 3)[::-1])
