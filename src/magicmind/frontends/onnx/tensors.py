@@ -86,7 +86,7 @@ def _decode(proto: onnx.TensorProto, raw: bytes | None, shape: tuple[int, ...], 
     entries = getattr(proto, field)
     _check(len(entries), count * (2 if dtype.kind == "c" else 1), f"entries in {field}", shape, where)
     if dtype.kind == "c":
-        return np.array(entries, dtype.char.lower().replace("d", "f8").replace("f", "<f4")).view(dtype).reshape(shape)
+        return np.array(entries, "<f4" if dtype.itemsize == 8 else "<f8").view(dtype).reshape(shape)
     if code in _BITS:
         return np.array(entries, np.int32).astype(np.uint16).view(dtype).reshape(shape)
     return np.array(entries, np.int64 if field == "int32_data" else None).astype(dtype).reshape(shape)

@@ -159,16 +159,24 @@ def _upsample_scales(node: onnx_ir.Node) -> None:
 @_below(10**6, "Upsample")
 @_below(11, "Resize")
 def _resize(node: onnx_ir.Node) -> None:
-    """Both placed samples at `output / scale` and rounded down; the region of interest is a new second input."""
+    """Both placed samples at `output / scale`; the region of interest is a new second input."""
     scales = node.inputs[1] if len(node.inputs) > 1 else None
     node.op_type = "Resize"
     _set_input(node, 1, None)
     _set_input(node, 2, scales)
-    node.attributes["coordinate_transformation_mode"] = onnx_ir.AttrString(
-        "coordinate_transformation_mode", "asymmetric"
-    )
+    transform = "coordinate_transformation_mode"
+    node.attributes[transform] = onnx_ir.AttrString(transform, "asymmetric")
     if node.attributes.get_string("mode", "nearest") == "nearest":
-        node.attributes["nearest_mode"] = onnx_ir.AttrString("nearest_mode", "floor")
+        node.attributes["nearest_mode"] = onnx_ir.AttrString("nearest_mode", _old_rounding(node, const_of(scales)))
+
+
+def _old_rounding(node: onnx_ir.Node, scales: np.ndarray[Any, Any] | None) -> str:
+    """Nearest meant: down when enlarging, up when shrinking (the conformance tests of operator set 10)."""
+    if scales is None or (scales >= 1).all():
+        return "floor"
+    if (scales <= 1).all():
+        return "ceil"
+    raise ModelFormatError(f"{node.name} enlarges one axis and shrinks another, as only operator set 10 could")
 
 
 @_below(13, "Softmax", "LogSoftmax", "Hardmax")
