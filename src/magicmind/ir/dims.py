@@ -119,7 +119,7 @@ def parse(text: str) -> Dim:
     """
     try:
         return _from_ast(ast.parse(text.strip(), mode="eval").body)
-    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+    except (SyntaxError, ValueError, ZeroDivisionError, RecursionError, MemoryError) as error:
         raise ShapeError(
             f"{text!r} is not a dimension: {error}", hint="allowed: names, integers, + - * // % min max ( )"
         ) from None
@@ -248,9 +248,9 @@ def _cancel(monomial: Monomial, factor: Monomial) -> Monomial | None:
 
 
 def _floordiv(num: Dim, den: Dim) -> Dim:
+    if den == 0:
+        raise ShapeError(f"{num} is divided by 0")
     if isinstance(num, int) and isinstance(den, int):
-        if den == 0:
-            raise ShapeError("a dimension is divided by 0")
         return num // den
     exact = exact_div(num, den)
     if exact is not None:
@@ -304,9 +304,9 @@ def _floordiv_atom(num: Dim, den: int) -> Dim:
 
 
 def _mod(num: Dim, den: Dim) -> Dim:
+    if den == 0:
+        raise ShapeError(f"{num} is divided by 0")
     if isinstance(num, int) and isinstance(den, int):
-        if den == 0:
-            raise ShapeError("a dimension is divided by 0")
         return num % den
     if exact_div(num, den) is not None:
         return 0

@@ -1,0 +1,123 @@
+"""Dims: canonical forms, and agreement with plain integer arithmetic on random expressions."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+
+from magicmind.errors import ShapeError
+from magicmind.ir.dims import (
+    NO_LOWER_BOUND,
+    bounds,
+    ceildiv,
+    dim_max,
+    dim_min,
+    evaluate,
+    exact_div,
+    parse,
+    substitute,
+    symbol,
+    symbols_of,
+)
+
+N, M, H = symbol("N"), symbol("M"), symbol("H")
+
+
+@pytest.mark.parametrize(
+    ("text", "canonical"),
+    [
+        ("(4*N)//2", "2*N"),
+        ("(4*N + 2)//4", "N"),
+        ("(N*16 + 5)//16", "N"),
+        ("(6*N + 4)//4", "(3*N)//2 + 1"),
+        ("((H + 1)//2 + 1)//2", "(H + 3)//4"),
+        ("(H + 2 - 3)//2 + 1", "(H + 1)//2"),
+        ("(196*N)//N", "196"),
+        ("((N + 1)*(M + 2))//(N + 1)", "M + 2"),
+        ("max(N, N + 3, 0)", "N + 3"),
+        ("min(5, max(N, 1), 5)", "min(5, N)"),
+        ("(16*N + 3) % 16", "3"),
+        ("N - N", "0"),
+        ("H*N*2 + N*H", "3*H*N"),
+        ("-(N//2)*3", "-3*(N//2)"),
+        ("5 - N", "-N + 5"),
+    ],
+)
+def test_canonical_text(text: str, canonical: str) -> None:
+    assert str(parse(text)) == canonical
+    assert parse(canonical) == parse(text)
+
+
+def test_constants_are_plain_integers() -> None:
+    assert type(N - N + 3) is int
+    assert type(parse("2*3")) is int
+
+
+def test_operators_with_integers_on_both_sides() -> None:
+    assert 2 * N + 1 == N + N + 1
+    assert str(7 - N) == "-N + 7"
+    assert str(7 // N) == "7//N"
+    assert str(100 % N) == "100 % N"
+    assert ceildiv(N, 2) == (N + 1) // 2
+    assert dim_max(N, 1) == N
+    assert dim_min(H, H + 1) == H
+    assert len({N + 1, 1 + N, parse("N+1")}) == 1
+
+
+def test_exact_division() -> None:
+    assert exact_div(6 * N * M, 2 * M) == 3 * N
+    assert exact_div(N * H + 2 * N, H + 2) == N
+    assert exact_div(N + 1, 2) is None
+    assert exact_div(7, 2) is None
+
+
+def test_bounds() -> None:
+    assert bounds(4 * N + 1, {"N": (1, 64)}) == (5, 257)
+    assert bounds(N // 16, {"N": (1, None)}) == (0, None)
+    assert bounds(5 - N, {}) == (NO_LOWER_BOUND, 4)
+    assert bounds(N % 16, {"N": (3, 9)}) == (3, 9)
+
+
+@pytest.mark.parametrize(
+    "text", ["N +", "N.x", "f(N)", "N ** 2", "1.5", "N / 2", "'a'", "", "(" * 500, "lambda: 1", "N//0", "3//0", "N % 0"]
+)
+def test_other_python_is_refused(text: str) -> None:
+    with pytest.raises(ShapeError):
+        parse(text)
+
+
+def test_missing_value() -> None:
+    with pytest.raises(ShapeError, match="dimension M has no value"):
+        evaluate(N + M, {"N": 1})
+
+
+def _random_text(rng: random.Random, depth: int) -> str:
+    if depth == 0 or rng.random() < 0.15:
+        return rng.choice(["N", "M", "H", str(rng.randint(0, 9))])
+    op = rng.choice(["+", "-", "*", "//", "%", "min", "max"])
+    left = _random_text(rng, depth - 1)
+    if op in ("min", "max"):
+        return f"{op}({left}, {_random_text(rng, depth - 1)})"
+    return (
+        f"({left}) {op} {rng.randint(1, 9)}" if op in ("//", "%") else f"({left} {op} {_random_text(rng, depth - 1)})"
+    )
+
+
+def test_random_expressions_keep_their_value() -> None:
+    rng = random.Random(7)
+    for _ in range(600):
+        text = _random_text(rng, 4)
+        dim = parse(text)
+        assert parse(str(dim)) == dim
+        for _ in range(3):
+            values = {name: rng.randint(1, 20) for name in "NMH"}
+            expected = eval(text, {"min": min, "max": max}, dict(values))
+            assert evaluate(dim, values) == expected, (text, str(dim), values)
+            assert eval(str(dim), {"min": min, "max": max}, dict(values)) == expected
+            assert evaluate(substitute(dim, {"N": values["N"], "M": H + 0}), {**values, "M": values["H"]}) == evaluate(
+                dim, {**values, "M": values["H"]}
+            )
+            low, high = bounds(dim, {name: (1, 20) for name in "NMH"})
+            assert low <= expected and (high is None or expected <= high)
+        assert symbols_of(dim) <= {"N", "M", "H"}

@@ -1,0 +1,147 @@
+"""Inference over whole graphs: symbols that turn out equal, all unsupported operators at once, real networks."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import onnx
+import pytest
+
+import magicmind
+from magicmind.ir.types import ranges_of, type_of
+
+DATA = Path(__file__).parents[4] / "shared" / "data"
+
+
+def parse(text: str, **options: object) -> magicmind.Graph:
+    header = '<ir_version: 8, opset_import: ["" : 17]>\n'
+    return magicmind.parse(onnx.parser.parse_model(header + text), **options)
+
+
+def shapes_of(graph: magicmind.Graph) -> dict[str, str]:
+    return {v.name or "": str(type_of(v)) for v in (*graph.model.graph.inputs, *graph.model.graph.outputs)}
+
+
+def test_two_names_of_one_dim_become_one() -> None:
+    graph = parse("g (float[a, 3] x, float[b, 3] z) => (y) { y = Add(x, z) }")
+    assert shapes_of(graph) == {"x": "float32[a, 3]", "z": "float32[a, 3]", "y": "float32[a, 3]"}
+
+
+def test_equal_dims_after_strides_unify_their_symbols() -> None:
+    graph = parse(
+        """g (float[1, 2, h, 8] x, float[1, 2, k, 8] z) => (y) {
+            p = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(x)
+            q = MaxPool<kernel_shape=[2, 2], strides=[2, 2]>(z)
+            y = Concat<axis=1>(p, q)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == "float32[1, 4, h//2, 4]"
+    assert shapes_of(graph)["z"] == "float32[1, 2, h, 8]"
+
+
+def test_an_open_dim_takes_the_number_it_must_have() -> None:
+    graph = parse("g (float[n, k] x, float[5, 7] w) => (y) { y = MatMul(x, w) }")
+    assert shapes_of(graph) == {"x": "float32[n, 5]", "w": "float32[5, 7]", "y": "float32[n, 7]"}
+    assert ranges_of(graph.model) == {"n": (1, None)}
+
+
+def test_a_range_is_not_narrowed_silently() -> None:
+    text = "g (float[n, k] x, float[5, 7] w) => (y) { product = MatMul(x, w)  y = Relu(product) }"
+    with pytest.raises(magicmind.ShapeError, match="this holds for k=5 only"):
+        parse(text, input_shapes={"x": (1, "k=1..8")})
+
+
+def test_shape_arithmetic_is_followed() -> None:
+    graph = parse(
+        """g (float[n, 6, h, w] x) => (y)
+        <int64[1] zero = {0}, int64[1] two = {2}, int64[1] rest = {-1}, int64 first = {0}, int64[1] six = {6}>
+        {
+            shape = Shape(x)
+            batch = Gather(shape, first)
+            batch1 = Unsqueeze(batch, zero)
+            half = Div(six, two)
+            target = Concat<axis=0>(batch1, half, two, rest)
+            y = Reshape(x, target)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == "float32[n, 3, 2, h*w]"
+
+
+def test_constant_chains_of_floats_are_evaluated() -> None:
+    graph = parse(
+        """g (float[1, 2, 5, 7] x) => (y)
+        <int64[1] end = {4}, int64[1] start = {2}, float[2] factor = {1.5, 2.5}>
+        {
+            shape = Shape(x)
+            spatial = Slice(shape, start, end)
+            head = Shape<start=0, end=2>(x)
+            float_sizes = Cast<to=1>(spatial)
+            scaled = Mul(float_sizes, factor)
+            rounded = Floor(scaled)
+            sizes = Cast<to=7>(rounded)
+            all = Concat<axis=0>(head, sizes)
+            y = Resize(x, , , all)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == "float32[1, 2, 7, 17]"
+
+
+def test_all_unsupported_operators_in_one_error() -> None:
+    with pytest.raises(magicmind.UnsupportedOperatorError) as caught:
+        parse(
+            """g (float[n, 3] x) => (y) {
+                i = NonZero(x)
+                a = Relu(x)
+                b = StringNormalizer(a)
+                c = Relu(b)
+                y = Bernoulli(c)
+            }"""
+        )
+    text = str(caught.value)
+    assert "3 nodes are not supported" in text
+    assert "NonZero_0 (NonZero) with inputs float32[n, 3]" in text
+    assert "StringNormalizer_2 (StringNormalizer) with inputs float32[n, 3]" in text
+    assert "Bernoulli_4 (Bernoulli) with inputs ?" in text
+
+
+def test_a_target_from_run_time_data_is_listed_with_its_reason() -> None:
+    with pytest.raises(magicmind.UnsupportedOperatorError, match=r"Reshape_0 .*depends on run-time data"):
+        parse("g (float[2, 3] x, int64[2] t) => (y) { y = Reshape(x, t) }")
+
+
+def test_inferring_again_changes_nothing() -> None:
+    from magicmind.passes.infer_types import infer_types
+
+    graph = parse("g (float[n, 3] x) => (y) { y = Relu(x) }")
+    assert not infer_types(graph.model)
+
+
+NETWORKS = {
+    "detection/rfb320_face/version-RFB-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
+    "detection/rfb320_face/version-slim-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
+    "detection/fastestdet_coco/FastestDet.onnx": ((1, 85, 22, 22),),
+    "segmentation/sinet_portrait/SINet.onnx": ((1, 2, 320, 320),),
+}
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_real_networks_are_typed_completely(name: str) -> None:
+    path = DATA / name
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    began = time.perf_counter()
+    graph = magicmind.parse(path)
+    assert time.perf_counter() - began < 1.0  # about 0.03 s on an idle core
+    assert tuple(o.shape for o in graph.outputs) == NETWORKS[name]
+    for node in graph.model.graph:
+        assert all(type_of(v) is not None and v.shape is not None for v in node.outputs if v.name), node.name
+
+
+@pytest.mark.parametrize("name", ["version-RFB-320", "version-slim-320"])
+def test_real_detectors_with_a_mutable_batch(name: str) -> None:
+    path = DATA / "detection" / "rfb320_face" / f"{name}.onnx"
+    if not path.exists():
+        pytest.skip(f"{path} is not there")
+    graph = magicmind.parse(path, input_shapes=[("1..64", 3, 240, 320)])
+    assert [o.shape for o in graph.outputs] == [((1, 64), 4420, 2), ((1, 64), 4420, 4)]
