@@ -25,7 +25,7 @@ def _input(node: ir.Node, i: int = 0) -> ir.Value:
     return value
 
 
-def _place(low: Lowering, node: ir.Node, axes: list[Axis], source: Ref, out: ir.Value) -> None:
+def place(low: Lowering, node: ir.Node, axes: list[Axis], source: Ref, out: ir.Value) -> None:
     """`out` becomes a view of `source`, or a copy where it cannot."""
     if is_view(axes) and low.alias(out, source):
         return
@@ -36,7 +36,7 @@ def lower_same(low: Lowering, node: ir.Node) -> None:
     """The same bytes under another shape."""
     x, out = _input(node), node.outputs[0]
     count = product(low.physical_shape(x))
-    _place(low, node, [Axis(count, 1, 1)], low.ref(x), out)
+    place(low, node, [Axis(count, 1, 1)], low.ref(x), out)
 
 
 for _op in (reshape.reshape, reshape.flatten, reshape.squeeze, reshape.unsqueeze):
@@ -63,7 +63,7 @@ def lower_transpose(low: Lowering, node: ir.Node) -> None:
     shape = low.shape(out)
     order = transpose.permutation(NodeView(node))
     axes = [Axis(e, strides[p], t) for e, p, t in zip(shape, order, row_major(shape), strict=True)]
-    _place(low, node, axes, low.ref(x), out)
+    place(low, node, axes, low.ref(x), out)
 
 
 @slice.slice_.lower
@@ -97,7 +97,7 @@ def _cut(low: Lowering, node: ir.Node, x: ir.Value, out: ir.Value, starts: list[
     first: Dim = 0
     for start, stride in zip(starts, source, strict=True):
         first = first + start * stride
-    _place(low, node, axes, low.ref(x).offset_bytes(first * ITEMSIZE[low.dtype(x)]), out)
+    place(low, node, axes, low.ref(x).offset_bytes(first * ITEMSIZE[low.dtype(x)]), out)
 
 
 @concat.concat.lower
@@ -125,7 +125,7 @@ def lower_expand(low: Lowering, node: ir.Node) -> None:
     inner = (*([1] * (len(shape) - len(low.shape(x)))), *low.shape(x))
     strides = [0 if e == 1 else s for e, s in zip(inner, row_major(inner), strict=True)]
     axes = [Axis(e, s, t) for e, s, t in zip(shape, strides, row_major(shape), strict=True)]
-    _place(low, node, axes, low.ref(x), out)
+    place(low, node, axes, low.ref(x), out)
 
 
 @expand.tile.lower
@@ -139,7 +139,7 @@ def lower_tile(low: Lowering, node: ir.Node) -> None:
     axes = []
     for extent, repeat, source, target in zip(shape, repeats, row_major(shape), targets, strict=True):
         axes += [Axis(repeat, 0, target * extent), Axis(extent, source, target)]
-    _place(low, node, axes, low.ref(x), out)
+    place(low, node, axes, low.ref(x), out)
 
 
 @depth.depth_to_space.lower

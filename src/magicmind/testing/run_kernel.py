@@ -88,7 +88,7 @@ class _Guarded:
 
 
 @functools.lru_cache(maxsize=64)
-def _load(spec: Hashable, target: Target) -> tuple[mmap.mmap, int]:
+def load_kernel(spec: Hashable, target: Target) -> tuple[mmap.mmap, int]:
     """Executable memory with the kernel's code, and its address."""
     code, entry = compile_kernel(cast(KernelSpec, spec), target)
     memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+import ctypes
+from collections.abc import Hashable, Mapping
+from typing import Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -15,10 +16,12 @@ from magicmind.ir.types import dtype_of, shape_of
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref, Storage
 from magicmind.modelfile.parts import WeightStore
-from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.run_kernel import load_kernel
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
+_GUARD = 256
+_PATTERN = 0xA5
 
 
 def run_plan(
@@ -29,13 +32,19 @@ def run_plan(
     plan = Lowering(model, find_target(target), weights).run()
     values = _symbol_values(model, feeds)
     memory = _Memory(model, feeds, values, b"".join(bytes(c) for c in weights.chunks()))
+    scratch = np.zeros(evaluate(plan.scratch, values) + 64, np.uint8)
+    machine = find_target(target)
     for step in plan.steps:
-        arrays: dict[Ref, Bytes] = {ref: memory.view(ref) for ref in step.refs}
-        params = [evaluate(d, values) for d in step.params]
-        copies = {ref: array.copy() for ref, array in arrays.items()}
-        run_kernel(step.spec, [copies[r] for r in step.refs], params, target, nthreads, evaluate(plan.scratch, values))
-        for ref in step.writes:
-            arrays[ref][...] = copies[ref]
+        code, address = load_kernel(cast(Hashable, step.spec), machine)
+        sizes = [evaluate(d, values) for d in step.params]
+        kinds = [ctypes.c_void_p] * len(step.refs) + [ctypes.c_int64] * (len(sizes) + 2) + [ctypes.c_void_p]
+        function = ctypes.CFUNCTYPE(None, *kinds)(address)
+        pointers = [memory.address(ref) for ref in step.refs]
+        work = int(scratch.ctypes.data)
+        for tid in range(nthreads):
+            function(*pointers, *sizes, tid, nthreads, work + -work % 64)
+        del code
+        memory.check(step.spec.name)
     return memory.outputs(), [step.spec.name for step in plan.steps]
 
 
@@ -51,32 +60,50 @@ def _symbol_values(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, int
 
 
 class _Memory:
-    """One byte array per storage. Fresh memory holds garbage, as an arena does."""
+    """One guarded byte array per storage. Fresh memory holds garbage, as an arena does."""
 
     def __init__(self, model: ir.Model, feeds: Mapping[str, Array], values: dict[str, int], weights: bytes) -> None:
         self.model, self.values = model, values
-        self.weights = np.frombuffer(weights, np.uint8).copy()
-        self.inputs = [np.ascontiguousarray(feeds[str(v.name)]).reshape(-1).view(np.uint8) for v in model.graph.inputs]
+        self.weights = _guarded(np.frombuffer(weights, np.uint8))
+        self.inputs = [
+            _guarded(np.ascontiguousarray(feeds[str(v.name)]).reshape(-1).view(np.uint8)) for v in model.graph.inputs
+        ]
         self.others: dict[Any, Bytes] = {}
 
-    def view(self, ref: Ref) -> Bytes:
-        return self.bytes(ref.storage)[evaluate(ref.offset, self.values) :]
+    def address(self, ref: Ref) -> int:
+        offset = evaluate(ref.offset, self.values) + (ref.storage.index if ref.storage.kind == "weight" else 0)
+        return int(self.bytes(ref.storage).ctypes.data) + _GUARD + offset
 
     def bytes(self, storage: Storage) -> Bytes:
         if storage.kind == "weight":
-            return self.weights[storage.index :]
+            return self.weights
         if storage.kind == "input":
             return self.inputs[storage.index]
         key = storage.index if storage.kind == "output" else storage
         if key not in self.others:
-            self.others[key] = np.full(evaluate(storage.bytes, self.values), 0x7B, np.uint8)
+            self.others[key] = _guarded(np.full(evaluate(storage.bytes, self.values), 0x7B, np.uint8))
         return self.others[key]
+
+    def check(self, what: str) -> None:
+        """Raises AssertionError when a guard zone changed."""
+        for data in (self.weights, *self.inputs, *self.others.values()):
+            intact = (data[:_GUARD] == _PATTERN).all() and (data[-_GUARD:] == _PATTERN).all()
+            assert intact, f"{what} wrote outside of its memory"
 
     def outputs(self) -> dict[str, Array]:
         result = {}
         for i, value in enumerate(self.model.graph.outputs):
             dims, dtype = shape_of(value), dtype_of(value)
             assert dims is not None and dtype is not None
-            data = self.others.get(i, np.zeros(0, np.uint8))
+            data = self.others[i][_GUARD:-_GUARD] if i in self.others else np.zeros(0, np.uint8)
             result[str(value.name)] = data.view(dtype.numpy()).reshape([evaluate(d, self.values) for d in dims])
         return result
+
+
+def _guarded(data: Bytes) -> Bytes:
+    """A copy between two zones of a pattern, 8 bytes beyond a multiple of 64 as users' memory may lie."""
+    room = np.full(data.size + 2 * _GUARD + 64, _PATTERN, np.uint8)
+    start = (8 - int(room.ctypes.data)) % 64
+    result = room[start : start + data.size + 2 * _GUARD]
+    result[_GUARD : _GUARD + data.size] = data
+    return result
