@@ -317,7 +317,10 @@ def _turned(x: Vec, quarters: int) -> Vec:
 
 
 def sin(x: Vec) -> Vec:
-    """Error <= 2 ULP for |x| <= 2^20 (f32), 4 ULP for |x| <= 8 (f64); absolute error grows as 2^-53 |x| beyond; inf gives NaN."""
+    """Error <= 2 ULP for |x| <= 10^6 (f32), 4 ULP for |x| <= 8 (f64); inf gives NaN.
+
+    Beyond, the absolute error grows as 2^-53 |x|.
+    """
     return _turned(x, 0)
 
 

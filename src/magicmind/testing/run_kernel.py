@@ -50,7 +50,7 @@ def run_kernel(
     `arrays` are the pointer arguments in order; an array given twice is one piece of memory. Each lies at an address
     aligned to its element only. Raises AssertionError when a byte outside of the arrays or the scratch changed.
     """
-    memory, address = _load(cast(Hashable, spec), find_target(target))
+    memory, address = load_kernel(cast(Hashable, spec), find_target(target))
     places: dict[int, _Guarded] = {}
     for array in arrays:
         places.setdefault(id(array), _Guarded(array))
