@@ -11,12 +11,12 @@ import onnx_ir as ir
 from magicmind.codegen.target import find_target
 from magicmind.errors import PrecisionError
 from magicmind.graph import Graph
+from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
 from magicmind.lower.compile import Progress, compile_target
 from magicmind.modelfile.parts import ModelParts, WeightStore
-from magicmind.modelfile.writer import serialize
 from magicmind.passes.pipeline import lower_layout, simplify
-from magicmind.runtime.model import Model, from_bytes
+from magicmind.runtime.model import Model, from_parts
 
 PRECISIONS = ("force_float32",)
 _SPELLINGS = {"forced_float32": "force_float32"}
@@ -30,7 +30,7 @@ def build(
     graph: Graph,
     precision: str = "force_float32",
     *,
-    shapes: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | None = None,
+    shapes: ShapeSpecs | None = None,
     targets: Sequence[str] = ("native",),
     threads: int | None = None,
     calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
@@ -38,16 +38,15 @@ def build(
 ) -> Model:
     """Optimises and compiles `graph` for every target and opens the result.
 
-    shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the graph's.
+    shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the
+        graph's.
     targets: names of `codegen/target.py` or "native"; the first is preferred among those that fit a CPU.
     threads: the thread count schedules are chosen for; results do not depend on it.
     progress: called with (what, done, total) as kernels are compiled.
     Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
     """
-    return from_bytes(
-        serialize(
-            compile_parts(graph, precision, shapes=shapes, targets=targets, calibration=calibration, progress=progress)
-        )
+    return from_parts(
+        compile_parts(graph, precision, shapes=shapes, targets=targets, calibration=calibration, progress=progress)
     )
 
 
@@ -55,7 +54,7 @@ def compile_parts(
     graph: Graph,
     precision: str = "force_float32",
     *,
-    shapes: Mapping[str, Sequence[Any]] | Sequence[Sequence[Any]] | None = None,
+    shapes: ShapeSpecs | None = None,
     targets: Sequence[str] = ("native",),
     calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
     progress: Progress = _quiet,
@@ -67,9 +66,9 @@ def compile_parts(
     if calibration is not None:
         raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
     machines = [find_target(name) for name in dict.fromkeys(targets)]
-    graph = graph.with_shapes(shapes)
+    graph = graph.with_shapes(shapes or {})
     simplify(graph.model)
-    portable = graph.serialize(weights=False)
+    portable = without_weights(graph.model)
     lower_layout(graph.model)
     weights = WeightStore()
     compiled = tuple(compile_target(graph.model, machine, weights, progress) for machine in machines)
@@ -82,3 +81,19 @@ def compile_parts(
         weights=weights,
         ranges=ranges_of(graph.model),
     )
+
+
+_SMALL_CONSTANT = 1024
+"""Bytes up to which a constant stays in the graph that is saved for viewers."""
+
+
+def without_weights(model: ir.Model) -> bytes:
+    """The graph as ONNX, its larger constants as inputs: for viewers, not for running."""
+    copy = model.clone()
+    initializers = copy.graph.initializers
+    for name, value in list(initializers.items()):
+        if value.const_value is not None and value.const_value.nbytes > _SMALL_CONSTANT:
+            del initializers[name]
+            value.const_value = None
+            copy.graph.inputs.append(value)
+    return bytes(ir.to_proto(copy).SerializeToString(deterministic=True))

@@ -1,9 +1,10 @@
 """The vocabulary kernels are written in: loops, branches, register tiles, vectors, masks, memory.
 
 A `Kernel` is one function under construction. It owns control flow and memory access; element-wise mathematics is in
-`codegen/math.py`, machine-specific instructions behind `Target`. Every loop is recorded in `k.nest`, a printable loop nest.
+`codegen/math.py`, what differs between machines in `Target`. Every loop is recorded in `k.nest`, a printable loop nest.
 
-Function signature (docs/design/0001-architecture.md): `void f(ptr..., i64 params..., i64 tid, i64 nthreads, ptr scratch)`.
+Function signature (docs/design/0001-architecture.md):
+`void f(ptr..., i64 params..., i64 tid, i64 nthreads, ptr scratch)`.
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ class Pointer:
             return self
         b = self.k.b
         return Pointer(
-            self.k, b.gep(self.value, [self.k.i64(elements)], inbounds=True, source_etype=ELEMENT[self.dtype]), self.dtype
+            self.k,
+            b.gep(self.value, [self.k.i64(elements)], inbounds=True, source_etype=ELEMENT[self.dtype]),
+            self.dtype,
         )
 
     def cast(self, dtype: str) -> Pointer:
@@ -68,7 +71,12 @@ class Tile:
         self.slots = {index: k.alloca(k.vector_type(dtype, lanes), name) for index in _indices(shape)}
 
     def __getitem__(self, index: tuple[int, ...]) -> Vec:
-        return Vec(self.k, self.k.b.load(self.slots[index], typ=self.k.vector_type(self.dtype, self.lanes)), self.dtype, self.lanes)
+        return Vec(
+            self.k,
+            self.k.b.load(self.slots[index], typ=self.k.vector_type(self.dtype, self.lanes)),
+            self.dtype,
+            self.lanes,
+        )
 
     def __setitem__(self, index: tuple[int, ...], value: Vec) -> None:
         self.k.b.store(value.value, self.slots[index])
@@ -140,13 +148,13 @@ class Kernel:
 
     def const(self, value: float | int | bool, dtype: str, lanes: int = 1) -> Vec:
         """A constant in every lane."""
-        if dtype == "bool":
-            element, number = I1, int(bool(value))
-        else:
-            element, number = ELEMENT[dtype], (float(value) if dtype in FLOATS else int(value))
+        element = I1 if dtype == "bool" else ELEMENT[dtype]
+        number: float | int = float(value) if dtype in FLOATS else int(bool(value)) if dtype == "bool" else int(value)
         if lanes == 1:
             return Vec(self, ir.Constant(element, number), dtype, 1)
-        return Vec(self, ir.Constant(ir.VectorType(element, lanes), [ir.Constant(element, number)] * lanes), dtype, lanes)
+        return Vec(
+            self, ir.Constant(ir.VectorType(element, lanes), [ir.Constant(element, number)] * lanes), dtype, lanes
+        )
 
     def like(self, x: Any, other: Vec) -> Vec:
         """`x` (number, scalar or vector) with the dtype and lanes of `other`."""
@@ -165,7 +173,9 @@ class Kernel:
     def iota(self, lanes: int, dtype: str = "i64") -> Vec:
         """0, 1, 2, ... in the lanes."""
         kind = ELEMENT[dtype]
-        return Vec(self, ir.Constant(ir.VectorType(kind, lanes), [ir.Constant(kind, i) for i in range(lanes)]), dtype, lanes)
+        return Vec(
+            self, ir.Constant(ir.VectorType(kind, lanes), [ir.Constant(kind, i) for i in range(lanes)]), dtype, lanes
+        )
 
     def shuffle(self, a: Vec, b: Vec, picks: Sequence[int]) -> Vec:
         """Lanes `picks` of the concatenation of a and b."""
@@ -199,7 +209,9 @@ class Kernel:
             wider = ITEMSIZE[dtype] > ITEMSIZE[x.dtype]
             value = b.fpext(x.value, to) if wider else b.fptrunc(x.value, to)
         elif x.is_float:
-            value = self.intrinsic(f"llvm.fpto{'u' if dtype in UNSIGNED else 's'}i.sat", to, [x.value], [to, x.value.type])
+            value = self.intrinsic(
+                f"llvm.fpto{'u' if dtype in UNSIGNED else 's'}i.sat", to, [x.value], [to, x.value.type]
+            )
         elif dtype in FLOATS:
             value = b.uitofp(x.value, to) if unsigned else b.sitofp(x.value, to)
         elif x.dtype == "bool" or ITEMSIZE[dtype] > ITEMSIZE[x.dtype]:
@@ -213,7 +225,9 @@ class Kernel:
     def bitcast(self, x: Vec, dtype: str) -> Vec:
         return Vec(self, self.b.bitcast(x.value, self.vector_type(dtype, x.lanes)), dtype, x.lanes)
 
-    def intrinsic(self, name: str, result: ir.Type, args: Sequence[ir.Value], overloads: Sequence[ir.Type] = ()) -> ir.Value:
+    def intrinsic(
+        self, name: str, result: ir.Type, args: Sequence[ir.Value], overloads: Sequence[ir.Type] = ()
+    ) -> ir.Value:
         """Calls an LLVM intrinsic; `overloads` are the types its mangled name carries."""
         full = ".".join([name, *map(_mangle, overloads)])
         function = self.module.globals.get(full)
@@ -228,7 +242,12 @@ class Kernel:
         if not self.target.fma:
             return a * b + c
         a, b = self.like(a, c), self.like(b, c)
-        return Vec(self, self.intrinsic("llvm.fma", c.value.type, [a.value, b.value, c.value], [c.value.type]), c.dtype, c.lanes)
+        return Vec(
+            self,
+            self.intrinsic("llvm.fma", c.value.type, [a.value, b.value, c.value], [c.value.type]),
+            c.dtype,
+            c.lanes,
+        )
 
     def select(self, mask: Vec, a: Vec, b: Any) -> Vec:
         b = self.like(b, a)
@@ -319,8 +338,7 @@ class Kernel:
         """`for name in start..stop step step`. A loop known to run once is no loop: its index is the constant."""
         self.note(f"for {name} in {_text(start)}..{_text(stop)} step {_text(step)}")
         self._depth += 1
-        constant = isinstance(start, int) and isinstance(stop, int) and isinstance(step, int)
-        if constant and stop > start and start + step >= stop:
+        if isinstance(start, int) and isinstance(stop, int) and isinstance(step, int) and start < stop <= start + step:
             yield start
         else:
             yield from self._loop(name, start, stop, step)
@@ -402,7 +420,7 @@ def _mangle(kind: ir.Type) -> str:
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{_mangle(kind.element)}"
     names: dict[ir.Type, str] = {ir.HalfType(): "f16", ir.FloatType(): "f32", ir.DoubleType(): "f64"}
-    return names[kind] if kind in names else f"i{kind.width}"
+    return names.get(kind) or f"i{kind.width}"
 
 
 def _text(x: Index) -> str:

@@ -56,3 +56,7 @@ class Epilogue:
             else:
                 values[f"x{i}"] = pointers[i].load(acc.lanes, places[kind], mask if kind == "same" else None)
         return emit_program(k, self.program, values)
+
+
+NO_EPILOGUE = Epilogue()
+"""Stores the tile as it is."""

@@ -1,7 +1,8 @@
 """Matrix product of plain (row-major) tensors: c[b, m, n] = epilogue(a[b, m, k] @ b[b, k, n] + bias[n]).
 
-A constant `b` arrives packed in chunks of `nr` blocks of 16 columns. A run-time `b` is packed chunk by chunk into the thread's
-scratch. An item is (batch, chunk, block of rows), chunks outermost: threads share the weights, each is read once.
+A constant `b` arrives packed in chunks of `nr` blocks of 16 columns. A run-time `b` is packed chunk by chunk into the
+thread's scratch. An item is (batch, chunk, block of rows), chunks outermost: threads share the weights, and each is
+read once.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import multiply_accumulate
-from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -29,7 +30,8 @@ class MatMulSchedule:
 class MatMul:
     """Pointers: a, b (`pack_columns` when `packed`), bias (when `has_bias`, padded to whole blocks), operands, c.
 
-    `batch` products; `a_batched`, `b_batched`: whether a and b change with it. `trans_a`, `trans_b`: stored as [k, m], [n, k].
+    `batch` products; `a_batched`, `b_batched`: whether a and b change with it. `trans_a`, `trans_b`: stored as [k, m]
+    and [n, k].
     """
 
     batch: Size
@@ -43,7 +45,7 @@ class MatMul:
     trans_a: bool = False
     trans_b: bool = False
     has_bias: bool = False
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = NO_EPILOGUE
 
     @property
     def name(self) -> str:
@@ -65,7 +67,8 @@ class _Emitter:
         self.bias = rest.pop(0) if spec.has_bias else None
         self.extras = rest
         self.batch, self.m, self.n, self.depth = (k.size(v) for v in (spec.batch, spec.m, spec.n, spec.k))
-        self.a_row, self.a_column = (1, self.m) if spec.trans_a else (self.depth, 1)
+        self.a_row: Index = 1 if spec.trans_a else self.depth
+        self.a_column: Index = self.m if spec.trans_a else 1
         self.nr = spec.schedule.nr
         self.blocks = k.ceildiv(self.n, BLOCK)
 
@@ -128,7 +131,7 @@ class _Emitter:
         if isinstance(depth, int):
             if depth % BLOCK:
                 at = a.offset(self.a_column * whole)
-                multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(whole * nr * BLOCK), depth % BLOCK, nr)  # type: ignore[arg-type]
+                multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(whole * nr * BLOCK), depth % BLOCK, nr)
             return
         with k.loop("k1", whole, depth) as kk:
             at = a.offset(kk * self.a_column)

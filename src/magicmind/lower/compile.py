@@ -1,4 +1,4 @@
-"""From the fused graph to the parts of an offline model: for each target a plan, kernels, a program, one linked blob."""
+"""From the fused graph to the parts of an offline model: per target a plan, kernels, a program, one linked blob."""
 
 from __future__ import annotations
 
@@ -60,19 +60,22 @@ def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, An
     """The plan as docs/design/0001-architecture.md, "Kernels and the plan", lays it down."""
     buffers = list(dict.fromkeys(ref.storage for ref in tables.slots if ref.storage.kind == "arena"))
     number = {storage: i for i, storage in enumerate(buffers)}
-    described = [{"bytes": _text(s.bytes), "first": epochs[s.first], "last": epochs[s.last]} for s in buffers]
+    firsts, lasts = [epochs[s.first] for s in buffers], [epochs[s.last] for s in buffers]
     fixed = all(isinstance(s.bytes, int) for s in buffers)
     offsets: list[int] | None = None
     arena: int | None = None
     if fixed:
         sizes = [evaluate(s.bytes, {}) for s in buffers]
-        offsets, arena = pack(sizes, [b["first"] for b in described], [b["last"] for b in described])
+        offsets, arena = pack(sizes, firsts, lasts)
     return {
         "symbols": {name: list(span) for name, span in plan.symbols.items()},
         "inputs": plan.inputs,
         "outputs": plan.outputs,
         "dims": [_text(dim) for dim in tables.dims],
-        "buffers": described,
+        "buffers": [
+            {"bytes": _text(s.bytes), "first": first, "last": last}
+            for s, first, last in zip(buffers, firsts, lasts, strict=True)
+        ],
         "slots": [_slot(ref, number) for ref in tables.slots],
         "arena": arena,
         "offsets": offsets,
@@ -104,7 +107,7 @@ def _step(step: Step, epoch: int) -> dict[str, Any]:
 
 
 def _threads_hint(plan: Plan) -> int:
-    """1 when the whole network, at the largest shape, is too small to be worth waking a second thread; else 0 (no hint)."""
+    """1 when the whole network, at its largest shape, is too small to be worth waking a second thread; else 0."""
     largest = {name: high for name, (_, high) in plan.symbols.items()}
     used = frozenset[str]().union(*(symbols_of(d) for step in plan.steps for d in (step.flops, step.bytes)))
     if any(largest.get(name) is None for name in used):

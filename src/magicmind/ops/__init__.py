@@ -1,51 +1,11 @@
-"""The operators: importing this package fills the registry."""
+"""The operators, one file each (or per tight family); importing this package fills the registry.
 
-from magicmind.ops import (
-    concat,
-    conv,
-    conv_transpose,
-    depth,
-    elementwise,
-    expand,
-    fused,
-    gather,
-    lower_conv,
-    lower_elementwise,
-    lower_matmul,
-    matmul,
-    normalize,
-    pad,
-    pool,
-    reduce,
-    reshape,
-    resize,
-    shape,
-    slice,
-    softmax,
-    transpose,
-)
+An operator's type rule and reference stand in `<name>.py`, its lowering to kernels in `lower_<name>.py` where it is long.
+"""
 
-__all__ = [
-    "concat",
-    "conv",
-    "conv_transpose",
-    "depth",
-    "elementwise",
-    "expand",
-    "fused",
-    "gather",
-    "lower_conv",
-    "lower_elementwise",
-    "lower_matmul",
-    "matmul",
-    "normalize",
-    "pad",
-    "pool",
-    "reduce",
-    "reshape",
-    "resize",
-    "shape",
-    "slice",
-    "softmax",
-    "transpose",
-]
+from importlib import import_module
+from pkgutil import iter_modules
+
+for _module in iter_modules(__path__):
+    if not _module.name.endswith("_test"):
+        import_module(f"{__name__}.{_module.name}")

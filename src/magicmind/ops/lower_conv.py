@@ -34,6 +34,7 @@ from magicmind.ops.registry import NodeView
 
 FloatArray = npt.NDArray[np.float32]
 
+
 def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, list[Ref]]:
     """The node's scalar program and the memory of its operands, which are the inputs from number `first` on."""
     program = program_of(node)
@@ -97,20 +98,23 @@ def _conv_shape(g: _Geometry, p: Params) -> ConvShape:
     sizes: list[Size] = [p.size(d) for d in (g.batch, *g.input, *g.output)]
     n, ih, iw, oh, ow = sizes
     return ConvShape(
-        n,
-        g.groups,
-        ic,
-        oc // g.groups,
-        ih,
-        iw,
-        oh,
-        ow,
-        kh,
-        kw,
-        *g.strides,
-        *g.dilations,
-        *g.begin,
-        any(g.begin + g.end),
+        n=n,
+        groups=g.groups,
+        ic=ic,
+        oc=oc // g.groups,
+        ih=ih,
+        iw=iw,
+        oh=oh,
+        ow=ow,
+        kh=kh,
+        kw=kw,
+        sh=g.strides[0],
+        sw=g.strides[1],
+        dh=g.dilations[0],
+        dw=g.dilations[1],
+        pt=g.begin[0],
+        pl=g.begin[1],
+        padded=any(g.begin + g.end),
     )
 
 

@@ -1,7 +1,7 @@
 """Chooses plain or blocked memory for every value and places the conversions.
 
-Blocked is `[N][ceil(C/16)][spatial...][16]` (docs/design/0001-architecture.md, Layouts). Convolutions read and write it;
-operators in `RULES` pass it on; all others get plain memory. Walking in order, a value is converted when its first
+Blocked is `[N][ceil(C/16)][spatial...][16]` (docs/design/0001-architecture.md, Layouts). Convolutions read and write
+it; operators in `RULES` pass it on; all others get plain memory. Walking in order, a value is converted when its first
 reader needs the other layout, and that copy serves all later readers.
 """
 

@@ -36,8 +36,17 @@ class SplitEpilogue(Rewrite[list[str]]):
         )  # fmt: skip
         product.metadata_props["magicmind.sources"] = ",".join(sources_of(node))
         inputs = [product.outputs[0], *node.inputs[3:]]
-        program = ScalarProgram.parse(found).rename({"acc": "x0", **{f"x{i}": f"x{i + 1}" for i in range(len(inputs) - 1)}})
-        replace_node(node, "Elementwise", inputs, {"program": program.to_strings()}, domain="magicmind", name=f"{node.name}.epilogue")
+        program = ScalarProgram.parse(found).rename(
+            {"acc": "x0", **{f"x{i}": f"x{i + 1}" for i in range(len(inputs) - 1)}}
+        )
+        replace_node(
+            node,
+            "Elementwise",
+            inputs,
+            {"program": program.to_strings()},
+            domain="magicmind",
+            name=f"{node.name}.epilogue",
+        )
 
 
 def _can_fuse(node: ir.Node, value: ir.Value | None, out: tuple[Dim, ...]) -> bool:
@@ -48,5 +57,3 @@ def _can_fuse(node: ir.Node, value: ir.Value | None, out: tuple[Dim, ...]) -> bo
         return operand_kind(shape, out, is_const) is not None
     per_column = is_const and shape[-1:] == out[-1:] and all(d == 1 for d in shape[:-1])
     return all(d == 1 for d in shape) or shape == out or per_column
-
-

@@ -1,6 +1,7 @@
 """Which convolution kernel, with which schedule: a small cost model with measured constants.
 
-Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model 207), see docs/design/0002-speed-log.md.
+Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model 207), see
+docs/design/0002-speed-log.md.
 """
 
 from __future__ import annotations
@@ -48,7 +49,9 @@ def choose_tile(shape: ConvShape, target: Target) -> tuple[int, int]:
     candidates = []
     for mr, nr in register_tiles(target):
         rows = max(1, min(mr // width, height)) if isinstance(shape.ow, int) and width else 1
-        tiles = [(size * r, count * times) for r, times in balanced(height, rows) for size, count in balanced(width, mr // r)]
+        tiles = [
+            (size * r, count * times) for r, times in balanced(height, rows) for size, count in balanced(width, mr // r)
+        ]
         full, tail = divmod(shape.oc_blocks, nr)
         cycles = sum(full * count * _tile_cycles(pixels, nr, depth) for pixels, count in tiles)
         if tail:
@@ -116,7 +119,7 @@ _NOMINAL_BATCH = 4
 
 
 def _overlap(compute: float, weight_bytes: float) -> float:
-    """Cycles of work that streams its weights once: the longer of the two, and a part of the shorter that does not hide."""
+    """Cycles of work that streams its weights once: the longer of both, and a part of the shorter that does not hide."""
     stream = weight_bytes / _STREAM_BYTES_PER_CYCLE
     return max(compute, stream) + 0.2 * min(compute, stream)
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -34,7 +34,7 @@ class DepthwiseConv:
 
     shape: ConvShape
     schedule: DepthwiseSchedule
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = NO_EPILOGUE
 
     @property
     def name(self) -> str:
@@ -68,7 +68,9 @@ class _Emitter:
         self.row_inside = self._inside(s.pt, s.sh, s.dh, s.kh, self.ih, self.oh)
         self.column_inside = self._inside(s.pl, s.sw, s.dw, s.kw, self.iw, self.ow)
 
-    def _inside(self, pad: int, stride: int, dilation: int, taps: int, extent: Index, out: Index) -> tuple[Index, Index]:
+    def _inside(
+        self, pad: int, stride: int, dilation: int, taps: int, extent: Index, out: Index
+    ) -> tuple[Index, Index]:
         """Output positions [lo, hi) whose whole window lies inside the input."""
         k = self.k
         lo = k.index_min(-(-pad // stride), out)
@@ -148,7 +150,8 @@ class _Emitter:
                 continue  # part of the loop that began before
             if i not in inner:
                 valid = [
-                    [t for t in range(s.kw) if 0 <= c * s.sw + t * s.dw - s.pl < iw] for c in range(cuts[i], cuts[i + 1])
+                    [t for t in range(s.kw) if 0 <= c * s.sw + t * s.dw - s.pl < iw]
+                    for c in range(cuts[i], cuts[i + 1])
                 ]
                 self._tile(plane, row, rows, cuts[i], size, row_taps, _Taps(valid))
                 continue

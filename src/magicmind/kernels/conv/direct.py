@@ -1,8 +1,8 @@
 """Direct convolution on the blocked layout.
 
 An item is (group of output channel chunks, image, block of output rows). Unless the convolution is pointwise, the input
-rows an item needs are first copied into the thread's scratch with their padding, so that the micro-kernel needs no bounds:
-one vector load and store per input vector against kh*kw*oc/16 multiply-adds.
+rows an item needs are first copied into the thread's scratch with their padding, so that the micro-kernel needs no
+bounds: one vector load and store per input vector against kh*kw*oc/16 multiply-adds.
 """
 
 from __future__ import annotations
@@ -13,17 +13,18 @@ from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import Ahead, multiply_accumulate
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
 
 @dataclass(frozen=True)
 class DirectSchedule:
-    """Register tile of `mr` pixels by `nr` blocks of output channels; `rows` output rows per item; `chunks` register-tile
-    columns (nr blocks each) per item, so that their weights stay in cache over the item's pixels.
+    """Register tile of `mr` pixels by `nr` blocks of output channels; `rows` output rows per item; `chunks` columns of
+    register tiles (nr blocks each) per item, so that their weights stay in cache over the item's pixels.
 
-    `ahead`: cache lines of the next chunk's weights that every register tile asks for per 16 input channels (0: none)."""
+    `ahead`: cache lines of the next chunk's weights that every register tile asks for per 16 input channels, or 0.
+    """
 
     mr: int
     nr: int
@@ -42,7 +43,7 @@ class DirectConv:
 
     shape: ConvShape
     schedule: DirectSchedule
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = NO_EPILOGUE
     plain_input: bool = False
 
     @property
@@ -131,7 +132,11 @@ class _Emitter:
             plane = self.ih * self.iw * BLOCK
             start = self._image_block(image, group, self.ih, self.iw, s.ic_blocks) + row0 * s.sh * self.iw * BLOCK
             return _Rows(self.x.offset(start), self.iw * (BLOCK * s.sh), BLOCK * s.sw, 0, 0, plane, 1)
-        return self._copy_plain(image, row0, row1) if self.spec.plain_input else self._copy_blocked(group, image, row0, row1)
+        return (
+            self._copy_plain(image, row0, row1)
+            if self.spec.plain_input
+            else self._copy_blocked(group, image, row0, row1)
+        )
 
     def _image_block(self, image: Index, group: Index, h: Index, w: Index, blocks: int) -> Index:
         return (image * self.s.groups + group) * blocks * (h * w) * BLOCK
@@ -306,7 +311,9 @@ class _Emitter:
         if self.spec.plain_input:
             with k.loop("kh", 0, s.kh) as kh, k.loop("kw", 0, s.kw) as kw:
                 b = weights.offset((kh * s.kw + kw) * (s.ic * nr * BLOCK))
-                multiply_accumulate(k, acc, a.offset(kh * source.tap_row + kw * source.tap_column), offsets, source.channel, b, s.ic, nr)
+                multiply_accumulate(
+                    k, acc, a.offset(kh * source.tap_row + kw * source.tap_column), offsets, source.channel, b, s.ic, nr
+                )
             return
         full, rest = divmod(s.ic, BLOCK)
         per_block = s.kh * s.kw * BLOCK * nr * BLOCK

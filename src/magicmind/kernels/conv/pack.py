@@ -47,7 +47,7 @@ def pack_few_channels(w: FloatArray, nr: int) -> FloatArray:
 
 def pack_depthwise(w: FloatArray) -> FloatArray:
     """w[c, 1, kh, kw] -> [c block][kh][kw][16]."""
-    c, _, kh, kw = w.shape
+    kh, kw = w.shape[2:]
     return pad_axis(w, 0, BLOCK).reshape(-1, BLOCK, kh, kw).transpose(0, 2, 3, 1).ravel()
 
 

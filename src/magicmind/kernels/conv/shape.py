@@ -12,8 +12,8 @@ from magicmind.codegen.target import BLOCK
 class ConvShape:
     """x[n, groups*ic, ih, iw] * w[groups*oc, ic, kh, kw] -> y[n, groups*oc, oh, ow].
 
-    `ic` and `oc` count channels of one group; `pt`, `pl` are the paddings at the top and left (those at the other ends follow
-    from the output size).
+    `ic` and `oc` count channels of one group; `pt`, `pl` are the paddings at the top and left (those at the other ends
+    follow from the output size).
     """
 
     n: Size
@@ -48,6 +48,8 @@ class ConvShape:
         return -(-self.oc // BLOCK)
 
     def __str__(self) -> str:
-        kernel = f"{self.kh}x{self.kw}" + (f"s{self.sh}" if self.sh > 1 else "") + (f"d{self.dh}" if self.dh > 1 else "")
+        kernel = (
+            f"{self.kh}x{self.kw}" + (f"s{self.sh}" if self.sh > 1 else "") + (f"d{self.dh}" if self.dh > 1 else "")
+        )
         groups = f"g{self.groups}_" if self.groups > 1 else ""
         return f"{kernel}_{groups}{self.ic}x{self.oc}_{self.oh}x{self.ow}"

@@ -2,8 +2,9 @@
 
 (m+2)^2 products give m x m outputs instead of 9 m^2: 2.25 times fewer multiplications for m = 2, 4 times for m = 4.
 An item transforms a run of input tiles into the thread's scratch, multiplies each of the (m+2)^2 positions as a matrix
-product with the micro-kernel of all convolutions, and transforms back. Items share nothing, so no barrier stands inside.
-Source: Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks" (interpolation points 0, 1, -1, 2, -2, infinity).
+product with the micro-kernel of all convolutions, and transforms back. Items share nothing: no barrier stands inside.
+Source: Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks" (interpolation points 0, 1, -1, 2, -2,
+infinity).
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import Ahead, multiply_accumulate, share_lines
 from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -64,7 +65,7 @@ def pack_winograd(w: FloatArray, m: int, nr: int) -> FloatArray:
 def round_trip(m: int) -> npt.NDArray[np.float64]:
     """The 3-tap filter the three matrices implement, for tests: entry [o, i, t] of y[o] = sum x[i] w[t]."""
     a, b, g = (np.array(table[m], np.float64) for table in (OUTPUT, INPUT, WEIGHT))
-    return np.einsum("op,pi,pt->oit", a, b, g)
+    return np.asarray(np.einsum("op,pi,pt->oit", a, b, g), np.float64)
 
 
 @dataclass(frozen=True)
@@ -87,7 +88,7 @@ class WinogradConv:
 
     shape: ConvShape
     schedule: WinogradSchedule
-    epilogue: Epilogue = Epilogue()
+    epilogue: Epilogue = NO_EPILOGUE
 
     @property
     def name(self) -> str:
@@ -209,7 +210,9 @@ class _Emitter:
         def column(position: Index, chunk: Index, nr: int) -> None:
             weights = self.w.offset(position * per_position + chunk * (schedule.nr * depth * BLOCK))
             v = self.v.offset(position * self.v_position)
-            out = self.products.offset(position * self.product_position + (chunk - chunk0) * (schedule.nr * schedule.tiles * BLOCK))
+            out = self.products.offset(
+                position * self.product_position + (chunk - chunk0) * (schedule.nr * schedule.tiles * BLOCK)
+            )
 
             lines = share_lines(nr, -(-schedule.tiles // schedule.mr))
 
