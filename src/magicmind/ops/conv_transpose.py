@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
-from magicmind.ir.dims import Dim
+import itertools
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir
+
+from magicmind.ir.dims import Dim, evaluate
 from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.geometry import per_axis, static_kernel
-from magicmind.ops.registry import NodeView, Op
+from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import need_float, need_rank, need_same_dtype, same_dim
 
 conv_transpose = Op("ConvTranspose")
@@ -16,7 +23,10 @@ def transposed_pads(node: NodeView) -> tuple[Shape, Shape, Shape]:
 
     With `output_shape` or SAME padding the output size is given and the padding follows; else the other way round.
     """
-    x, w = node.shape(0), node.shape(1)
+    return _pads(node, node.shape(0), node.shape(1))
+
+
+def _pads(node: NodeView, x: Shape, w: Shape) -> tuple[Shape, Shape, Shape]:
     rank = len(x) - 2
     kernel = static_kernel(w[2:])
     strides = per_axis(node, "strides", rank, 1, lowest=1)
@@ -55,3 +65,30 @@ def infer(node: NodeView) -> list[TensorType]:
     if node.has(2):
         same_dim(need_rank(node.input(2), 1, 1, what="B").dims[0], channels, "bias")
     return [TensorType(dtype, (x.dims[0], channels, *transposed_pads(node)[2]))]
+
+
+@conv_transpose.reference
+def reference(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """Every input element adds its multiple of the kernel into the output, in float64."""
+    x, w = np.asarray(arrays[0]), np.asarray(arrays[1])
+    view = NodeView(node)
+    begin, _, output = _pads(view, x.shape, w.shape)
+    rank, group = x.ndim - 2, view.attr("group", 1)
+    strides = per_axis(view, "strides", rank, 1, lowest=1)
+    dilations = per_axis(view, "dilations", rank, 1, lowest=1)
+    parts: Array = x.astype(np.float64).reshape(x.shape[0], group, -1, *x.shape[2:])
+    kernels: Array = w.astype(np.float64).reshape(group, -1, *w.shape[1:])
+    result: Array = np.zeros((x.shape[0], group * w.shape[1], *output))
+    for tap in itertools.product(*map(range, w.shape[2:])):
+        source, target = [], []
+        for axis, t in enumerate(tap):
+            places = np.arange(x.shape[2 + axis]) * strides[axis] + t * dilations[axis] - evaluate(begin[axis], {})
+            source.append(np.flatnonzero((places >= 0) & (places < result.shape[2 + axis])))
+            target.append(places[source[-1]])
+        at_tap: Any = (..., *tap)
+        moved = np.einsum("ngc...,gcm->ngm...", parts, kernels[at_tap]).reshape(x.shape[0], -1, *x.shape[2:])
+        batch, channels = np.arange(x.shape[0]), np.arange(result.shape[1])
+        result[np.ix_(batch, channels, *target)] += moved[np.ix_(batch, channels, *source)]
+    if len(arrays) > 2 and arrays[2] is not None:
+        result += arrays[2].reshape(-1, *([1] * rank))
+    return [result.astype(x.dtype)]

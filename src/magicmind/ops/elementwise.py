@@ -6,7 +6,7 @@ exporters write with them (`Div(Shape(x), 2)`) is followed symbolically.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ import onnx_ir
 
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.ir.dims import Dim, bounds, dim_max, dim_min, exact_div
+from magicmind.ir.scalar import Var, single
 from magicmind.ir.types import TensorType, dtype_name
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import FLOATS, broadcast, need_float, need_same_dtype
@@ -260,3 +261,13 @@ def data_where(node: NodeView) -> list[Array | None]:
     if condition is None or a is None or b is None:
         return [None]
     return [np.where(condition, a, b)]
+
+
+# ------------------------------------------------------------------------------------------------------- reference
+
+
+@table["Gelu"].reference
+def reference_gelu(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """By its scalar program; onnx's evaluator has none."""
+    approximate = NodeView(node).attr("approximate", "none")
+    return [single("Gelu", Var("x0"), approximate).evaluate({"x0": np.asarray(arrays[0])})]

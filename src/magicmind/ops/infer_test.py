@@ -181,7 +181,7 @@ def run_peer(model: onnx.ModelProto, feeds: dict[str, np.ndarray]) -> list[np.nd
     options = ort.SessionOptions()
     options.log_severity_level = 4
     session = ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
-    return session.run(None, feeds)
+    return list(session.run(None, feeds))
 
 
 def feed_of(c: Case) -> np.ndarray:

@@ -6,12 +6,15 @@ RMSNormalization-23, LRN-13, LpNormalization-22, MeanVarianceNormalization-13.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import onnx_ir
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.ir.types import TensorType
 from magicmind.ops.reduce import without
-from magicmind.ops.registry import NodeView, Op
+from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import broadcast, need_float, need_rank, same_dim
 
 batch_normalization = Op("BatchNormalization")
@@ -81,3 +84,33 @@ def infer_lp(node: NodeView) -> list[TensorType]:
 def infer_mean_variance(node: NodeView) -> list[TensorType]:
     """Same dtype, same shape."""
     return [need_float(node.input(0))]
+
+
+# ------------------------------------------------- references where onnx's evaluator has none, or differs from ONNX
+
+
+@group_normalization.reference
+def reference_group(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """(x - mean) / sqrt(variance + epsilon) within every group, then scale and bias per channel."""
+    x, scale, bias = (np.asarray(a, np.float64) for a in arrays[:3])
+    view = NodeView(node)
+    groups = x.reshape(x.shape[0], view.attr("num_groups", 1), -1)
+    mean, variance = groups.mean(axis=2, keepdims=True), groups.var(axis=2, keepdims=True)
+    normal = ((groups - mean) / np.sqrt(variance + view.attr("epsilon", 1e-5))).reshape(x.shape)
+    channel = (-1, *([1] * (x.ndim - 2)))
+    return [(normal * scale.reshape(channel) + bias.reshape(channel)).astype(np.asarray(arrays[0]).dtype)]
+
+
+@lrn.reference
+def reference_lrn(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """x / (bias + alpha / size * sum of squares over `size` channels around each)^beta."""
+    x = np.asarray(arrays[0], np.float64)
+    view = NodeView(node)
+    size = view.attr("size", 1)
+    before, after = (size - 1) // 2, size // 2
+    channels = x.shape[1]
+    squares = np.stack(
+        [(x[:, max(0, c - before) : min(channels, c + after + 1)] ** 2).sum(axis=1) for c in range(channels)], axis=1
+    )
+    scale = view.attr("bias", 1.0) + view.attr("alpha", 1e-4) / size * squares
+    return [(x / scale ** view.attr("beta", 0.75)).astype(np.asarray(arrays[0]).dtype)]

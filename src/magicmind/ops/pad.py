@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx_ir
+
 from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import Shape, TensorType
-from magicmind.ops.registry import NodeView, Op, normalise_axis
+from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 from magicmind.ops.shapes import need_same_dtype
 
 pad = Op("Pad")
@@ -44,3 +50,20 @@ def infer(node: NodeView) -> list[TensorType]:
     if any(isinstance(d, int) and d < 0 for d in shape):
         raise ShapeError(f"negative pads {before} and {after} crop more than there is")
     return [TensorType(x.dtype, shape)]
+
+
+@pad.reference
+def reference(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """numpy's padding of what negative pads leave; onnx's evaluator refuses those."""
+    x, pads = np.asarray(arrays[0]), np.asarray(arrays[1])
+    given = arrays[3] if len(arrays) > 3 else None
+    axes = range(x.ndim) if given is None else [normalise_axis(int(a), x.ndim) for a in given]
+    around = np.zeros((x.ndim, 2), np.int64)
+    for i, axis in enumerate(axes):
+        around[axis] = pads[i], pads[len(axes) + i]
+    mode: Any = NodeView(node).attr("mode", "constant")
+    options: dict[str, Any] = {}
+    if mode == "constant" and len(arrays) > 2 and arrays[2] is not None:
+        options["constant_values"] = arrays[2].item()
+    cropped = x[tuple(slice(max(-b, 0), n - max(-a, 0)) for n, (b, a) in zip(x.shape, around, strict=True))]
+    return [np.pad(cropped, np.maximum(around, 0), mode=mode, **options)]

@@ -44,7 +44,7 @@ def network() -> bytes:
         tensors,
     )  # fmt: skip
     opset = helper.make_opsetid("", 17)
-    return helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString()
+    return bytes(helper.make_model(graph, opset_imports=[opset], ir_version=8).SerializeToString())
 
 
 def parses_or_refuses(data: bytes) -> bool:

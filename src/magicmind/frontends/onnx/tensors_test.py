@@ -15,7 +15,7 @@ from onnx import TensorProto, helper, numpy_helper
 from magicmind.errors import ModelFormatError
 from magicmind.frontends.onnx.tensors import load_tensor
 
-TYPES = {
+TYPES: dict[int, Any] = {
     TensorProto.FLOAT: np.float32,
     TensorProto.DOUBLE: np.float64,
     TensorProto.FLOAT16: np.float16,
@@ -55,7 +55,7 @@ def test_encodings(code: int, raw: bool) -> None:
 
 
 def test_strings() -> None:
-    proto = helper.make_tensor("t", TensorProto.STRING, [2], [b"a", b"b"])
+    proto = TensorProto(name="t", data_type=TensorProto.STRING, dims=[2], string_data=[b"a", b"b"])
     assert load_tensor(proto, None).numpy().tolist() == [b"a", b"b"]
 
 
