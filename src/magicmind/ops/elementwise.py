@@ -193,7 +193,7 @@ def cast_target(node: NodeView) -> onnx_ir.DataType:
 def data_binary(node: NodeView) -> list[Array | None]:
     """Arithmetic on dims; None where a quotient is not known to be a whole number."""
     a, b = node.data(0), node.data(1)
-    if a is None or b is None:
+    if a is None or b is None or len(node.node.inputs) > 2:
         return [None]
     exact = node.input(0).dtype in FLOATS
     combine = np.frompyfunc(lambda x, y: _combine(node.op_type, x, y, exact), 2, 1)
@@ -219,7 +219,7 @@ _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
     "Min": dim_min,
 }
 for _name in _COMBINE:
-    table[_name].data(lambda node: data_binary(node) if len(node.node.inputs) == 2 else [node.data(0)])
+    table[_name].data(data_binary)
 
 
 def data_same(node: NodeView) -> list[Array | None]:

@@ -44,7 +44,7 @@ def infer_reduce(node: NodeView) -> list[TensorType]:
 def data_reduce(node: NodeView) -> list[Array | None]:
     """A reduction of all of a list of dims, as shape arithmetic has it."""
     found = node.dims(0)
-    if not found:
+    if not found or len(reduced_axes(node)) < node.input(0).rank:
         return [None]
     total: Dim = found[0]
     for dim in found[1:]:

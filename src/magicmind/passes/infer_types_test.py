@@ -68,6 +68,20 @@ def test_shape_arithmetic_is_followed() -> None:
     assert shapes_of(graph)["y"] == "float32[n, 3, 2, h*w]"
 
 
+def test_contents_of_matrices_and_of_three_operands_are_right() -> None:
+    graph = parse(
+        """g (float[24] x) => (y)
+        <int64[2, 2] table = {2, 3, 1, 4}, int64[1] first = {0}, int64[2] a = {1, 9}, int64[2] b = {5, 2}>
+        {
+            columns = ReduceProd<keepdims=0>(table, first)
+            smallest = Min(columns, a, b)
+            rows = Max(columns, smallest)
+            y = Reshape(x, rows)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == "float32[2, 12]"
+
+
 def test_constant_chains_of_floats_are_evaluated() -> None:
     graph = parse(
         """g (float[1, 2, 5, 7] x) => (y)
