@@ -18,16 +18,26 @@ def default_unroll(k: Kernel) -> int:
 
 
 def vector_loop(
-    k: Kernel, name: str, start: Index, stop: Index, body: VectorBody, *, unroll: int = 1, lanes: int = BLOCK
+    k: Kernel,
+    name: str,
+    start: Index,
+    stop: Index,
+    body: VectorBody,
+    *,
+    unroll: int = 1,
+    lanes: int = BLOCK,
+    by_register: bool = True,
 ) -> None:
     """Calls `body(i, lanes, mask)` so that start..stop is covered once, in order.
 
     The tail is one masked vector where the target masks memory accesses by itself (AVX-512), elsewhere vectors of the
-    register's width and then single elements: LLVM would take masked accesses apart element by element.
+    register's width (unless not `by_register`) and then single elements: LLVM would take masked accesses apart element
+    by element.
     """
     position = _whole_vectors(k, name, start, stop, body, lanes, unroll)
     if k.target.lanes < lanes:
-        position = _whole_vectors(k, f"{name}.register", position, stop, body, k.target.lanes, 1)
+        if by_register:
+            position = _whole_vectors(k, f"{name}.register", position, stop, body, k.target.lanes, 1)
         _whole_vectors(k, f"{name}.element", position, stop, body, 1, 1)
         return
     left = stop - position
@@ -53,13 +63,14 @@ def _whole_vectors(k: Kernel, name: str, start: Index, stop: Index, body: Vector
     return position
 
 
-def for_rows(k: Kernel, rows: Index, length: Index, grain: int, body: RowBody, *, whole: bool = False) -> None:
+def for_rows(k: Kernel, rows: Index, length: Index, grain: Index, body: RowBody, *, whole: bool = False) -> None:
     """Divides rows x length elements among the threads in items of about `grain` elements.
 
     Calls `body(row, first, last)`, first..last a piece of 0..length; a long row is cut unless `whole`. How the rows
     are cut does not depend on the number of threads.
     """
-    pieces: Index = 1 if whole or (isinstance(length, int) and length <= grain) else k.ceildiv(length, grain)
+    short = isinstance(length, int) and isinstance(grain, int) and length <= grain
+    pieces: Index = 1 if whole or short else k.ceildiv(length, grain)
     per_item = k.index_max(grain // k.index_max(length, 1), 1)
     first_item, last_item = k.thread_range(k.ceildiv(rows, per_item) * pieces)
     with k.loop("item", first_item, last_item) as item:
