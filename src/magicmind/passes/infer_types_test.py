@@ -71,9 +71,9 @@ def test_shape_arithmetic_is_followed() -> None:
 def test_contents_of_matrices_and_of_three_operands_are_right() -> None:
     graph = parse(
         """g (float[24] x) => (y)
-        <int64[2, 2] table = {2, 3, 1, 4}, int64[1] first = {0}, int64[2] a = {1, 9}, int64[2] b = {5, 2}>
+        <int64[2, 2] table = {2, 3, 1, 4}, int64[2] a = {1, 9}, int64[2] b = {5, 2}>
         {
-            columns = ReduceProd<keepdims=0>(table, first)
+            columns = ReduceProd<axes=[0], keepdims=0>(table)
             smallest = Min(columns, a, b)
             rows = Max(columns, smallest)
             y = Reshape(x, rows)
