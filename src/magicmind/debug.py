@@ -18,10 +18,11 @@ import onnx_ir
 from magicmind import knobs
 from magicmind.errors import Error
 
-__all__ = ["PASSES", "PHASES", "DebugSettings", "graph_text"]
+__all__ = ["LOOP_NESTS", "PASSES", "PHASES", "DebugSettings", "graph_text"]
 
 PHASES = 1
 PASSES = 2
+LOOP_NESTS = 3  # 4: LLVM IR, 5: assembly
 
 _LARGE = 64  # elements; longer initializers are elided in dumps
 

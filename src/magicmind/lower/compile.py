@@ -6,11 +6,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx_ir as ir
+from llvmlite.ir import Module
 
 from magicmind.codegen.link import link
-from magicmind.codegen.llvm import compile_object
+from magicmind.codegen.llvm import assembly, compile_object
 from magicmind.codegen.target import Target
 from magicmind.codegen.team import compile_barrier, compile_team
+from magicmind.debug import LOOP_NESTS, DebugSettings
 from magicmind.ir.dims import Dim, evaluate, symbols_of
 from magicmind.kernels.spec import symbol_for
 from magicmind.lower.lowering import Lowering
@@ -48,12 +50,32 @@ def compile_target(model: ir.Model, target: Target, weights: WeightStore, progre
 
 def _compile_kernels(steps: Sequence[Step], symbols: Sequence[str], target: Target, progress: Progress) -> list[bytes]:
     specs: dict[str, KernelSpec] = dict(zip(symbols, (step.spec for step in steps), strict=True))
+    debug = DebugSettings.current()
     objects = []
     for done, (symbol, spec) in enumerate(specs.items()):
         progress(f"{target.name}: {spec.name}", done, len(specs))
-        objects.append(compile_object(spec.build(target, symbol).finish(), target))
+        kernel = spec.build(target, symbol)
+        module = kernel.finish()
+        _show(debug, symbol, target, "\n".join(kernel.nest), module)
+        objects.append(compile_object(module, target))
     progress(f"{target.name}: linking", len(specs), len(specs))
     return objects
+
+
+def _show(debug: DebugSettings, symbol: str, target: Target, nest: str, module: Module) -> None:
+    """Prints and dumps a kernel's loop nest, LLVM IR and assembly as far as the settings ask for them."""
+    texts: dict[str, Callable[[], str]] = {
+        "nest.txt": lambda: nest,
+        "ll": lambda: str(module),
+        "s": lambda: assembly(module, target),
+    }
+    for level, (suffix, text) in enumerate(texts.items(), LOOP_NESTS):
+        if debug.level >= level:
+            debug.say(level, f"{symbol} ({target.name})\n{text()}")
+        if debug.dump is not None:
+            folder = debug.dump / f"kernels-{target.name}"
+            folder.mkdir(parents=True, exist_ok=True)
+            (folder / f"{symbol}.{suffix}").write_text(text())
 
 
 def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, Any]:

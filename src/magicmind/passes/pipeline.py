@@ -11,6 +11,7 @@ import onnx_ir
 from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
+from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
@@ -58,6 +59,7 @@ def stages() -> list[Stage]:
         Stage(
             "to own domain",
             passes=[
+                DecomposeConvTranspose(),  # after its scales and normalisations are folded
                 GemmToMatmul(),
                 MatmulToOwn(),
                 FuseMatmulBias(),  # while the addition still is an Add

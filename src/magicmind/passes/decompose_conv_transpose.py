@@ -1,0 +1,157 @@
+"""ConvTranspose as a convolution whose outputs are interleaved: nothing is multiplied by inserted zeros.
+
+With stride s, output f = s*q + p reads the taps k = p + s*t only: y[s*q + p] = sum over t of x[q - t] * w[p + s*t].
+That is one convolution with s*s times the output channels (one set per phase p), DepthToSpace, and a Slice for the padding.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx_ir
+
+from magicmind.ir.types import TensorType, const_of, dtype_of, shape_of
+from magicmind.ops.conv_transpose import transposed_pads
+from magicmind.ops.registry import NodeView
+from magicmind.passes.edit import add_constant, attribute, graph_of, insert_node, replace_node, required
+from magicmind.passes.infra import Decline, Rewrite
+
+Weights = npt.NDArray[Any]
+
+
+@dataclass(frozen=True)
+class _Transposed:
+    """Sizes per spatial axis: stride, padding at the begin, taps per phase, rows that output_padding adds."""
+
+    strides: tuple[int, ...]
+    begin: tuple[int, ...]
+    taps: tuple[int, ...]
+    more: tuple[int, ...]
+    weights: Weights
+    groups: int
+
+
+class DecomposeConvTranspose(Rewrite[_Transposed]):
+    """ConvTranspose becomes Conv, DepthToSpace and Slice, with the weights sorted by output phase."""
+
+    roots = frozenset({"ConvTranspose"})
+
+    def match(self, node: onnx_ir.Node) -> _Transposed | Decline:
+        weights = const_of(node.inputs[1])
+        if weights is None:
+            return Decline("the weights are computed at run time")
+        rank = weights.ndim - 2
+        if rank > 2:
+            return Decline(f"{rank}-D")
+        strides = tuple(attribute(node, "strides", [1] * rank))
+        if len(set(strides)) > 1:
+            return Decline("the strides differ")
+        begin = transposed_pads(NodeView(node))[0]
+        fixed = tuple(p for p in begin if isinstance(p, int))
+        if len(fixed) != rank or any(p < 0 for p in fixed):
+            return Decline("the padding depends on a run-time size")
+        spread = _dilated(weights, attribute(node, "dilations", [1] * rank))
+        taps = tuple(-(-k // s) for k, s in zip(spread.shape[2:], strides, strict=True))
+        extra = attribute(node, "output_padding", [0] * rank)
+        ends = zip(spread.shape[2:], extra, taps, strides, strict=True)
+        more = tuple(max(0, -(-(k + e - t * s) // s)) for k, e, t, s in ends)
+        return _Transposed(strides, fixed, taps, more, spread, attribute(node, "group", 1))
+
+    def rewrite(self, node: onnx_ir.Node, found: _Transposed) -> None:
+        graph, rank = graph_of(node), len(found.strides)
+        x = required(node.inputs[0], node, "X")
+        out, dtype, x_shape = shape_of(node.outputs[0]), dtype_of(x), shape_of(x)
+        assert out is not None and dtype is not None and x_shape is not None
+        phases = int(np.prod(found.strides))
+        inputs = [x, add_constant(graph, _by_phase(found), f"{node.name}.phases")]
+        bias = const_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        if bias is not None:
+            inputs.append(add_constant(graph, np.repeat(bias, phases), f"{node.name}.phases_bias"))
+        elif len(node.inputs) > 2 and node.inputs[2] is not None:
+            inputs.append(node.inputs[2])
+        pads = [t - 1 for t in found.taps]
+        spatial = tuple(d + t - 1 + m for d, t, m in zip(x_shape[2:], found.taps, found.more, strict=True))
+        conv = insert_node(
+            node,
+            "Conv",
+            inputs,
+            {"pads": [*pads, *(p + m for p, m in zip(pads, found.more, strict=True))], "group": found.groups},
+            name=node.name,
+            types=[TensorType(dtype, (x_shape[0], out[1] * phases, *spatial))],
+        )
+        whole = conv.outputs[0]
+        if phases > 1:
+            full = tuple(d * s for d, s in zip(spatial, found.strides, strict=True))
+            whole = _interleave(node, whole, found.strides[0], TensorType(dtype, (x_shape[0], out[1], *full)))
+        begin = np.array(found.begin, np.int64)
+        # Ends counted from the front where the size is a number, else from the back.
+        ends = np.array([_end(b, d, w) for b, d, w in zip(found.begin, out[2:], shape_of(whole)[2:], strict=True)])  # type: ignore[index]
+        axes = np.arange(2, 2 + rank, dtype=np.int64)
+        crop = [add_constant(graph, a.astype(np.int64), f"{node.name}.crop") for a in (begin, ends, axes)]
+        replace_node(node, "Slice", [whole, *crop], name=f"{node.name}.crop")
+
+
+def _end(begin: int, size: object, whole: object) -> int:
+    """Where the Slice stops on one axis."""
+    if isinstance(size, int):
+        return begin + size
+    rest = whole - size - begin  # type: ignore[operator]
+    return -rest if isinstance(rest, int) and rest > 0 else np.iinfo(np.int64).max
+
+
+def _dilated(weights: Weights, dilations: list[int]) -> Weights:
+    """The weights with their taps spread apart by zeros."""
+    shape = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilations, strict=True)]
+    spread = np.zeros((*weights.shape[:2], *shape), weights.dtype)
+    spread[(..., *(slice(None, None, d) for d in dilations))] = weights
+    return spread
+
+
+def _by_phase(found: _Transposed) -> Weights:
+    """w[ic, oc/g, k...] -> [oc * phases, ic/g, taps...]: entry (o, p) holds w[p + s*t], t running backwards."""
+    w, s = found.weights, found.strides
+    ic, oc = w.shape[:2]
+    padded = np.pad(w, [(0, 0), (0, 0), *((0, t * n - k) for t, n, k in zip(found.taps, s, w.shape[2:], strict=True))])
+    split = padded.reshape(
+        found.groups, ic // found.groups, oc, *(v for pair in zip(found.taps, s, strict=True) for v in pair)
+    )
+    rank = len(s)
+    taps, phases = [3 + 2 * i for i in range(rank)], [4 + 2 * i for i in range(rank)]
+    flipped: Weights = np.flip(split, tuple(taps))
+    return np.asarray(flipped.transpose(0, 2, *phases, 1, *taps).reshape(-1, ic // found.groups, *found.taps))
+
+
+def _interleave(node: onnx_ir.Node, value: onnx_ir.Value, stride: int, after: TensorType) -> onnx_ir.Value:
+    """Phases from the channels into the spatial axes."""
+    if after.rank == 4:
+        return insert_node(
+            node,
+            "DepthToSpace",
+            [value],
+            {"blocksize": stride, "mode": "CRD"},
+            name=f"{node.name}.interleave",
+            types=[after],
+        ).outputs[0]
+    graph, (n, c, w) = graph_of(node), after.dims
+    split = add_constant(graph, np.array([0, c, stride, -1], np.int64), f"{node.name}.split")
+    name = f"{node.name}.interleave"
+    parts = insert_node(
+        node,
+        "Reshape",
+        [value, split],
+        name=f"{name}.split",
+        types=[TensorType(after.dtype, (n, c, stride, w // stride))],
+    ).outputs[0]
+    turned = insert_node(
+        node,
+        "Transpose",
+        [parts],
+        {"perm": [0, 1, 3, 2]},
+        name=f"{name}.turn",
+        types=[TensorType(after.dtype, (n, c, w // stride, stride))],
+    ).outputs[0]
+    join = add_constant(graph, np.array([0, c, -1], np.int64), f"{node.name}.join")
+    return insert_node(node, "Reshape", [turned, join], name=f"{name}.join", types=[after]).outputs[0]
