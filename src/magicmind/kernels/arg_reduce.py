@@ -48,27 +48,31 @@ class ArgReduce:
             x, out = k.pointers[0].offset(row * axis * inner), k.pointers[1].offset(row * inner)
 
             def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
-                best = _Best(self, k, lanes)
-                with k.loop("r", 0, axis) as r:
-                    at = k.broadcast(k.number(r, "i32"), lanes)
-                    best.offer(load_value(x.offset(r * inner), lanes, i, mask), at)
-                out.store(k.convert(best.position, "i64"), i, mask)
+                position = self.column_position(k, x.offset(i), axis, inner, lanes, mask)
+                out.store(k.convert(position, "i64"), i, mask)
 
             vector_loop(k, "column", first, last, vectors)
 
         for_rows(k, outer, inner, grain, body)
 
+    def column_position(self, k: Kernel, x: Pointer, axis: Index, stride: Index, lanes: int, mask: Vec | None) -> Vec:
+        """i32 positions of the best of x[0], x[stride], ..., one per lane."""
+        best = _Best(self, k, lanes)
+        with k.loop("r", 0, axis) as r:
+            best.offer(load_value(x.offset(r * stride), lanes, mask=mask), k.broadcast(k.number(r, "i32"), lanes))
+        return best.position
+
     def _rows(self, k: Kernel) -> None:
         axis = k.size(self.axis)
 
         def body(row: Index, first: Index, last: Index) -> None:
-            position = self._row(k, k.pointers[0].offset(row * axis), axis)
+            position = self.row_position(k, k.pointers[0].offset(row * axis), axis)
             k.pointers[1].store(k.convert(position, "i64"), row)
 
         for_rows(k, k.size(self.outer), axis, GRAIN, body, whole=True)
 
-    def _row(self, k: Kernel, x: Pointer, axis: Index) -> Vec:
-        """Every lane finds its own best, then the lanes are compared in order."""
+    def row_position(self, k: Kernel, x: Pointer, axis: Index) -> Vec:
+        """i32 position of the best of a row: every lane finds its own, then the lanes are compared in order."""
         best, rest = _Best(self, k, BLOCK), _Best(self, k, 1)
 
         def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
