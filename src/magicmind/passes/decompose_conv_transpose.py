@@ -1,7 +1,8 @@
 """ConvTranspose as a convolution whose outputs are interleaved: nothing is multiplied by inserted zeros.
 
 With stride s, output f = s*q + p reads the taps k = p + s*t only: y[s*q + p] = sum over t of x[q - t] * w[p + s*t].
-That is one convolution with s*s times the output channels (one set per phase p), DepthToSpace, and a Slice for the padding.
+That is one convolution with s*s times the output channels (one set per phase p), DepthToSpace, and a Slice for the
+padding.
 """
 
 from __future__ import annotations
@@ -106,7 +107,8 @@ def _dilated(weights: Weights, dilations: list[int]) -> Weights:
     """The weights with their taps spread apart by zeros."""
     shape = [(k - 1) * d + 1 for k, d in zip(weights.shape[2:], dilations, strict=True)]
     spread = np.zeros((*weights.shape[:2], *shape), weights.dtype)
-    spread[(..., *(slice(None, None, d) for d in dilations))] = weights
+    every: Any = (..., *(slice(None, None, d) for d in dilations))
+    spread[every] = weights
     return spread
 
 
