@@ -59,12 +59,20 @@ class Numbers(Protocol):
         """a where greater > than, else b."""
         ...
 
+    def widen(self, x: Any) -> Any:
+        """As float64."""
+        ...
+
+    def narrow(self, x: Any) -> Any:
+        """As float32."""
+        ...
+
 
 def source_coordinate(m: Numbers, s: Sampling, x: Any, size: Any, out: Any) -> Any:
     """The place in the input that output `x` samples; all are float32."""
     scale = out / size if s.scale is None else s.scale
     if s.coordinates == "asymmetric":
-        return x / scale
+        return x * size / out if s.scale is None else x / scale
     if s.coordinates == "align_corners":
         return m.choose(out, 1.0, x * (size - 1.0) / m.clamp(out - 1.0, 1.0, out), x * 0.0)
     if s.coordinates == "tf_crop_and_resize":
@@ -76,8 +84,10 @@ def source_coordinate(m: Numbers, s: Sampling, x: Any, size: Any, out: Any) -> A
         return m.choose(out, 1.0, half_pixel, x * 0.0)
     if s.coordinates == "half_pixel_symmetric":
         # Keeps the centre in place when the size is not scale times the input, but rounded.
+        # The formula's end is evaluated in float64: it decides ties.
         adjustment = out / (scale * size)
-        return size / 2.0 * (1.0 - adjustment) + half_pixel
+        offset = m.widen(size / 2.0 * (1.0 - adjustment))
+        return m.narrow(offset + (m.widen(x) + 0.5) / m.widen(scale) - 0.5)
     return half_pixel
 
 
@@ -143,6 +153,12 @@ class _NumpyNumbers:
     def choose(self, greater: Any, than: Any, a: Any, b: Any) -> Any:
         return np.where(greater > than, a, b)
 
+    def widen(self, x: Any) -> Any:
+        return np.asarray(x, np.float64)
+
+    def narrow(self, x: Any) -> Any:
+        return np.asarray(x, np.float32)
+
 
 Table = tuple[npt.NDArray[np.int32], npt.NDArray[np.float32]]
 
@@ -165,11 +181,13 @@ def antialias_table(s: Sampling, size: int, out: int) -> Table:
     stretch = max(1.0 / scale, 1.0)
     support = stretch * (1.0 if s.mode == "linear" else 2.0)
     at = source_coordinate(_NumpyNumbers(), s, np.arange(out, dtype=np.float64), float(size), float(out))
-    first = np.maximum(np.floor(at + 0.5 - support + 0.5), 0)
-    stop = np.minimum(np.floor(at + 0.5 + support + 0.5), size)
+    first, stop = np.floor(at - support + 1), np.floor(at + support + 1)
     taps = max(int((stop - first).max(initial=1)), 1)
     places = first + np.arange(taps)[:, None]
-    weights = _filter(s, np.abs(places - at) / stretch) * (places < stop)
+    counted = places < stop
+    if s.exclude_outside:
+        counted &= (places >= 0) & (places < size)
+    weights = _filter(s, np.abs(places - at) / stretch) * counted
     weights = weights / weights.sum(axis=0)
     return np.clip(places, 0, size - 1).astype(np.int32), weights.astype(np.float32)
 
@@ -205,6 +223,12 @@ class _KernelNumbers:
         mask = greater.compare(">", than) if isinstance(greater, Vec) else than.compare("<", greater)
         chosen = a if isinstance(a, Vec) else self.k.like(a, b)
         return self.k.select(mask, chosen, b)
+
+    def widen(self, x: Any) -> Any:
+        return self.k.convert(x, "f64") if isinstance(x, Vec) else x
+
+    def narrow(self, x: Vec) -> Vec:
+        return self.k.convert(x, "f32")
 
 
 @dataclass(frozen=True)

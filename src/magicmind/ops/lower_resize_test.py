@@ -89,6 +89,7 @@ def test_antialias() -> None:
     for mode in ("linear", "cubic"):
         check(x, {"mode": mode, "antialias": 1}, sizes=ints(1, 3, 7, 9), rtol=1e-4)
         check(x, {"mode": mode, "antialias": 1}, sizes=ints(1, 3, 30, 9), rtol=1e-4)
+        check(x, {"mode": mode, "antialias": 1, "exclude_outside": 1}, sizes=ints(1, 3, 9, 10), rtol=1e-4)
 
 
 def test_kept_ratio() -> None:
