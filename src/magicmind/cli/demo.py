@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
@@ -41,6 +42,7 @@ class Row:
     onnx_bytes: int
     mm_bytes: int
     model: str
+    compiled: str
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -89,16 +91,20 @@ def measure(
     built = arguments.out / f"digits{suffix}.mm"
     start = time.perf_counter()
     with progress(f"{source.name} in {precision}") as report:
-        magicmind.build(magicmind.parse(source), precision=precision, shapes=SHAPES, progress=report).save(built)
+        graph = magicmind.parse(source)
+        magicmind.build(graph, precision=precision, shapes=SHAPES, progress=report).save(built)
     build_s = time.perf_counter() - start
     with magicmind.load(built) as model, model.session(threads=arguments.threads) as session:
+        counts = Counter(step["op"] for step in model.info()["steps"])
+        kernels = ", ".join(f"{count} {op}" for op, count in counts.most_common())
+        compiled = f"{len(graph.model.graph)} nodes became {counts.total()} kernel calls for {model.target} ({kernels})"
         probabilities = run_all(session, images)
         one, many = images[:1], images[:BATCH]
         single = latency.summary(times(session, one), 1)
         batched = latency.summary(times(session, many), len(many))
     found = float((probabilities.argmax(1) == labels).mean())
     sizes = (source.stat().st_size, built.stat().st_size)
-    row = Row(precision, found, single["median"], batched["throughput"], build_s, *sizes, str(built))
+    row = Row(precision, found, single["median"], batched["throughput"], build_s, *sizes, str(built), compiled)
     return row, probabilities
 
 
@@ -135,7 +141,8 @@ def print_rows(rows: list[Row], count: int) -> None:
     print(text.table(head, cells))
     print(f"\nlatency: median of single images; images/s: batches of {BATCH}")
     for row in rows:
-        print(f"offline model: {row.model} (magicmind info {row.model})")
+        print(f"compiled: {row.compiled}")
+        print(f"offline model: {row.model} (magicmind info {row.model} shows what is in it)")
 
 
 def draw(

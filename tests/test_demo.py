@@ -1,0 +1,25 @@
+"""The demo: what it prints and leaves behind, and that its accuracy is that of the trained network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from magicmind.cli import main
+
+
+def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(tmp_path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    (row,) = found["rows"]
+    assert row["precision"] == "force_float32" and row["accuracy"] >= 0.98
+    assert row["latency_ms"] > 0 and row["images_per_second"] > 0
+    assert Path(row["model"]).stat().st_size == row["mm_bytes"]
+    assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
+
+
+def test_what_ships_is_small() -> None:
+    data = Path(__file__).parents[1] / "src" / "magicmind" / "data"
+    assert sum(file.stat().st_size for file in data.iterdir() if file.is_file()) < 1_000_000
