@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +47,15 @@ def build(
     Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
     """
     return from_parts(
-        compile_parts(graph, precision, shapes=shapes, targets=targets, calibration=calibration, progress=progress)
+        compile_parts(
+            graph,
+            precision,
+            shapes=shapes,
+            targets=targets,
+            threads=threads,
+            calibration=calibration,
+            progress=progress,
+        )
     )
 
 
@@ -56,6 +65,7 @@ def compile_parts(
     *,
     shapes: ShapeSpecs | None = None,
     targets: Sequence[str] = ("native",),
+    threads: int | None = None,
     calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
     progress: Progress = _quiet,
 ) -> ModelParts:
@@ -66,6 +76,8 @@ def compile_parts(
     if calibration is not None:
         raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
     machines = [find_target(name) for name in dict.fromkeys(targets)]
+    if threads is not None:
+        machines = [replace(machine, threads=threads) for machine in machines]
     graph = graph.with_shapes(shapes or {})
     simplify(graph.model)
     portable = without_weights(graph.model)

@@ -29,6 +29,8 @@ class Target:
     requires: tuple[str, ...]
     l1: int = 32 << 10
     l2: int = 1 << 20
+    threads: int = 4
+    """Threads that schedules are chosen for; results do not depend on it."""
 
     @property
     def is_x86(self) -> bool:
@@ -72,8 +74,9 @@ def find_target(name: str) -> Target:
 
 
 def native_target() -> Target:
-    """The last row of the table whose required features this CPU has, with this CPU's cache sizes."""
+    """The last row of the table whose required features this CPU has, with its cache sizes and allowed threads."""
     from magicmind.runtime.cpu import cache_sizes, cpu_features
+    from magicmind.runtime.limits import thread_limit
 
     machine = platform.machine()
     present = cpu_features()
@@ -83,4 +86,4 @@ def native_target() -> Target:
             f"no target fits this machine ({machine})", hint=f"name one to cross-compile: {', '.join(TARGETS)}"
         )
     l1, l2 = cache_sizes()
-    return replace(fitting[-1], l1=l1, l2=l2)
+    return replace(fitting[-1], l1=l1, l2=l2, threads=thread_limit())

@@ -17,7 +17,7 @@ from magicmind.codegen.target import BLOCK, Target
 def register_tiles(target: Target) -> list[tuple[int, int]]:
     """(rows, weight blocks) of every tile shape that fits the registers, best first where all else is equal."""
     if target.lanes == BLOCK:
-        return [(14, 2), (9, 3), (6, 4), (28, 1)]
+        return [(14, 2), (9, 3), (6, 4), (5, 5), (4, 6), (28, 1)]
     # A block takes 16/lanes registers. With half of the registers for accumulators, weights and a broadcast fit too.
     per_block = target.registers_per_block
     rows = max(1, (target.vregs - per_block - 1) // per_block)

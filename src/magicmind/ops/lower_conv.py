@@ -12,9 +12,9 @@ from magicmind.codegen.builder import Size
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
-from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_winograd
+from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_flat, choose_winograd
 from magicmind.kernels.conv.depthwise import DepthwiseConv
-from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.direct import DirectConv, DirectSchedule
 from magicmind.kernels.conv.pack import (
     merge_groups,
     pack_axis_zeros,
@@ -79,18 +79,17 @@ class _Geometry:
         return self.weights.shape[2:] == (1, 1) and not any(self.begin + self.end)
 
 
-def _flatten(g: _Geometry) -> None:
-    """A pointwise convolution with stride 1 sees its pixels as rows of a width that suits register tiles."""
-    if not g.is_pointwise or g.strides != [1, 1]:
-        return
+def _choose(g: _Geometry, p: Params, low: Lowering, *, plain: bool) -> tuple[ConvShape, DirectSchedule]:
+    """Sizes and schedule of a direct convolution. A pointwise one sees its pixels as rows of a width to choose."""
     pixels = product(g.input)
-    width: Dim = pixels
-    if isinstance(pixels, int) and pixels > 256:
-        widths = [w for w in range(56, 257) if pixels % w == 0]
-        if widths:
-            width = min(widths, key=lambda w: (w % 14 != 0, w))
-    height: Dim = pixels // width if isinstance(pixels, int) else 1
-    g.input, g.output = [height, width], [height, width]
+    if plain or not g.is_pointwise or g.strides != [1, 1]:
+        shape = _conv_shape(g, p)
+        return shape, choose_direct(shape, low.target)
+    if isinstance(pixels, int) and pixels:
+        width, schedule = choose_flat(_conv_shape(g, p), low.target, pixels)
+        g.input = g.output = [pixels // width, width]
+        return _conv_shape(g, p), schedule
+    return _conv_shape(g, p), choose_direct(_conv_shape(g, p), low.target)
 
 
 def _conv_shape(g: _Geometry, p: Params) -> ConvShape:
@@ -163,16 +162,15 @@ def lower(low: Lowering, node: ir.Node) -> None:
         return
     _join_groups(g)
     plain = has_few_channels(node)
-    if not plain:
-        _flatten(g)
-    shape = _conv_shape(g, p)
-    fast = choose_winograd(shape, low.target)
+    shape = _conv_shape(g, low.params())
+    fast = None if plain else choose_winograd(shape, low.target)
     if fast is not None:
+        shape = _conv_shape(g, p)
         winograd = WinogradConv(shape, fast, epilogue)
         packed = pack_winograd(g.weights, fast.m, fast.nr)
         call(winograd, packed, pack_bias(bias, 1, shape.oc), winograd.scratch_bytes())
         return
-    schedule = choose_direct(shape, low.target, plain_input=plain)
+    shape, schedule = _choose(g, p, low, plain=plain)
     direct = DirectConv(shape, schedule, epilogue, plain)
     packed = pack_few_channels(g.weights, schedule.nr) if plain else pack_direct(g.weights, g.groups, schedule.nr)
     call(direct, packed, pack_bias(bias, g.groups, shape.oc), _scratch_bytes(g, direct))

@@ -1,12 +1,14 @@
 """Which convolution kernel, with which schedule: a small cost model with measured constants.
 
-Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model 207), see
-docs/design/0002-speed-log.md.
+A schedule's estimate is the time of the busiest thread: register tiles in cycles, weights and pixels that do not stay
+in a core's own caches as streams. Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model 207), see
+docs/design/0002-speed-log.md. Results do not depend on a schedule beyond rounding, and not at all on the thread count.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import register_tiles, share_lines
@@ -18,9 +20,17 @@ from magicmind.kernels.tiles import balanced
 
 _NOMINAL = 56
 """Extent assumed for a run-time size when schedules are compared."""
+_NOMINAL_BATCH = 4
+"""Batch assumed when it is a run-time value: the algorithm may not depend on it."""
 _LOADS_PER_CYCLE, _FMAS_PER_CYCLE = 2.0, 2.0
 _TILE_OVERHEAD = 12.0
 """Cycles to start and store one register tile, beyond its multiply-adds."""
+_ITEM_OVERHEAD = 60.0
+_EFFICIENCY = 0.93
+_STREAM_BYTES_PER_CYCLE = 4.0
+"""From the shared cache, one core streaming weights that are used once."""
+_TRANSFORM = {2: (45.0, 45.0), 4: (120.0, 110.0)}
+"""Cycles of one input and one output Winograd transform of 16 channels, by output tile size."""
 
 
 def nominal(size: object, default: int = _NOMINAL) -> int:
@@ -28,124 +38,183 @@ def nominal(size: object, default: int = _NOMINAL) -> int:
     return size if isinstance(size, int) else default
 
 
+def _overlap(compute: float, weight_bytes: float) -> float:
+    """Cycles of work that streams weights: the longer of both, and a part of the shorter that does not hide."""
+    stream = weight_bytes / _STREAM_BYTES_PER_CYCLE
+    return max(compute, stream) + 0.2 * min(compute, stream)
+
+
+def _share(items: int, threads: int) -> int:
+    """Items of the busiest thread."""
+    return -(-items // threads)
+
+
+# ---------------------------------------------------------------------------------------------------------- direct
+
+
 @dataclass(frozen=True)
-class _Candidate:
-    cycles: float
-    mr: int
-    nr: int
+class _Sizes:
+    """A convolution's sizes as numbers, for comparing schedules."""
+
+    n: int
+    height: int
+    width: int
+    depth: int
+    blocks: int
+    row_bytes: int
+    fixed: bool
+
+    @classmethod
+    def of(cls, shape: ConvShape) -> _Sizes:
+        width = nominal(shape.iw)
+        return cls(
+            n=nominal(shape.n, _NOMINAL_BATCH),
+            height=nominal(shape.oh),
+            width=nominal(shape.ow),
+            depth=shape.ic * shape.kh * shape.kw,
+            blocks=shape.oc_blocks * shape.groups,
+            row_bytes=shape.ic_blocks * BLOCK * width * 4 * shape.sh,
+            fixed=isinstance(shape.oh, int) and isinstance(shape.ow, int) and isinstance(shape.iw, int),
+        )
+
+    def together(self, mr: int) -> int:
+        """Output rows in one register tile."""
+        return max(1, min(mr // self.width, self.height)) if self.fixed and self.width else 1
+
+    def tiles(self, mr: int, rows: int) -> list[tuple[int, int]]:
+        """(pixels, how many) of the register tiles of `rows` output rows."""
+        return [
+            (size * r, count * times)
+            for r, times in balanced(rows, self.together(mr))
+            for size, count in balanced(self.width, mr // r)
+        ]
 
 
-def _tile_cycles(pixels: int, nr: int, depth: int) -> float:
+def _tile_cycles(pixels: int, nr: int, depth: int, target: Target) -> float:
     """Cycles of one register tile: multiply-adds, loads or the latency of the accumulators, whichever is longest."""
-    fmas = pixels * nr / _FMAS_PER_CYCLE
-    loads = (pixels + nr) / _LOADS_PER_CYCLE
-    return max(fmas, loads, 4.0) * depth + _TILE_OVERHEAD + pixels * nr
+    registers = target.registers_per_block
+    fmas = pixels * nr * registers / _FMAS_PER_CYCLE
+    loads = (pixels + nr * registers) / _LOADS_PER_CYCLE
+    return max(fmas, loads, 4.0) * depth + _TILE_OVERHEAD + pixels * nr * registers
 
 
-def choose_tile(shape: ConvShape, target: Target) -> tuple[int, int]:
-    """(mr, nr) with the least estimated time for the whole layer."""
-    depth = shape.ic * shape.kh * shape.kw
-    width, height = nominal(shape.ow), nominal(shape.oh)
+def _options(most: int, *wanted: int) -> Iterator[int]:
+    """Each wanted number once, kept within 1..most."""
+    yield from dict.fromkeys(max(1, min(most, w)) for w in wanted)
+
+
+def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> float:
+    """Estimated cycles of the busiest thread."""
+    nr, per_item = schedule.nr, schedule.chunks
+    full, tail = divmod(sizes.blocks, nr)
+    chunks = full + (1 if tail else 0)
+    row_blocks, parts = -(-sizes.height // schedule.rows), -(-chunks // per_item)
+    busiest = _share(parts * sizes.n * row_blocks, target.threads)
+    rows = min(schedule.rows, sizes.height)
+    tiles = sizes.tiles(schedule.mr, rows)
+    column = sum(count * _tile_cycles(pixels, nr, sizes.depth, target) for pixels, count in tiles)
+    item = column * per_item * (sizes.blocks / (chunks * nr)) + _ITEM_OVERHEAD
+    weights = per_item * nr * BLOCK * sizes.depth * 4
+    # Weights of an item stay in L2 over the items of one thread when they fit beside the pixels.
+    reads = max(1.0, busiest / (sizes.n * row_blocks)) if weights <= target.l2 // 2 else float(busiest)
+    pixels_kept = sizes.row_bytes * rows <= target.l2 // 3
+    pixel_bytes = busiest * sizes.row_bytes * rows * (1 if pixels_kept else per_item)
+    return _overlap(busiest * item, reads * weights) + 0.1 * pixel_bytes / _STREAM_BYTES_PER_CYCLE
+
+
+def choose_direct(shape: ConvShape, target: Target) -> DirectSchedule:
+    """The register tile and cache blocks with the least estimated time."""
+    return _best_direct(shape, target)[1]
+
+
+def _best_direct(shape: ConvShape, target: Target) -> tuple[float, DirectSchedule]:
+    sizes, threads = _Sizes.of(shape), target.threads
     candidates = []
     for mr, nr in register_tiles(target):
-        rows = max(1, min(mr // width, height)) if isinstance(shape.ow, int) and width else 1
-        tiles = [
-            (size * r, count * times) for r, times in balanced(height, rows) for size, count in balanced(width, mr // r)
-        ]
-        full, tail = divmod(shape.oc_blocks, nr)
-        cycles = sum(full * count * _tile_cycles(pixels, nr, depth) for pixels, count in tiles)
-        if tail:
-            cycles += sum(count * _tile_cycles(pixels, tail, depth) for pixels, count in tiles)
-        candidates.append(_Candidate(cycles, mr, nr))
-    best = min(candidates, key=lambda c: c.cycles)
-    return best.mr, best.nr
+        together = sizes.together(mr)
+        chunks = -(-sizes.blocks // nr)
+        in_l2 = (target.l2 // 4) // max(1, nr * BLOCK * sizes.depth * 4)
+        rows_in_l2 = (target.l2 // 4) // max(1, sizes.row_bytes)
+        height = sizes.height
+        for wanted in _options(height, height, rows_in_l2, *(-(-height // (threads * i)) for i in (1, 2, 4))):
+            rows = min(height, -(-wanted // together) * together)
+            for per_item in _options(chunks, chunks, -(-chunks // threads), -(-chunks // (2 * threads)), in_l2, 1):
+                schedule = DirectSchedule(mr, nr, rows, per_item)
+                candidates.append((_direct_cycles(sizes, schedule, target), schedule))
+    cycles, best = min(candidates, key=lambda c: c[0])
+    heavy = sizes.blocks * BLOCK * sizes.depth * 4 > target.l2 // 2
+    if heavy and sizes.fixed:
+        per_chunk = sum(count for _, count in sizes.tiles(best.mr, min(best.rows, sizes.height)))
+        best = replace(best, ahead=share_lines(best.nr, per_chunk))
+    return cycles, best
 
 
-def choose_direct(shape: ConvShape, target: Target, *, plain_input: bool = False) -> DirectSchedule:
-    """Register tile, then cache blocks: an item's input rows and weights should stay in half of L2 each."""
-    mr, nr = choose_tile(shape, target)
-    chunk_bytes = shape.ic * shape.kh * shape.kw * nr * BLOCK * 4
-    chunks = -(-shape.oc_blocks // nr)
-    height, width = nominal(shape.oh), nominal(shape.ow)
-    row_bytes = shape.ic_blocks * BLOCK * nominal(shape.iw) * 4 * shape.sh
-    rows = max(1, min(height, (target.l2 // 4) // max(row_bytes, 1)))
-    # At least four items per image where the image allows it, so that threads share the rows evenly.
-    rows = min(rows, max(1, -(-height // 4)))
-    together = max(1, mr // width) if isinstance(shape.ow, int) and width else 1
-    rows = min(height, -(-rows // together) * together)
-    if chunk_bytes * chunks <= target.l2 // 2:
-        return DirectSchedule(mr, nr, rows, chunks)
-    # Heavy weights: an item is one image by a few chunks, so that threads share the weights and each is read once.
-    per_item = max(1, min(chunks // 2, (target.l2 // 4) // chunk_bytes))
-    if not isinstance(shape.oh, int) or not isinstance(shape.ow, int):
-        return DirectSchedule(mr, nr, rows, per_item)
-    tiles = sum(n for _, n in balanced(height, together)) * sum(n for _, n in balanced(width, mr // together))
-    return DirectSchedule(mr, nr, height, per_item, share_lines(nr, tiles))
+def choose_flat(shape: ConvShape, target: Target, pixels: int) -> tuple[int, DirectSchedule]:
+    """A pointwise convolution sees its `pixels` as rows of any width: the best width and its schedule."""
+    widths = [w for w in range(7, min(pixels, 256) + 1) if pixels % w == 0] or [pixels]
+    found = []
+    for width in widths:
+        height = pixels // width
+        flat = replace(shape, ih=height, oh=height, iw=width, ow=width)
+        cycles, schedule = _best_direct(flat, target)
+        found.append((cycles, -width, schedule))
+    _, width, best = min(found, key=lambda f: f[:2])
+    return -width, best
+
+
+# ------------------------------------------------------------------------------------------------------- depthwise
 
 
 def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
-    """A tile of pixels that leaves registers for weights; a quarter of the rows per item."""
+    """A tile of pixels that leaves registers for weights; rows shared evenly over the threads."""
     mr = 14 if target.lanes == BLOCK else max(1, (target.vregs - 2) // target.registers_per_block // 2)
-    return DepthwiseSchedule(mr, max(1, -(-nominal(shape.oh) // 8)))
+    return DepthwiseSchedule(mr, max(1, -(-nominal(shape.oh) // (4 * target.threads))))
 
 
-# Cycles of one input and one output transform of 16 channels, by output tile size.
-_TRANSFORM = {2: (45.0, 45.0), 4: (120.0, 110.0)}
-_STREAM_BYTES_PER_CYCLE = 5.0
-"""From the shared cache, one core streaming weights that are used once."""
-_EFFICIENCY = 0.93
+# -------------------------------------------------------------------------------------------------------- winograd
 
 
 def choose_winograd(shape: ConvShape, target: Target) -> WinogradSchedule | None:
-    """The fastest of F(2x2) and F(4x4) when it beats direct convolution by the estimate; None otherwise.
+    """The faster of F(2x2) and F(4x4) when it beats direct convolution by the estimate; None otherwise.
 
     Only for 3x3 windows, stride and dilation 1, one group, at least a block of channels on either side.
     """
     plain = (shape.kh, shape.kw, shape.sh, shape.sw, shape.dh, shape.dw, shape.groups) == (3, 3, 1, 1, 1, 1, 1)
     if not plain or min(shape.ic, shape.oc) < BLOCK:
         return None
-    per_cycle = _FMAS_PER_CYCLE * target.lanes * _EFFICIENCY
-    pixels = nominal(shape.n, _NOMINAL_BATCH) * nominal(shape.oh) * nominal(shape.ow)
-    direct = _overlap(
-        pixels * 9 * shape.ic * shape.oc_blocks * BLOCK / per_cycle, 36 * shape.ic * shape.oc_blocks * BLOCK
-    )
-    candidates = [_winograd(shape, target, m) for m in _TRANSFORM]
-    cycles, schedule = min(candidates, key=lambda c: c[0])
-    return schedule if cycles < direct else None
+    cycles, schedule = min((_best_winograd(shape, target, m) for m in _TRANSFORM), key=lambda c: c[0])
+    return schedule if cycles < _best_direct(shape, target)[0] else None
 
 
-_NOMINAL_BATCH = 4
-"""Batch assumed when it is a run-time value: the algorithm may not depend on it."""
-
-
-def _overlap(compute: float, weight_bytes: float) -> float:
-    """Cycles of work that streams its weights once: the longer of both, and a part of the shorter that does not hide."""
-    stream = weight_bytes / _STREAM_BYTES_PER_CYCLE
-    return max(compute, stream) + 0.2 * min(compute, stream)
-
-
-def _winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, WinogradSchedule]:
-    """Estimated cycles of one core for the layer, and the schedule they belong to."""
-    mr, nr = (14, 2) if target.lanes == BLOCK else register_tiles(target)[0]
-    positions = (m + 2) ** 2
-    down, across = -(-nominal(shape.oh) // m), -(-nominal(shape.ow) // m)
-    tiles = nominal(shape.n, _NOMINAL_BATCH) * down * across
-    ic, oc = shape.ic_blocks * BLOCK, shape.oc_blocks * BLOCK
+def _best_winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, WinogradSchedule]:
+    """Estimated cycles of the busiest thread, and the schedule they belong to."""
+    mr, nr = register_tiles(target)[0]
+    fixed = isinstance(shape.n, int) and isinstance(shape.oh, int) and isinstance(shape.ow, int)
+    tiles = nominal(shape.n, _NOMINAL_BATCH) * -(-nominal(shape.oh) // m) * -(-nominal(shape.ow) // m)
     chunks = -(-shape.oc_blocks // nr)
-    weight_bytes = positions * ic * oc * 4
-    # Weights that no core can keep are shared out: two parts of the output channels, each read by one thread.
-    parts = 2 if weight_bytes > target.l2 and chunks > 1 else 1
-    per_part = -(-chunks // parts)
-    tile_bytes = positions * (shape.ic_blocks + per_part * nr) * BLOCK * 4
-    most = max(1, int(0.65 * target.l2) // tile_bytes)
-    runs = max(1, -(-tiles // most))
-    if parts == 1:
-        runs = -(-runs // 2) * 2  # an even number of equal items for an even number of threads
-    run = -(-tiles // runs) if isinstance(shape.n, int) and isinstance(shape.oh, int) else most
+    candidates = []
+    for per_part in _options(chunks, chunks, -(-chunks // 2), -(-chunks // target.threads), -(-chunks // 4)):
+        tile_bytes = (m + 2) ** 2 * (shape.ic_blocks + per_part * nr) * BLOCK * 4
+        most = max(1, int(0.65 * target.l2) // tile_bytes)
+        fewest = -(-tiles // most)
+        for runs in dict.fromkeys((fewest, -(-fewest // 2) * 2, -(-fewest // target.threads) * target.threads)):
+            schedule = WinogradSchedule(m, mr, nr, -(-tiles // runs) if fixed else most, per_part)
+            candidates.append((_winograd_cycles(shape, schedule, tiles, target), schedule))
+    return min(candidates, key=lambda c: c[0])
+
+
+def _winograd_cycles(shape: ConvShape, schedule: WinogradSchedule, tiles: int, target: Target) -> float:
+    m, nr, run = schedule.m, schedule.nr, min(schedule.tiles, tiles)
+    positions = (m + 2) ** 2
+    runs, parts = -(-tiles // schedule.tiles), -(-shape.oc_blocks // (nr * schedule.chunks))
+    busiest = _share(runs * parts, target.threads)
+    per_tile = sum(
+        count * _tile_cycles(size, nr, shape.ic_blocks * BLOCK, target) for size, count in balanced(run, schedule.mr)
+    )
+    product = positions * per_tile * min(schedule.chunks, shape.oc_blocks / nr)
     to, back = _TRANSFORM[m]
-    transforms = tiles * (shape.ic_blocks * to * parts + shape.oc_blocks * back) * (BLOCK // target.lanes)
-    # A register tile shorter than the latency of its accumulators wastes issue slots.
-    filled = sum(max(size * nr, 8) * count for size, count in balanced(run, mr)) / (run * nr)
-    product = tiles * positions * ic * oc * filled / (_FMAS_PER_CYCLE * target.lanes * _EFFICIENCY)
-    streamed = weight_bytes * max(1, runs) if weight_bytes // parts > target.l2 // 2 else weight_bytes
-    return _overlap(product, streamed) + transforms, WinogradSchedule(m, mr, nr, run, per_part)
+    blocks = min(shape.oc_blocks, nr * schedule.chunks)
+    transforms = run * (shape.ic_blocks * to + blocks * back) * target.registers_per_block
+    weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * 4
+    reads = busiest if weights > target.l2 // 2 else 1
+    return _overlap(busiest * product / _EFFICIENCY, reads * weights) + busiest * transforms

@@ -99,7 +99,7 @@ def unblocked(y: F32, n: int, oc: int, groups: int) -> F32:
 def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False, threads: int = 2) -> F32:
     x, w, bias, residual = case.data()
     shape = case.shape(runtime)
-    schedule = replace(choose_direct(case.shape(False), target, plain_input=plain), rows=2, chunks=1)
+    schedule = replace(choose_direct(case.shape(False), target), rows=2, chunks=1)
     spec = DirectConv(shape, schedule, RELU_ADD, plain)
     packed = pack_few_channels(w, schedule.nr) if plain else pack_direct(w, case.g, schedule.nr)
     source = np.nan_to_num(x) if plain else blocked(x, case.g)
