@@ -18,6 +18,7 @@ from magicmind.passes.fold_pad import FoldPad
 from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
+from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
 from magicmind.passes.infra import Runner, Stage
 from magicmind.passes.merge_common import MergeCommon
@@ -74,6 +75,7 @@ def stages() -> list[Stage]:
             passes=[
                 FuseEpilogue(),  # before elementwise: work next to a product belongs to it
                 FuseElementwise(),
+                HoistStrides(),  # once residual additions are operands of the convolution before
                 MergeCommon(),
                 RemoveDead(),
             ],
