@@ -20,7 +20,8 @@ from magicmind.codegen.target import Target
 Array = np.ndarray[Any, np.dtype[Any]]
 
 _QEMU = ("qemu-aarch64", "qemu-aarch64-static")
-_CODE, _DATA = 0x400000, 0x10000000
+_CODE, DATA = 0x400000, 0x10000000
+"""Where code and the first array argument lie."""
 _PAGE = 0x1000
 _ALIGNMENT = 64
 _PROGRAM_HEADERS = 64  # they follow the ELF header
@@ -57,7 +58,7 @@ def run_aarch64(objects: Sequence[bytes], symbol: str, arguments: Sequence[int |
     if result.returncode or len(result.stdout) != len(data):
         raise RuntimeError(f"{symbol} under qemu: status {result.returncode} {result.stderr.decode()}")
     for array, place in zip((a for a in arguments if isinstance(a, np.ndarray)), places, strict=True):
-        start = place - _DATA
+        start = place - DATA
         array[...] = np.frombuffer(result.stdout[start : start + array.nbytes], array.dtype).reshape(array.shape)
 
 
@@ -65,7 +66,7 @@ def _lay_out(arrays: Sequence[Array]) -> tuple[bytes, list[int]]:
     data, places = bytearray(), []
     for array in arrays:
         data += bytes(-len(data) % _ALIGNMENT)
-        places.append(_DATA + len(data))
+        places.append(DATA + len(data))
         data += array.tobytes()
     return bytes(data), places
 
@@ -84,7 +85,7 @@ entry:
   br label %write
 write:
   %done = phi i64 [ 0, %entry ], [ %sum, %write ]
-  %from = add i64 %done, {_DATA}
+  %from = add i64 %done, {DATA}
   %left = sub i64 {size}, %done
   %count = call i64 %syscall(i64 64, i64 1, i64 %from, i64 %left)
   %sum = add i64 %done, %count
@@ -113,7 +114,7 @@ def _static_program(code: bytes, entry: int, data: bytes) -> bytes:
         struct.pack("<IIQQQQQQ", 1, flags, offset, address, address, size, size, _PAGE)
         for flags, offset, address, size in (
             (5, _PAGE, _CODE, len(code)),
-            (6, _PAGE + len(padded), _DATA, len(data)),
+            (6, _PAGE + len(padded), DATA, len(data)),
         )
     )
     return (header + segments).ljust(_PAGE, b"\0") + padded + data

@@ -17,6 +17,7 @@ from magicmind.codegen.llvm import compile_object
 from magicmind.codegen.target import TARGETS, Target, find_target
 from magicmind.lower.plan import KernelSpec
 from magicmind.runtime.cpu import cpu_features
+from magicmind.testing.qemu import DATA, qemu, run_aarch64
 
 Array = npt.NDArray[np.generic]
 GUARD = 192
@@ -28,6 +29,11 @@ def runnable_targets() -> list[str]:
     """Names of the targets whose code this CPU can run."""
     present = cpu_features()
     return [t.name for t in TARGETS.values() if t.triple.startswith(platform.machine()) and set(t.requires) <= present]
+
+
+def emulated_targets() -> list[str]:
+    """Names of the targets that `run_kernel` can run under an emulator installed here."""
+    return ["aarch64"] if qemu() is not None and platform.machine() != "aarch64" else []
 
 
 def compile_kernel(spec: KernelSpec, target: Target) -> tuple[bytes, int]:
@@ -48,43 +54,73 @@ def run_kernel(
     """Calls the kernel once for every thread number, one after the other, and writes the arrays back.
 
     `arrays` are the pointer arguments in order; an array given twice is one piece of memory. Each lies at an address
-    aligned to its element only. Raises AssertionError when a byte outside of the arrays or the scratch changed.
+    aligned to its element only. `aarch64` runs under qemu-user. Raises AssertionError when a byte outside of the arrays
+    or the scratch changed.
     """
-    memory, address = load_kernel(cast(Hashable, spec), find_target(target))
-    places: dict[int, _Guarded] = {}
-    for array in arrays:
-        places.setdefault(id(array), _Guarded(array))
-    work = _Guarded(np.zeros(max(scratch, 1), np.uint8), aligned=True)
-    function = ctypes.CFUNCTYPE(
-        None, *[ctypes.c_void_p] * len(arrays), *[ctypes.c_int64] * (len(params) + 2), ctypes.c_void_p
-    )
+    memory = _Memory([*arrays, np.zeros(max(scratch, 1), np.uint8)])
+    if target == "aarch64" and platform.machine() != "aarch64":
+        _call_emulated(spec, memory, params, nthreads)
+    else:
+        _call(cast(Hashable, spec), find_target(target), memory, params, nthreads)
+    memory.copy_back()
+
+
+def _call(spec: Hashable, target: Target, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
+    """In this process."""
+    code, address = load_kernel(spec, target)
+    base = int(memory.data.ctypes.data)
+    *pointers, scratch = [base + offset for offset in memory.offsets]
+    kinds = [ctypes.c_void_p] * len(pointers) + [ctypes.c_int64] * (len(params) + 2) + [ctypes.c_void_p]
+    function = ctypes.CFUNCTYPE(None, *kinds)(address)
     for tid in range(nthreads):
-        function(address)(*(places[id(a)].address for a in arrays), *params, tid, nthreads, work.address)
-    for i, array in enumerate(arrays):
-        places[id(array)].check(f"argument {i}")
-        array[...] = places[id(array)].content
-    work.check("scratch")
-    del memory
+        function(*pointers, *params, tid, nthreads, scratch)
+    del code
 
 
-class _Guarded:
-    """A copy of an array between two zones of a known pattern."""
+def _call_emulated(spec: KernelSpec, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
+    """Under qemu-user. The memory is one argument more than the kernel takes, which the calling convention allows."""
+    target = find_target("aarch64")
+    code = compile_object(spec.build(target, "kernel").finish(), target)
+    *pointers, scratch = [DATA + offset for offset in memory.offsets]
+    data = memory.data.copy()
+    for tid in range(nthreads):
+        run_aarch64([code], "kernel", [*pointers, *params, tid, nthreads, scratch, data], target)
+    memory.data[:] = data
 
-    def __init__(self, array: Array, aligned: bool = False) -> None:
-        size = array.nbytes
-        self.buffer = np.full(size + 2 * GUARD + 128, _PATTERN, np.uint8)
-        base = int(self.buffer.ctypes.data)
-        # One element beyond a cache line: aligned to the element and to nothing more.
-        self.start = -base % 64 + GUARD + (0 if aligned else array.itemsize)
-        self.address = base + self.start
-        self.size = size
-        self.content: Array = self.buffer[self.start : self.start + size].view(array.dtype).reshape(array.shape)
-        self.content[...] = array
 
-    def check(self, what: str) -> None:
-        before, after = self.buffer[: self.start], self.buffer[self.start + self.size :]
-        assert (before == _PATTERN).all(), f"{what}: the kernel wrote before the array"
-        assert (after == _PATTERN).all(), f"{what}: the kernel wrote after the array"
+class _Memory:
+    """Copies of arrays in one buffer, between zones of a known pattern. The last one is cache-line aligned scratch."""
+
+    def __init__(self, arrays: Sequence[Array]) -> None:
+        self.arrays = list({id(a): a for a in arrays}.values())
+        starts: dict[int, int] = {}
+        end = 0
+        for array in self.arrays:
+            # One element beyond a cache line: aligned to the element and to nothing more.
+            skew = 0 if array is arrays[-1] else array.itemsize
+            starts[id(array)] = -(-(end + GUARD) // 64) * 64 + skew
+            end = starts[id(array)] + array.nbytes
+        self.starts = starts
+        self.offsets = [starts[id(a)] for a in arrays]
+        room = np.full(end + GUARD + 64, _PATTERN, np.uint8)
+        first = -int(room.ctypes.data) % 64
+        self.data = room[first : first + end + GUARD]
+        for array in self.arrays:
+            self._content(array)[...] = array
+
+    def _content(self, array: Array) -> Array:
+        start = self.starts[id(array)]
+        return self.data[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
+
+    def copy_back(self) -> None:
+        """Gives the arrays what the copies hold. Raises AssertionError when a guard zone changed."""
+        guard = np.ones(self.data.size, bool)
+        for array in self.arrays:
+            guard[self.starts[id(array)] : self.starts[id(array)] + array.nbytes] = False
+            array[...] = self._content(array)
+        changed = np.flatnonzero(guard & (self.data != _PATTERN))
+        near = [f"argument {i} at {start}" for i, start in enumerate(self.offsets)]
+        assert not changed.size, f"the kernel wrote outside of its arrays, first at {changed[0]}: {', '.join(near)}"
 
 
 @functools.lru_cache(maxsize=64)
