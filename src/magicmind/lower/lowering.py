@@ -13,6 +13,7 @@ from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, ceildiv, dim_max
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
+from magicmind.kernels.move import BY_SIZE, Copy
 from magicmind.lower.plan import KernelSpec, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
 from magicmind.ops.registry import lookup
@@ -54,8 +55,10 @@ class Lowering:
         self._node: ir.Node | None = None
         for i, value in enumerate(graph.inputs):
             self._bind(value, Ref(Storage("input", self.nbytes(value), i)))
-        for i, value in enumerate(graph.outputs):
-            self._bind(value, Ref(Storage("output", self.nbytes(value), i)))
+        self._results = [Ref(Storage("output", self.nbytes(value), i)) for i, value in enumerate(graph.outputs)]
+        for value, ref in zip(graph.outputs, self._results, strict=True):
+            if value not in self._refs and self.const(value) is None:
+                self._bind(value, ref)
 
     def run(self) -> Plan:
         """Lowers every node.
@@ -72,7 +75,20 @@ class Lowering:
             op = lookup(node.domain, node.op_type)
             assert op is not None and op.lower_rule is not None
             op.lower_rule(self, node)
+        self._copy_results()
         return self.plan
+
+    def _copy_results(self) -> None:
+        """Outputs that no node writes: inputs, constants, and values that the graph lists twice."""
+        for value, result in zip(self.model.graph.outputs, self._results, strict=True):
+            source = self.ref(value)
+            if source == result:
+                continue
+            params, itemsize = Params(), ITEMSIZE[self.dtype(value)]
+            count = math.prod(self.shape(value))
+            copy = Copy((params.size(count),), (1,), (1,), BY_SIZE[itemsize])
+            moved = 2 * itemsize * count
+            self._add(Step(value.name or "", "Identity", copy, (source, result), 1, tuple(params.values), 0, moved))
 
     def describe_node(self, node: ir.Node) -> str:
         """Name, operator, input types: for errors."""
@@ -183,18 +199,20 @@ class Lowering:
         scratch: Dim = 0,
     ) -> None:
         """Adds one kernel call; the last `outputs` refs are written. `scratch` is bytes per thread."""
-        index = len(self.plan.steps)
-        for ref in refs:
-            storage = ref.storage
-            storage.first = index if storage.first < 0 else storage.first
-            storage.last = index
         sources = node.metadata_props.get("magicmind.sources", node.name or "")
-        step = Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes)
-        self.plan.steps.append(step)
+        self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes))
         if isinstance(scratch, int) and isinstance(self.plan.scratch, int):
             self.plan.scratch = max(scratch, self.plan.scratch)
         else:
             self.plan.scratch = dim_max(scratch, self.plan.scratch)
+
+    def _add(self, step: Step) -> None:
+        index = len(self.plan.steps)
+        for ref in step.refs:
+            storage = ref.storage
+            storage.first = index if storage.first < 0 else storage.first
+            storage.last = index
+        self.plan.steps.append(step)
 
     def _describe(self, value: ir.Value) -> dict[str, object]:
         dims = [d if isinstance(d, int) else str(d) for d in self.shape(value)]
