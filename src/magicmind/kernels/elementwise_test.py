@@ -12,9 +12,8 @@ from magicmind.codegen.builder import Param, Size
 from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.elementwise import Elementwise, Operand, collapse
 from magicmind.kernels.scalar import KERNEL_DTYPES
-from magicmind.testing.run_kernel import run_kernel, runnable_targets
-
-TARGETS = [t for t in runnable_targets() if t != "cascadelake"]
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
 
 
 def names(array: np.ndarray) -> str:
@@ -57,7 +56,7 @@ def random(*shape: int, dtype: str = "f4", seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).standard_normal(shape).astype(dtype)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("size", [0, 1, 15, 16, 17, 31, 65, 257])
 def test_flat_sizes(size: int, target: str) -> None:
     lines = ["t0 = Mul(x0, x1)", "t1 = Add(t0, 0.5)", "t2 = Relu(t1)"]
@@ -87,7 +86,7 @@ BROADCASTS = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(("left", "right"), BROADCASTS)
 def test_broadcasting(left: tuple[int, ...], right: tuple[int, ...], target: str) -> None:
     lines = ["t0 = Sub(x0, x1)", "t1 = LeakyRelu(t0, 0.125)"]
@@ -98,7 +97,7 @@ def test_broadcasting(left: tuple[int, ...], right: tuple[int, ...], target: str
         np.testing.assert_array_equal(got, run(lines, x, y, target=target, mutable=True, threads=2))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 def test_large_tensors_do_not_depend_on_threads(target: str) -> None:
     lines = ["t0 = Sigmoid(x0)", "t1 = Mul(t0, x1)"]
     a, b = random(3, 20011), random(3, 1, seed=1)

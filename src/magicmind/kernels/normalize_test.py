@@ -9,9 +9,8 @@ import pytest
 
 from magicmind.codegen.builder import Param, Size
 from magicmind.kernels.normalize import ChannelWindow, LpNormalize, Normalize
-from magicmind.testing.run_kernel import run_kernel, runnable_targets
-
-TARGETS = [t for t in runnable_targets() if t != "cascadelake"]
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
 
 
 def random(*shape: int, seed: int = 0, dtype: str = "f4") -> np.ndarray:
@@ -32,7 +31,7 @@ def specs(family: Any, shape: tuple[int, ...], **fixed: Any) -> list[tuple[Any, 
     ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(
     ("rows", "period", "channels", "spatial"),
     [(6, 1, 37, 1), (3, 1, 768, 1), (6, 3, 1, 49), (6, 3, 4, 33), (2, 1, 3, 17), (0, 1, 5, 1)],
@@ -62,7 +61,7 @@ def test_root_mean_square_in_place() -> None:
     np.testing.assert_allclose(x, want, rtol=1e-5, atol=1e-6)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("p", [1, 2])
 @pytest.mark.parametrize("shape", [(3, 37, 1), (2, 5, 33), (1, 1, 1)])
 def test_lp_normalize(p: int, shape: tuple[int, int, int], target: str) -> None:
@@ -79,7 +78,7 @@ def test_lp_normalize(p: int, shape: tuple[int, int, int], target: str) -> None:
     np.testing.assert_array_equal(results[0], results[1])
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (3, 0.6), (4, 0.75)])
 def test_lrn(size: int, beta: float, target: str) -> None:
     x = random(2, 7, 33)

@@ -10,9 +10,9 @@ import pytest
 from magicmind.codegen.builder import Param, Size
 from magicmind.kernels.arg_reduce import ArgReduce
 from magicmind.kernels.reduce import Reduce, alternate
-from magicmind.testing.run_kernel import run_kernel, runnable_targets
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
 
-TARGETS = [t for t in runnable_targets() if t != "cascadelake"]
 NAMES = {"f2": "f16", "f4": "f32", "f8": "f64", "i4": "i32", "i8": "i64", "u1": "u8"}
 
 
@@ -68,7 +68,7 @@ def reduce(
     return out
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(("shape", "axes"), SHAPES)
 def test_sum_over_any_axes(shape: tuple[int, ...], axes: tuple[int, ...], target: str) -> None:
     x = np.random.default_rng(0).standard_normal(shape).astype("f4")
@@ -78,7 +78,7 @@ def test_sum_over_any_axes(shape: tuple[int, ...], axes: tuple[int, ...], target
     np.testing.assert_array_equal(got, reduce("Sum", x, axes, target, threads=3))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("op", REFERENCES)
 def test_float_reductions(op: str, target: str) -> None:
     rng = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_integer_reductions(op: str) -> None:
             np.testing.assert_array_equal(reduce(op, x, axes, "native"), want.astype(dtype))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 def test_special_values(target: str) -> None:
     x = np.ones((4, 40), "f4")
     x[1, 3], x[2] = np.nan, -np.inf
@@ -119,7 +119,7 @@ def test_float16_is_summed_in_float32() -> None:
     np.testing.assert_array_equal(reduce("Sum", x, (1,), "native"), x.astype("f8").sum(1).astype("f2"))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("dtype", ["f4", "f8", "i4", "i8", "u1"])
 @pytest.mark.parametrize("largest", [True, False])
 def test_positions(dtype: str, largest: bool, target: str) -> None:

@@ -7,9 +7,9 @@ import pytest
 
 from magicmind.codegen.builder import Param, Size
 from magicmind.kernels.softmax import Softmax
-from magicmind.testing.run_kernel import run_kernel, runnable_targets
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
 
-TARGETS = [t for t in runnable_targets() if t != "cascadelake"]
 DTYPES = {"f4": "f32", "f8": "f64", "f2": "f16"}
 
 
@@ -34,7 +34,7 @@ def run(
     return out
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("op", ["softmax", "log", "hard"])
 @pytest.mark.parametrize(
     "shape",
