@@ -1,7 +1,8 @@
 """Which convolution kernel, with which schedule: a small cost model with measured constants.
 
 A schedule's estimate is the time of the busiest thread: register tiles in cycles, weights and pixels that do not stay
-in a core's own caches as streams. Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model 207), see
+in a core's own caches as streams. Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model
+207), see
 docs/design/0002-speed-log.md. Results do not depend on a schedule beyond rounding, and not at all on the thread count.
 """
 
@@ -29,7 +30,7 @@ _ITEM_OVERHEAD = 60.0
 _EFFICIENCY = 0.93
 _STREAM_BYTES_PER_CYCLE = 4.0
 """From the shared cache, one core streaming weights that are used once."""
-_TRANSFORM = {2: (45.0, 45.0), 4: (120.0, 110.0)}
+_TRANSFORM = {2: (60.0, 50.0), 4: (190.0, 140.0)}
 """Cycles of one input and one output Winograd transform of 16 channels, by output tile size."""
 
 
@@ -195,10 +196,10 @@ def _best_winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, Win
     candidates = []
     for per_part in _options(chunks, chunks, -(-chunks // 2), -(-chunks // target.threads), -(-chunks // 4)):
         tile_bytes = (m + 2) ** 2 * (shape.ic_blocks + per_part * nr) * BLOCK * 4
-        most = max(1, int(0.65 * target.l2) // tile_bytes)
-        fewest = -(-tiles // most)
-        for runs in dict.fromkeys((fewest, -(-fewest // 2) * 2, -(-fewest // target.threads) * target.threads)):
-            schedule = WinogradSchedule(m, mr, nr, -(-tiles // runs) if fixed else most, per_part)
+        most = max(1, int(2.5 * target.l2) // tile_bytes)
+        for run in _options(min(most, tiles), most, 126, 98, 70, 56, 42, 28, 14, -(-tiles // target.threads)):
+            run = -(-tiles // -(-tiles // run)) if fixed else run
+            schedule = WinogradSchedule(m, mr, nr, run, per_part)
             candidates.append((_winograd_cycles(shape, schedule, tiles, target), schedule))
     return min(candidates, key=lambda c: c[0])
 
@@ -217,4 +218,8 @@ def _winograd_cycles(shape: ConvShape, schedule: WinogradSchedule, tiles: int, t
     transforms = run * (shape.ic_blocks * to + blocks * back) * target.registers_per_block
     weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * 4
     reads = busiest if weights > target.l2 // 2 else 1
-    return _overlap(busiest * product / _EFFICIENCY, reads * weights) + busiest * transforms
+    pixels = busiest * run * m * m * shape.ic * 4
+    scratch = busiest * positions * (shape.ic_blocks + blocks) * schedule.tiles * BLOCK * 4
+    spilled = scratch if scratch > busiest * 0.7 * target.l2 else 0
+    moved = (pixels + 0.5 * spilled) / _STREAM_BYTES_PER_CYCLE
+    return _overlap(busiest * product / _EFFICIENCY, reads * weights) + busiest * transforms + 0.3 * moved

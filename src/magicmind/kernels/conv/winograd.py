@@ -99,10 +99,16 @@ class WinogradConv:
     def positions(self) -> int:
         return (self.schedule.m + 2) ** 2
 
+    def position_vectors(self, blocks: int) -> int:
+        """Vectors from one position to the next in scratch. Odd, so that the positions of a tile lie in different cache
+        sets: with a power of two all of them would compete for one."""
+        return blocks * self.schedule.tiles | 1
+
     def scratch_bytes(self) -> int:
         """Transformed inputs and products of one item."""
-        blocks = self.shape.ic_blocks + self.schedule.chunks * self.schedule.nr
-        return self.positions * blocks * self.schedule.tiles * BLOCK * 4
+        s = self.schedule
+        vectors = self.position_vectors(self.shape.ic_blocks) + self.position_vectors(s.chunks * s.nr)
+        return self.positions * vectors * BLOCK * 4
 
     def build(self, target: Target, symbol: str) -> Kernel:
         count = 3 + len(self.epilogue.operands) + 1
@@ -148,10 +154,10 @@ class _Emitter:
         self.across, self.down = k.ceildiv(self.ow, self.m), k.ceildiv(self.oh, self.m)
         self.full_chunks, self.tail = divmod(s.oc_blocks, schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
-        self.v_position = s.ic_blocks * schedule.tiles * BLOCK
+        self.v_position = spec.position_vectors(s.ic_blocks) * BLOCK
         self.v = k.scratch
         self.products = k.scratch.offset(spec.positions * self.v_position)
-        self.product_position = schedule.chunks * schedule.nr * schedule.tiles * BLOCK
+        self.product_position = spec.position_vectors(schedule.chunks * schedule.nr) * BLOCK
         self.zeros = Pointer(k, k.alloca(k.vector_type("f32", BLOCK), "zeros"), "f32")
 
     def emit(self) -> None:
@@ -164,7 +170,7 @@ class _Emitter:
             tile0 = (item % runs) * schedule.tiles
             count = k.index_min(total - tile0, schedule.tiles)
             chunk0 = (item // runs) * schedule.chunks
-            with k.loop("tile", 0, count) as t, k.loop("icb", 0, self.s.ic_blocks) as icb:
+            with k.loop("icb", 0, self.s.ic_blocks) as icb, k.loop("tile", 0, count) as t:
                 self._transform_input(tile0 + t, t, icb)
             self._multiply(chunk0, count)
             self._transform_outputs(tile0, count, chunk0)
@@ -242,7 +248,7 @@ class _Emitter:
         k, s, schedule = self.k, self.s, self.spec.schedule
         block0 = chunk0 * schedule.nr
         blocks = k.index_min(s.oc_blocks - block0, schedule.chunks * schedule.nr)
-        with k.loop("tile", 0, count) as t, k.loop("ocb", 0, blocks) as ocb:
+        with k.loop("ocb", 0, blocks) as ocb, k.loop("tile", 0, count) as t:
             image, top, left = self._place(tile0 + t)
             channel = (block0 + ocb) * BLOCK
             image_channel = image * (s.oc_blocks * BLOCK) + channel
