@@ -17,13 +17,12 @@ def residual() -> onnx.ModelProto:
     n = Net()
     x = n.block(n.input("x", (2, 3, 33, 31)), 3, 20, 7, strides=[2, 2])
     x = n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
-    for channels, out, stride, extra in ((20, 32, 2, {"group": 4}), (32, 33, 1, {"dilations": [2, 2]}), (33, 48, 2, {})):
-        y = n.block(x, channels, out if "dilations" in extra else channels, 1)
-        middle = out if "dilations" in extra else channels
-        if middle % extra.get("group", 1) == 0:
-            y = n.batch_norm(n.conv(y, middle, out, 3, strides=[stride, stride], bias=False, **extra), out)
-        shortcut = n.batch_norm(n.conv(x, channels, out, 1, strides=[stride, stride], bias=False), out)
-        x = n.op("Relu", n.op("Add", y, shortcut))
+    for channels, out, stride, dilation, group in ((20, 32, 2, 1, 4), (32, 33, 1, 2, 1), (33, 48, 2, 1, 3)):
+        strides, dilations = [stride, stride], [dilation, dilation]
+        y = n.block(x, channels, channels, 1)
+        y = n.conv(y, channels, out, 3, group=group, strides=strides, dilations=dilations, bias=False)
+        shortcut = n.batch_norm(n.conv(x, channels, out, 1, strides=strides, bias=False), out)
+        x = n.op("Relu", n.op("Add", n.batch_norm(y, out), shortcut))
     x = n.op("Flatten", n.op("GlobalAveragePool", x))
     return n.model(n.op("Gemm", x, n.floats(10, 48), n.floats(10), transB=1))
 
@@ -143,7 +142,9 @@ def atrous_pyramid() -> onnx.ModelProto:
     branches = [n.block(x, 24, 16, 1), *(n.block(x, 24, 16, 3, dilations=[d, d]) for d in (2, 4, 6))]
     pooled = n.block(n.op("GlobalAveragePool", x), 24, 16, 1)
     sizes = n.const(np.array([1, 16, 17, 17]))
-    branches.append(n.op("Resize", pooled, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners"))
+    branches.append(
+        n.op("Resize", pooled, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners")
+    )
     x = n.conv(n.op("Concat", *branches, axis=1), 80, 21, 1)
     sizes = n.const(np.array([1, 21, 33, 33]))
     x = n.op("Resize", x, "", "", sizes, mode="linear", coordinate_transformation_mode="align_corners")

@@ -57,7 +57,7 @@ class Lowering:
             self._bind(value, Ref(Storage("input", self.nbytes(value), i)))
         self._results = [Ref(Storage("output", self.nbytes(value), i)) for i, value in enumerate(graph.outputs)]
         for value, ref in zip(graph.outputs, self._results, strict=True):
-            if value not in self._refs and self.const(value) is None:
+            if value not in self._refs and value.producer() is not None:
                 self._bind(value, ref)
 
     def run(self) -> Plan:
