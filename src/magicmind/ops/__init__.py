@@ -1,6 +1,7 @@
 """The operators, one file each (or per tight family); importing this package fills the registry.
 
-An operator's type rule and reference stand in `<name>.py`, its lowering to kernels in `lower_<name>.py` where it is long.
+An operator's type rule and reference stand in `<name>.py`, its lowering to kernels in `lower_<name>.py` where that is
+long.
 """
 
 from importlib import import_module

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 import numpy as np
@@ -34,6 +35,9 @@ from magicmind.ops.registry import NodeView
 
 FloatArray = npt.NDArray[np.float32]
 
+FIRST_OPERAND = 3
+"""Number of the first epilogue operand among the inputs."""
+
 
 def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, list[Ref]]:
     """The node's scalar program and the memory of its operands, which are the inputs from number `first` on."""
@@ -55,7 +59,7 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
     return Epilogue(program, tuple(kinds)), refs
 
 
-class _Geometry:
+class Geometry:
     """The node's attributes for two spatial axes; a 1-D convolution is 2-D with one row."""
 
     def __init__(self, low: Lowering, node: ir.Node, weights: FloatArray) -> None:
@@ -74,25 +78,34 @@ class _Geometry:
         self.output: list[Dim] = [*([1] * len(lead)), *low.shape(node.outputs[0])[2:]]
         self.weights = weights.reshape(weights.shape[0], weights.shape[1], *([1] * len(lead)), *weights.shape[2:])
 
+    def pointwise_after(self, weights: FloatArray) -> Geometry:
+        """A 1x1 convolution with these weights on this one's result."""
+        after = copy.copy(self)
+        after.groups, after.weights = 1, weights
+        after.strides = after.dilations = [1, 1]
+        after.begin = after.end = [0, 0]
+        after.input = after.output
+        return after
+
     @property
     def is_pointwise(self) -> bool:
         return self.weights.shape[2:] == (1, 1) and not any(self.begin + self.end)
 
 
-def _choose(g: _Geometry, p: Params, low: Lowering, *, plain: bool) -> tuple[ConvShape, DirectSchedule]:
+def _choose(g: Geometry, p: Params, low: Lowering, *, plain: bool) -> tuple[ConvShape, DirectSchedule]:
     """Sizes and schedule of a direct convolution. A pointwise one sees its pixels as rows of a width to choose."""
     pixels = product(g.input)
     if plain or not g.is_pointwise or g.strides != [1, 1]:
-        shape = _conv_shape(g, p)
+        shape = conv_shape(g, p)
         return shape, choose_direct(shape, low.target)
     if isinstance(pixels, int) and pixels:
-        width, schedule = choose_flat(_conv_shape(g, p), low.target, pixels)
+        width, schedule = choose_flat(conv_shape(g, p), low.target, pixels)
         g.input = g.output = [pixels // width, width]
-        return _conv_shape(g, p), schedule
-    return _conv_shape(g, p), choose_direct(_conv_shape(g, p), low.target)
+        return conv_shape(g, p), schedule
+    return conv_shape(g, p), choose_direct(conv_shape(g, p), low.target)
 
 
-def _conv_shape(g: _Geometry, p: Params) -> ConvShape:
+def conv_shape(g: Geometry, p: Params) -> ConvShape:
     oc, ic, kh, kw = g.weights.shape
     sizes: list[Size] = [p.size(d) for d in (g.batch, *g.input, *g.output)]
     n, ih, iw, oh, ow = sizes
@@ -117,7 +130,7 @@ def _conv_shape(g: _Geometry, p: Params) -> ConvShape:
     )
 
 
-def _join_groups(g: _Geometry) -> None:
+def _join_groups(g: Geometry) -> None:
     """Groups whose channels do not fill blocks of 16 are merged until they do (their weights become block-diagonal)."""
     oc, ic = g.weights.shape[0] // g.groups, g.weights.shape[1]
     if g.groups == 1 or (oc % BLOCK == 0 and ic % BLOCK == 0):
@@ -143,11 +156,11 @@ def lower(low: Lowering, node: ir.Node) -> None:
     if weights.ndim not in (3, 4):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: {weights.ndim - 2}-D convolution is not supported")
     assert x is not None
-    g = _Geometry(low, node, np.asarray(weights, np.float32))
-    epilogue, extras = read_epilogue(low, node, 3)
+    g = Geometry(low, node, np.asarray(weights, np.float32))
+    epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     p = low.params()
     flops = product([g.batch, *g.output]) * (2 * int(weights.size))
-    _reuse_residual(low, node, epilogue)
+    reuse_residual(low, node, FIRST_OPERAND, epilogue)
     memory = low.nbytes(x) + low.nbytes(out) + weights.nbytes
 
     def call(spec: Any, packed: FloatArray, packed_bias: FloatArray, scratch: Dim = 0) -> None:
@@ -156,16 +169,16 @@ def lower(low: Lowering, node: ir.Node) -> None:
 
     oc, ic = g.weights.shape[:2]
     if g.groups > 1 and ic == 1 and oc == g.groups:
-        shape = _conv_shape(g, p)
+        shape = conv_shape(g, p)
         depthwise = DepthwiseConv(shape, choose_depthwise(shape, low.target), epilogue)
         call(depthwise, pack_depthwise(g.weights), pack_bias(bias, 1, oc))
         return
     _join_groups(g)
     plain = has_few_channels(node)
-    shape = _conv_shape(g, low.params())
+    shape = conv_shape(g, low.params())
     fast = None if plain else choose_winograd(shape, low.target)
     if fast is not None:
-        shape = _conv_shape(g, p)
+        shape = conv_shape(g, p)
         winograd = WinogradConv(shape, fast, epilogue)
         packed = pack_winograd(g.weights, fast.m, fast.nr)
         call(winograd, packed, pack_bias(bias, 1, shape.oc), winograd.scratch_bytes())
@@ -176,7 +189,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     call(direct, packed, pack_bias(bias, g.groups, shape.oc), _scratch_bytes(g, direct))
 
 
-def _scratch_bytes(g: _Geometry, spec: DirectConv) -> Dim:
+def _scratch_bytes(g: Geometry, spec: DirectConv) -> Dim:
     """Bytes of the padded input rows one item copies."""
     if not spec.needs_copy:
         return 0
@@ -186,11 +199,11 @@ def _scratch_bytes(g: _Geometry, spec: DirectConv) -> Dim:
     return width * (channels * spec.scratch_rows() * 4)
 
 
-def _reuse_residual(low: Lowering, node: ir.Node, epilogue: Epilogue) -> None:
+def reuse_residual(low: Lowering, node: ir.Node, first: int, epilogue: Epilogue) -> None:
     """Writes the result over a residual operand that dies here: every element is read before it is written."""
     x = node.inputs[0]
     assert x is not None
-    for value, kind in zip(node.inputs[3:], epilogue.operands, strict=False):
+    for value, kind in zip(node.inputs[first:], epilogue.operands, strict=False):
         if kind != "same" or value is None or low.ref(value).storage is low.ref(x).storage:
             continue
         if low.reuse(node.outputs[0], value):

@@ -54,6 +54,12 @@ def _conv(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
     return Layouts(((not has_few_channels(node), None, None)[: len(node.inputs)]) + extras, True)
 
 
+def _separable(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
+    out = _shape(node.outputs[0])
+    extras = tuple(_operand_layout(value, out) for value in node.inputs[5:])
+    return Layouts((True, None, None, None, None)[: len(node.inputs)] + extras, True)
+
+
 def _operand_layout(value: ir.Value | None, out: tuple[Dim, ...]) -> bool | None:
     """How an operand of an epilogue or elementwise program must lie when the result is blocked."""
     if value is None or const_of(value) is not None:
@@ -132,6 +138,7 @@ def _split(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
 
 RULES: dict[tuple[str, str], Rule] = {
     ("magicmind", "Conv"): _conv,
+    ("magicmind", "SeparableConv"): _separable,
     ("magicmind", "Elementwise"): _elementwise,
     ("", "MaxPool"): _pool,
     ("", "AveragePool"): _follow,

@@ -18,6 +18,7 @@ from magicmind.passes.fold_pad import FoldPad
 from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
+from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
 from magicmind.passes.infra import Runner, Stage
@@ -90,7 +91,7 @@ def simplify(model: onnx_ir.Model) -> None:
 
 def layout_stages() -> list[Stage]:
     """What follows once the portable form is saved: how values lie in memory."""
-    return [Stage("layout", passes=[SplitEpilogue(), ChooseLayout(), RemoveDead()])]
+    return [Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), ChooseLayout(), RemoveDead()])]
 
 
 def lower_layout(model: onnx_ir.Model) -> None:

@@ -120,7 +120,10 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     reads = max(1.0, busiest / (sizes.n * row_blocks)) if weights <= target.l2 // 2 else float(busiest)
     pixels_kept = sizes.row_bytes * rows <= target.l2 // 3
     pixel_bytes = busiest * sizes.row_bytes * rows * (1 if pixels_kept else per_item)
-    return _overlap(busiest * item, reads * weights) + 0.1 * pixel_bytes / _STREAM_BYTES_PER_CYCLE
+    # Threads that share output channels read each other's pixels; threads that share rows keep to their own.
+    crossing = sizes.n * sizes.height * sizes.row_bytes / 2 if parts > 1 and target.threads > 1 else 0
+    moved = 0.1 * pixel_bytes + 0.3 * crossing / target.threads
+    return _overlap(busiest * item, reads * weights) + moved / _STREAM_BYTES_PER_CYCLE
 
 
 def choose_direct(shape: ConvShape, target: Target) -> DirectSchedule:
@@ -167,9 +170,23 @@ def choose_flat(shape: ConvShape, target: Target, pixels: int) -> tuple[int, Dir
 
 
 def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
-    """A tile of pixels that leaves registers for weights; rows shared evenly over the threads."""
+    """A tile of pixels that leaves registers for weights; threads share rows where these divide evenly, else channels.
+
+    That is how the pointwise convolutions around it are shared, so that a thread mostly reads what it wrote.
+    """
     mr = 14 if target.lanes == BLOCK else max(1, (target.vregs - 2) // target.registers_per_block // 2)
-    return DepthwiseSchedule(mr, max(1, -(-nominal(shape.oh) // (4 * target.threads))))
+    height = nominal(shape.oh)
+    even = height % target.threads == 0 or height >= 8 * target.threads
+    return DepthwiseSchedule(mr, max(1, -(-height // target.threads) if even else height))
+
+
+def choose_separable(depthwise: ConvShape, shape: ConvShape, target: Target) -> tuple[int, DirectSchedule]:
+    """Depthwise tile and pointwise schedule of a fused pair: all channels per item, rows that keep scratch small."""
+    sizes = _Sizes.of(shape)
+    rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= _NOMINAL), 1)
+    schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
+    best = min(schedules, key=lambda schedule: _direct_cycles(sizes, schedule, target))
+    return choose_depthwise(depthwise, target).mr, best
 
 
 # -------------------------------------------------------------------------------------------------------- winograd

@@ -6,10 +6,10 @@ constant width leave their outside taps out at build time; all other edges loop 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from magicmind.codegen.builder import Index, Kernel, Tile
+from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
@@ -44,8 +44,33 @@ class DepthwiseConv:
     def build(self, target: Target, symbol: str) -> Kernel:
         count = 3 + len(self.epilogue.operands) + 1
         k = Kernel(symbol, target, ["f32"] * count, count_params(self))
-        _Emitter(k, self).emit()
+        x, w, bias, *extras, y = k.pointers
+        oh, ow = k.size(self.shape.oh), k.size(self.shape.ow)
+        blocks = -(-self.shape.groups // BLOCK)
+
+        def put(image: Index, block: Index, row: Index, column: Index, value: Vec) -> None:
+            out = (((image * blocks + block) * oh + row) * ow + column) * BLOCK
+            place = image * (blocks * BLOCK) + block * BLOCK
+            y.store(self.epilogue.apply(k, value, extras, out=out, channel=block * BLOCK, image=place), out)
+
+        emitter = DepthwiseRows(k, self.shape, self.schedule.mr, x, w, bias, put)
+        rows = self.schedule.rows
+        row_blocks = k.ceildiv(oh, rows)
+        first, last = k.thread_range(k.size(self.shape.n) * blocks * row_blocks)
+        # Channels innermost: a thread keeps to its rows, which it also wrote in the pointwise convolution before.
+        with k.loop("item", first, last) as item:
+            block, band = item % blocks, item // blocks
+            row0 = (band % row_blocks) * rows
+            emitter.emit(band // row_blocks, block, row0, k.index_min(row0 + rows, oh))
         return k
+
+
+@dataclass(frozen=True)
+class _Plane:
+    """One channel block of one image."""
+
+    image: Index
+    block: Index
 
 
 @dataclass(frozen=True)
@@ -57,12 +82,18 @@ class _Taps:
     last: Index = 0
 
 
-class _Emitter:
-    def __init__(self, k: Kernel, spec: DepthwiseConv) -> None:
-        self.k, self.spec, self.s = k, spec, spec.shape
-        self.x, self.w, self.bias, *self.extras, self.y = k.pointers
+Put = Callable[[Index, Index, Index, Index, Vec], None]
+"""Takes (image, channel block, row, column, value) of a finished output vector."""
+
+
+class DepthwiseRows:
+    """Emits the depthwise convolution of some output rows of one channel block."""
+
+    def __init__(self, k: Kernel, shape: ConvShape, mr: int, x: Pointer, w: Pointer, bias: Pointer, put: Put) -> None:
+        self.k, self.s, self.mr, self.put = k, shape, mr, put
+        self.x, self.w, self.bias = x, w, bias
         s = self.s
-        self.n, self.ih, self.iw = k.size(s.n), k.size(s.ih), k.size(s.iw)
+        self.ih, self.iw = k.size(s.ih), k.size(s.iw)
         self.oh, self.ow = k.size(s.oh), k.size(s.ow)
         self.blocks = -(-s.groups // BLOCK)
         self.row_inside = self._inside(s.pt, s.sh, s.dh, s.kh, self.ih, self.oh)
@@ -78,19 +109,10 @@ class _Emitter:
         hi = k.index_min((k.index_max(room, 0) + (stride - 1)) // stride, out)
         return lo, k.index_max(lo, hi)
 
-    def emit(self) -> None:
-        k, rows = self.k, self.spec.schedule.rows
-        row_blocks = k.ceildiv(self.oh, rows)
-        first, last = k.thread_range(self.n * self.blocks * row_blocks)
-        # Channels innermost: a thread keeps to its rows, which it also wrote in the pointwise convolution before.
-        with k.loop("item", first, last) as item:
-            block, band = item % self.blocks, item // self.blocks
-            row0 = (band % row_blocks) * rows
-            plane = (band // row_blocks) * self.blocks + block
-            self._rows(plane, row0, k.index_min(row0 + rows, self.oh))
-
-    def _rows(self, plane: Index, row0: Index, row1: Index) -> None:
+    def emit(self, image: Index, block: Index, row0: Index, row1: Index) -> None:
+        """Output rows row0..row1."""
         k, s = self.k, self.s
+        plane = _Plane(image, block)
         lo, hi = self.row_inside
         everything = range(s.kh)
         with k.loop("top", row0, k.index_min(row1, lo)) as row:
@@ -107,7 +129,7 @@ class _Emitter:
     def _rows_together(self) -> int:
         """Rows per register tile: several when the image is narrow."""
         ow = self.ow
-        return max(1, min(self.spec.schedule.mr // ow, 4)) if isinstance(ow, int) and ow else 1
+        return max(1, min(self.mr // ow, 4)) if isinstance(ow, int) and ow else 1
 
     def _edge(self, at: Index, pad: int, stride: int, dilation: int, taps: int, extent: Index) -> _Taps:
         """The taps of output position `at` that fall inside the input."""
@@ -117,9 +139,9 @@ class _Emitter:
         last = k.index_min(k.index_max(extent + pad - origin + (dilation - 1), 0) // dilation, taps)
         return _Taps(None, first, k.index_max(first, last))
 
-    def _columns(self, plane: Index, row: Index, rows: int, row_taps: _Taps) -> None:
+    def _columns(self, plane: _Plane, row: Index, rows: int, row_taps: _Taps) -> None:
         k, s = self.k, self.s
-        most = max(1, self.spec.schedule.mr // rows)
+        most = max(1, self.mr // rows)
         if isinstance(self.ow, int) and isinstance(self.iw, int):
             self._constant_columns(plane, row, rows, row_taps, most)
             return
@@ -134,7 +156,7 @@ class _Emitter:
         with k.loop("right", hi, self.ow) as column:
             self._tile(plane, row, rows, column, 1, row_taps, self._edge(column, s.pl, s.sw, s.dw, s.kw, self.iw))
 
-    def _constant_columns(self, plane: Index, row: Index, rows: int, row_taps: _Taps, most: int) -> None:
+    def _constant_columns(self, plane: _Plane, row: Index, rows: int, row_taps: _Taps, most: int) -> None:
         """Evenly cut tiles; the ones that touch an edge know their taps at build time."""
         k, s = self.k, self.s
         width, iw = self.ow, self.iw
@@ -162,34 +184,26 @@ class _Emitter:
                 self._tile(plane, row, rows, column, size, row_taps, _Taps([range(s.kw)] * size))
 
     def _tile(
-        self, plane: Index, row: Index, rows: int, column: Index, columns: int, row_taps: _Taps, column_taps: _Taps
+        self, plane: _Plane, row: Index, rows: int, column: Index, columns: int, row_taps: _Taps, column_taps: _Taps
     ) -> None:
         k, s = self.k, self.s
         acc = k.tile("acc", rows, columns)
-        block, image = plane % self.blocks, plane // self.blocks
-        acc.fill(self.bias.load(BLOCK, block * BLOCK))
+        acc.fill(self.bias.load(BLOCK, plane.block * BLOCK))
         if row_taps.valid is None:
             with k.loop("kh", row_taps.first, row_taps.last) as kh:
-                self._window_row(acc, plane, block, row, 0, column, kh, column_taps)
+                self._window_row(acc, plane, row, 0, column, kh, column_taps)
         else:
             for kh in range(s.kh):
                 for r in range(rows):
-                    self._window_row(acc, plane, block, row, r, column, kh, column_taps)
-        channel = block * BLOCK
+                    self._window_row(acc, plane, row, r, column, kh, column_taps)
         for r, c in acc:
-            out = ((plane * self.oh + row + r) * self.ow + column + c) * BLOCK
-            value = self.spec.epilogue.apply(
-                k, acc[r, c], self.extras, out=out, channel=channel, image=image * (self.blocks * BLOCK) + channel
-            )
-            self.y.store(value, out)
+            self.put(plane.image, plane.block, row + r, column + c, acc[r, c])
 
-    def _window_row(
-        self, acc: Tile, plane: Index, block: Index, row: Index, r: int, column: Index, kh: Index, taps: _Taps
-    ) -> None:
+    def _window_row(self, acc: Tile, plane: _Plane, row: Index, r: int, column: Index, kh: Index, taps: _Taps) -> None:
         """Adds one row of the window for all pixels of tile row `r`."""
         k, s = self.k, self.s
-        weights = self.w.offset((block * s.kh + kh) * (s.kw * BLOCK))
-        line = plane * self.ih + (row + r) * s.sh + kh * s.dh - s.pt
+        weights = self.w.offset((plane.block * s.kh + kh) * (s.kw * BLOCK))
+        line = (plane.image * self.blocks + plane.block) * self.ih + (row + r) * s.sh + kh * s.dh - s.pt
         source = self.x.offset((line * self.iw + column * s.sw - s.pl) * BLOCK)
         columns = max(c for _, c in acc) + 1
         if taps.valid is None:

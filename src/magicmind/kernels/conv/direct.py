@@ -7,6 +7,7 @@ bounds: one vector load and store per input vector against kh*kw*oc/16 multiply-
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Tile
@@ -63,12 +64,12 @@ class DirectConv:
     def build(self, target: Target, symbol: str) -> Kernel:
         count = 3 + len(self.epilogue.operands) + 1
         k = Kernel(symbol, target, ["f32"] * count, count_params(self))
-        _Emitter(k, self).emit()
+        DirectEmitter(k, self, k.pointers).emit()
         return k
 
 
 @dataclass(frozen=True)
-class _Rows:
+class Rows:
     """Where the micro-kernel reads: input rows of one image, in place or in scratch.
 
     Strides in elements: `row` and `pixel` to the next output row and column, `tap_row` and `tap_column` to the next
@@ -84,10 +85,12 @@ class _Rows:
     channel: Index
 
 
-class _Emitter:
-    def __init__(self, k: Kernel, spec: DirectConv) -> None:
+class DirectEmitter:
+    """Emits a `DirectConv` whose pointers are `pointers`; `source` says where an item's input rows are."""
+
+    def __init__(self, k: Kernel, spec: DirectConv, pointers: Sequence[Pointer]) -> None:
         self.k, self.spec, self.s = k, spec, spec.shape
-        self.x, self.w, self.bias, *self.extras, self.y = k.pointers
+        self.x, self.w, self.bias, *self.extras, self.y = pointers
         s = self.s
         self.n, self.ih, self.iw = k.size(s.n), k.size(s.ih), k.size(s.iw)
         self.oh, self.ow = k.size(s.oh), k.size(s.ow)
@@ -112,7 +115,7 @@ class _Emitter:
     def _item(self, group: Index, chunk0: Index, image: Index, row0: Index) -> None:
         k = self.k
         row1 = k.index_min(row0 + self.rows, self.oh)
-        source = self._source(group, image, row0, row1)
+        source = self.source(group, image, row0, row1)
         chunk1 = k.index_min(chunk0 + self.spec.schedule.chunks, self.chunks)
         with k.loop("chunk", chunk0, k.index_min(chunk1, self.full_chunks)) as chunk:
             self._chunk(source, group, chunk, self.spec.schedule.nr, image, row0, row1)
@@ -126,12 +129,12 @@ class _Emitter:
 
     # -- the input -------------------------------------------------------------------------------------------------
 
-    def _source(self, group: Index, image: Index, row0: Index, row1: Index) -> _Rows:
+    def source(self, group: Index, image: Index, row0: Index, row1: Index) -> Rows:
         s = self.s
         if not self.spec.needs_copy:
             plane = self.ih * self.iw * BLOCK
             start = self._image_block(image, group, self.ih, self.iw, s.ic_blocks) + row0 * s.sh * self.iw * BLOCK
-            return _Rows(self.x.offset(start), self.iw * (BLOCK * s.sh), BLOCK * s.sw, 0, 0, plane, 1)
+            return Rows(self.x.offset(start), self.iw * (BLOCK * s.sh), BLOCK * s.sw, 0, 0, plane, 1)
         return (
             self._copy_plain(image, row0, row1)
             if self.spec.plain_input
@@ -146,7 +149,7 @@ class _Emitter:
         s = self.s
         return (self.ow - 1) * s.sw + (s.kw - 1) * s.dw + 1
 
-    def _copy_blocked(self, group: Index, image: Index, row0: Index, row1: Index) -> _Rows:
+    def _copy_blocked(self, group: Index, image: Index, row0: Index, row1: Index) -> Rows:
         """Rows with padding to scratch, [ic block][row][column][16]."""
         k, s = self.k, self.s
         width, height = self._padded_width(), self.spec.scratch_rows()
@@ -166,7 +169,7 @@ class _Emitter:
             with k.loop("right", k.index_max(hi, lo), width) as c:
                 to.store(zero, c * BLOCK)
         line = width * BLOCK
-        return _Rows(k.scratch, line * s.sh, BLOCK * s.sw, line * s.dh, BLOCK * s.dw, line * height, 1)
+        return Rows(k.scratch, line * s.sh, BLOCK * s.sw, line * s.dh, BLOCK * s.dw, line * height, 1)
 
     def _copy_pixels(self, to: Pointer, source: Pointer, lo: Index, hi: Index) -> None:
         k = self.k
@@ -178,7 +181,7 @@ class _Emitter:
 
         for_tiles(k, "copy", k.index_max(hi - lo, 0), 4, body)
 
-    def _copy_plain(self, image: Index, row0: Index, row1: Index) -> _Rows:
+    def _copy_plain(self, image: Index, row0: Index, row1: Index) -> Rows:
         """Rows with padding to scratch, [channel][row][column]: x is NCHW."""
         k, s = self.k, self.s
         width, height = self._padded_width(), self.spec.scratch_rows()
@@ -199,7 +202,7 @@ class _Emitter:
                 to.store(source.load(1, i), i)
             with k.loop("right", k.index_max(hi, lo), width) as i:
                 to.store(zero, i)
-        return _Rows(k.scratch, width * s.sh, s.sw, width * s.dh, s.dw, 0, width * height)
+        return Rows(k.scratch, width * s.sh, s.sw, width * s.dh, s.dw, 0, width * height)
 
     def _column_bounds(self, width: Index) -> tuple[Index, Index]:
         """Columns [left, right) of a padded row that lie inside the input."""
@@ -222,9 +225,7 @@ class _Emitter:
 
     # -- the product -----------------------------------------------------------------------------------------------
 
-    def _chunk(
-        self, source: _Rows, group: Index, chunk: Index, nr: int, image: Index, row0: Index, row1: Index
-    ) -> None:
+    def _chunk(self, source: Rows, group: Index, chunk: Index, nr: int, image: Index, row0: Index, row1: Index) -> None:
         """One column of register tiles (nr blocks of output channels) over the item's pixels."""
         k, s = self.k, self.s
         block0 = chunk * self.spec.schedule.nr
@@ -254,7 +255,7 @@ class _Emitter:
 
     def _tile(
         self,
-        source: _Rows,
+        source: Rows,
         weights: Pointer,
         group: Index,
         block0: Index,
@@ -301,7 +302,7 @@ class _Emitter:
         acc: Tile,
         a: Pointer,
         offsets: list[Index],
-        source: _Rows,
+        source: Rows,
         weights: Pointer,
         nr: int,
         ahead: Ahead | None,

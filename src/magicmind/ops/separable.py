@@ -1,0 +1,89 @@
+"""magicmind.SeparableConv: a depthwise convolution, a program on its result, and a pointwise convolution.
+
+Inputs X, V [C,1,kh,kw], C?, W [M,C,1,1], B?, x0, ...; attributes `strides`, `pads`, `dilations` and `inner` (a scalar
+program on `acc`) of the depthwise part, `epilogue` of the pointwise one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import onnx_ir as ir
+
+from magicmind.ir.dims import product
+from magicmind.ir.evaluate import evaluate_op
+from magicmind.ir.types import TensorType
+from magicmind.kernels.conv.choose import choose_separable
+from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct
+from magicmind.kernels.conv.separable import SeparableConv
+from magicmind.lower.lowering import Lowering
+from magicmind.ops.fused import program_of
+from magicmind.ops.geometry import static_kernel, window_of
+from magicmind.ops.lower_conv import Geometry, conv_shape, read_epilogue, reuse_residual
+from magicmind.ops.registry import Array, NodeView, Op
+
+separable = Op("SeparableConv", "magicmind")
+
+FIRST_OPERAND = 5
+
+
+@separable.infer
+def infer(node: NodeView) -> list[TensorType]:
+    """The depthwise part gives the image size, W the channels."""
+    x, v, w = node.input(0), node.input(1), node.input(3)
+    return [TensorType(x.dtype, (x.dims[0], w.dims[0], *window_of(node, x.dims[2:], static_kernel(v.dims[2:])).output))]
+
+
+@separable.reference
+def reference(node: ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """Two ONNX Convs with their programs."""
+    view = NodeView(node)
+    v = np.asarray(arrays[1])
+    names = ("strides", "pads", "dilations")
+    attributes = {name: view.ints_attr(name) for name in names if view.ints_attr(name) is not None}
+    (between,) = evaluate_op("Conv", arrays[:3], {**attributes, "group": v.shape[0]})
+    inner, epilogue = program_of(node, "inner"), program_of(node)
+    between = between if inner is None else inner.evaluate({"acc": between})
+    (acc,) = evaluate_op("Conv", [between, *arrays[3:5]], {})
+    if epilogue is None:
+        return [acc]
+    operands = {f"x{i}": a for i, a in enumerate(arrays[FIRST_OPERAND:]) if a is not None}
+    return [np.broadcast_to(epilogue.evaluate({"acc": acc, **operands}), acc.shape)]
+
+
+@separable.lower
+def lower(low: Lowering, node: ir.Node) -> None:
+    x, out = node.inputs[0], node.outputs[0]
+    v, w = low.const(node.inputs[1]), low.const(node.inputs[3])
+    assert x is not None and v is not None and w is not None
+    inner_bias, bias = low.const(node.inputs[2]), low.const(node.inputs[4] if len(node.inputs) > 4 else None)
+    p = low.params()
+    first = Geometry(low, node, np.asarray(v, np.float32))
+    first.groups = v.shape[0]
+    depthwise = conv_shape(first, p)
+    second = first.pointwise_after(np.asarray(w, np.float32))
+    pointwise = conv_shape(second, p)
+    mr, schedule = choose_separable(depthwise, pointwise, low.target)
+    epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
+    reuse_residual(low, node, FIRST_OPERAND, epilogue)
+    spec = SeparableConv(depthwise, pointwise, mr, schedule, program_of(node, "inner"), epilogue)
+    refs = [
+        low.ref(x),
+        low.weight(pack_depthwise(first.weights)),
+        low.weight(pack_bias(inner_bias, 1, v.shape[0])),
+        low.weight(pack_direct(second.weights, 1, schedule.nr)),
+        low.weight(pack_bias(bias, 1, w.shape[0])),
+        *extras,
+        low.ref(out),
+    ]
+    pixels = product([first.batch, *first.output])
+    low.call(
+        node,
+        spec,
+        refs,
+        p,
+        flops=pixels * (2 * int(v.size + w.size)),
+        bytes=low.nbytes(x) + low.nbytes(out) + v.nbytes + w.nbytes,
+        scratch=first.output[1] * spec.scratch_bytes_per_column(),
+    )
