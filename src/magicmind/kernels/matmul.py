@@ -11,10 +11,12 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.contract import multiply_accumulate, register_tiles
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
+
+_ROWS_PER_ITEM = 56
 
 
 @dataclass(frozen=True)
@@ -58,6 +60,13 @@ class MatMul:
         k = Kernel(symbol, target, ["f32"] * count, count_params(self))
         _Emitter(k, self).emit()
         return k
+
+
+def choose_matmul(target: Target, rows: object) -> MatMulSchedule:
+    """A few rows take a narrow tile, the rest the tile of the convolutions. `rows` may be a run-time size."""
+    tiles = register_tiles(target)
+    mr, nr = (6, 4) if isinstance(rows, int) and rows <= 6 and (6, 4) in tiles else tiles[0]
+    return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
 class _Emitter:

@@ -20,13 +20,16 @@ from magicmind.kernels.conv.pack import (
     merge_groups,
     pack_axis_zeros,
     pack_bias,
+    pack_chunks,
     pack_depthwise,
     pack_direct,
     pack_few_channels,
+    pad_axis,
 )
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.winograd import WinogradConv, pack_winograd
 from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.matmul import MatMul, choose_matmul
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
 from magicmind.ops.fused import conv, program_of
@@ -172,6 +175,21 @@ def lower(low: Lowering, node: ir.Node) -> None:
         shape = conv_shape(g, p)
         depthwise = DepthwiseConv(shape, choose_depthwise(shape, low.target), epilogue)
         call(depthwise, pack_depthwise(g.weights), pack_bias(bias, 1, oc))
+        return
+    if g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
+        # One pixel per image: the blocked tensors are matrices with a row per image.
+        columns = pad_axis(g.weights.reshape(oc, ic).T, 1, BLOCK)
+        tile = choose_matmul(low.target, g.batch)
+        product_spec = MatMul(
+            batch=1,
+            m=p.size(g.batch),
+            n=columns.shape[1],
+            k=ic,
+            schedule=tile,
+            has_bias=True,
+            epilogue=epilogue,
+        )
+        call(product_spec, pack_chunks(columns, tile.nr), pack_bias(bias, 1, oc))
         return
     _join_groups(g)
     plain = has_few_channels(node)

@@ -5,19 +5,16 @@ from __future__ import annotations
 import numpy as np
 import onnx_ir as ir
 
-from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
-from magicmind.kernels.contract import register_tiles
 from magicmind.kernels.conv.pack import pack_axis_zeros, pack_chunks, pad_axis
 from magicmind.kernels.epilogue import Epilogue
-from magicmind.kernels.matmul import MatMul, MatMulSchedule
+from magicmind.kernels.matmul import MatMul, choose_matmul
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref
 from magicmind.ops.fused import matmul, program_of
 from magicmind.ops.registry import NodeView
-
-_ROWS_PER_ITEM = 56
 
 
 @matmul.lower
@@ -39,7 +36,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     weights = low.const(b)
     packed = weights is not None and b_lead == 1
     p = low.params()
-    schedule = _schedule(low.target, m)
+    schedule = choose_matmul(low.target, m)
     epilogue, extras = _epilogue(low, node, m, n)
     bias = _bias(low, node)
     spec = MatMul(
@@ -73,15 +70,6 @@ def _as_matrix(shape: tuple[Dim, ...], *, row: bool) -> tuple[Dim, ...]:
     if len(shape) >= 2:
         return shape
     return (1, *shape) if row else (*shape, 1)
-
-
-def _schedule(target: Target, m: Dim) -> MatMulSchedule:
-    """A few rows take a narrow tile, the rest the tile of the convolutions."""
-    tiles = register_tiles(target)
-    mr, nr = tiles[0]
-    if isinstance(m, int) and m <= 6 and len(tiles) > 1:
-        mr, nr = 6, 4
-    return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
 def _bias(low: Lowering, node: ir.Node) -> Ref | None:
