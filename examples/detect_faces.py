@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import numpy as np
 import pictures
-from PIL import Image
 from pictures import Array
+from PIL import Image
 
 import magicmind
 

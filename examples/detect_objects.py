@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pictures
-from PIL import Image
 from pictures import Array
+from PIL import Image
 
 import magicmind
 

@@ -51,10 +51,7 @@ NETWORKS = [
 def feed(recorded: Any) -> Array:
     """The network's input [1, 3, H, W] from the picture, mean and scale of a reference file."""
     pixels = recorded["input_u8" if "input_u8" in recorded else "input_u8_bgr"].astype(np.float64) - recorded["mean"]
-    if "std" in recorded:
-        pixels = pixels / recorded["std"] * recorded["post_scale"]
-    else:
-        pixels = pixels * recorded["scale"]
+    pixels = pixels / recorded["std"] * recorded["post_scale"] if "std" in recorded else pixels * recorded["scale"]
     return np.ascontiguousarray(pixels.transpose(2, 0, 1)[None], np.float32)
 
 
