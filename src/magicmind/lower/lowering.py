@@ -70,11 +70,20 @@ class Lowering:
         if missing:
             listing = "\n".join(f"  {self.describe_node(n)}" for n in missing)
             raise UnsupportedOperatorError(f"no kernel for {len(missing)} node(s):\n{listing}")
+        refused: list[UnsupportedOperatorError] = []
         for node in nodes:
             self._node = node
             op = lookup(node.domain, node.op_type)
             assert op is not None and op.lower_rule is not None
-            op.lower_rule(self, node)
+            try:
+                op.lower_rule(self, node)
+            except UnsupportedOperatorError as error:
+                refused.append(error)
+        if len(refused) == 1:
+            raise refused[0]
+        if refused:
+            listing = "\n".join(f"  {error}" for error in refused)
+            raise UnsupportedOperatorError(f"{len(refused)} nodes are not supported:\n{listing}")
         self._copy_results()
         return self.plan
 
