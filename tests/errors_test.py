@@ -142,9 +142,9 @@ def test_external_data_outside_the_folder(kind: str, tmp_path: Path) -> None:
 
 def test_unknown_targets_precisions_and_inputs() -> None:
     graph = magicmind.parse(small())
-    with pytest.raises(magicmind.TargetError, match="unknown target 'pdp11'(?s:.*)known targets: native"):
+    with pytest.raises(magicmind.TargetError, match=r"unknown target 'pdp11'(?s:.*)known targets: native"):
         magicmind.build(graph, targets=["pdp11"])
-    with pytest.raises(magicmind.PrecisionError, match="'float12' is not supported(?s:.*)force_float32"):
+    with pytest.raises(magicmind.PrecisionError, match=r"'float12' is not supported(?s:.*)force_float32"):
         magicmind.build(graph, precision="float12")
     with pytest.raises(magicmind.ShapeError, match="'nope'"):
         magicmind.build(graph, shapes={"nope": (1, 2)})
