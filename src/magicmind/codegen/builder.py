@@ -167,7 +167,7 @@ class Kernel:
             return x
         kind = ir.VectorType(x.value.type, lanes)
         one = self.b.insert_element(ir.Constant(kind, ir.Undefined), x.value, ir.Constant(I32, 0))
-        zero = ir.Constant(ir.VectorType(I32, lanes), [ir.Constant(I32, 0)] * lanes)
+        zero = ir.Constant(ir.VectorType(I32, lanes), None)  # prints short: broadcasts are most of a kernel's text
         return Vec(self, self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zero), x.dtype, lanes)
 
     def iota(self, lanes: int, dtype: str = "i64") -> Vec:
@@ -359,6 +359,14 @@ class Kernel:
         i.add_incoming(b.add(i, self.i64(step), flags=("nsw",)), b.block)
         b.branch(head)
         b.position_at_end(done)
+
+    def opaque(self, value: int) -> Int:
+        """The constant as a run-time value that LLVM cannot see through: a loop up to it keeps the shape it was given.
+
+        (LLVM unrolls short constant loops completely and then spills the register tile.)
+        """
+        same = ir.InlineAsm(ir.FunctionType(I64, [I64]), "", "=r,0")
+        return Int(self, self.b.call(same, [ir.Constant(I64, value)]))
 
     def unroll(self, name: str, count: int) -> range:
         """A loop written out `count` times."""

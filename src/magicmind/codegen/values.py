@@ -1,4 +1,4 @@
-"""Values of generated code that read like arithmetic: `Int` (64-bit index), `Vec` (vector or scalar of any element type).
+"""Values of generated code that read like arithmetic: `Int` (64-bit index), `Vec` (vector or scalar of any type).
 
 A Python int is a constant; an `Int` is known at run time. Both go through the same expressions: Python folds the
 constants before LLVM sees them.
@@ -88,7 +88,7 @@ Index = int | Int
 
 
 class Vec:
-    """A vector of `lanes` elements of `dtype`; `lanes == 1` is a scalar. Booleans are LLVM i1 here and bytes in memory."""
+    """A vector of `lanes` elements of `dtype`; `lanes == 1` is a scalar. Booleans are i1 here and bytes in memory."""
 
     __slots__ = ("dtype", "k", "lanes", "value")
 

@@ -24,6 +24,10 @@ def register_tiles(target: Target) -> list[tuple[int, int]]:
     return [(min(rows, 6), 1)]
 
 
+_UNROLL = 4
+"""Steps written out: enough to hide the loop's own instructions, few enough to compile fast."""
+
+
 @dataclass(frozen=True)
 class Ahead:
     """Weights to ask for while these are multiplied: `lines` cache lines per call, `distance` elements after `b`."""
@@ -53,9 +57,12 @@ def multiply_accumulate(
     if ahead is not None:
         for line in range(ahead.lines):
             k.prefetch(b.offset(ahead.distance).offset(line * BLOCK))
-    for c in k.unroll("k", depth):
-        weights = [b.load(BLOCK, (c * nr + j) * BLOCK) for j in range(nr)]
-        for p, column in enumerate(columns):
-            value = k.broadcast(column.load(1, stride * c), BLOCK)
-            for j in range(nr):
-                acc[p, j] = k.fma(value, weights[j], acc[p, j])
+    unroll = _UNROLL if depth % _UNROLL == 0 else depth
+    with k.loop("k", 0, depth if unroll == depth else k.opaque(depth), unroll) as first:
+        for i in k.unroll("k", unroll):
+            c = first + i
+            weights = [b.load(BLOCK, (c * nr + j) * BLOCK) for j in range(nr)]
+            for p, column in enumerate(columns):
+                value = k.broadcast(column.load(1, stride * c), BLOCK)
+                for j in range(nr):
+                    acc[p, j] = k.fma(value, weights[j], acc[p, j])
