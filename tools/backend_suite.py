@@ -1,0 +1,183 @@
+"""Runs the official ONNX backend suite against magicmind and prints passed / failed / unsupported per operator.
+
+    python tools/backend_suite.py              all cases; results so far are kept in out/backend_suite.jsonl
+    python tools/backend_suite.py --resume     only cases without a result yet
+    python tools/backend_suite.py --match 'test_resize' --show failed
+    python tools/backend_suite.py --runner reference           the same cases by ONNX's own evaluator
+
+Every case runs in a worker process with a time limit: a crash or a hang costs that case and is counted as failed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import multiprocessing
+import re
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from pathlib import Path
+from typing import Any
+
+from magicmind.testing import backend_cases
+from magicmind.testing.backend_cases import Verdict, cases, operator_of, prepare_magicmind, prepare_reference, run_case
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "tests"))
+
+from onnx_backend_exclusions import reason_to_exclude  # noqa: E402  (lies in tests/)
+
+RUNNERS = {"magicmind": prepare_magicmind, "reference": prepare_reference}
+STATUSES = ("passed", "failed", "crashed", "timeout", "unsupported", "excluded")
+
+
+class Worker:
+    """A process that runs one case after the other; replaced when it dies or takes too long."""
+
+    def __init__(self, runner: str, limit: float) -> None:
+        self._runner = runner
+        self._limit = limit
+        self._context = multiprocessing.get_context("fork")  # the cases are loaded already, and shared
+        self._process: BaseProcess | None = None
+        self._connection: Connection | None = None
+
+    def run(self, name: str) -> Verdict:
+        """The verdict on one case, "crashed" and "timeout" included."""
+        if self._process is None:
+            self._start()
+        assert self._connection is not None and self._process is not None
+        self._connection.send(name)
+        if not self._connection.poll(self._limit):
+            self.stop()
+            return Verdict("timeout", f"no result after {self._limit:.0f} s")
+        try:
+            status, reason = self._connection.recv()
+        except EOFError:
+            self._process.join()
+            code = self._process.exitcode
+            self.stop()
+            return Verdict("crashed", f"the process ended with code {code}")
+        return Verdict(status, reason)
+
+    def _start(self) -> None:
+        self._connection, theirs = self._context.Pipe()
+        self._process = self._context.Process(target=_serve, args=(theirs, self._runner), daemon=True)
+        self._process.start()
+        theirs.close()
+
+    def stop(self) -> None:
+        """Ends the process; the next `run` starts another."""
+        if self._process is not None and self._connection is not None:
+            self._process.kill()
+            self._process.join()
+            self._connection.close()
+        self._process = self._connection = None
+
+
+def _serve(connection: Connection, runner: str) -> None:
+    while True:
+        try:
+            name = connection.recv()
+        except EOFError:
+            return
+        verdict = run_case(cases()[name], RUNNERS[runner])
+        connection.send((verdict.status, verdict.reason))
+
+
+def read_results(path: Path) -> dict[str, dict[str, Any]]:
+    """The results in a log, the last one of each case; a line cut off by an interruption is passed over."""
+    results = {}
+    for line in path.read_text().splitlines() if path.exists() else ():
+        try:
+            result = json.loads(line)
+        except json.JSONDecodeError:
+            continue
+        results[result["case"]] = result
+    return results
+
+
+def run_all(names: Iterable[str], worker: Worker, log: Path, progress: bool) -> None:
+    """Runs the cases and appends each result to the log at once."""
+    names = list(names)
+    log.parent.mkdir(parents=True, exist_ok=True)
+    started = time.monotonic()
+    with log.open("a") as file:
+        for done, name in enumerate(names, 1):
+            before = time.monotonic()
+            reason = reason_to_exclude(name)
+            verdict = Verdict("excluded", reason) if reason else worker.run(name)
+            seconds = round(time.monotonic() - before, 4)
+            row = {"case": name, "operator": operator_of(cases()[name]), "status": verdict.status}
+            file.write(json.dumps({**row, "reason": verdict.reason, "seconds": seconds}) + "\n")
+            file.flush()
+            if progress and (done % 50 == 0 or done == len(names)):
+                left = (time.monotonic() - started) / done * (len(names) - done)
+                print(f"\r{done} of {len(names)}, about {left:.0f} s left ", end="", file=sys.stderr)
+    if progress and names:
+        print(file=sys.stderr)
+
+
+def table(results: Mapping[str, Mapping[str, Any]], group: str) -> str:
+    """Counts by status, one row per operator or kind."""
+    counts: dict[str, Counter[str]] = {}
+    for name, result in results.items():
+        key = name.partition("/")[0] if group == "kind" else str(result["operator"])
+        counts.setdefault(key, Counter())[str(result["status"])] += 1
+    used = [s for s in STATUSES if any(c[s] for c in counts.values())]
+    width = max(map(len, counts), default=0)
+    rows = [f"{group:{width}}  " + "  ".join(f"{s:>11}" for s in used)]
+    rows += [f"{key:{width}}  " + "  ".join(f"{c[s]:11}" for s in used) for key, c in sorted(counts.items())]
+    total: Counter[str] = sum(counts.values(), Counter())
+    return "\n".join([*rows, f"{'total':{width}}  " + "  ".join(f"{total[s]:11}" for s in used)])
+
+
+def summary(results: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
+    """What --json writes: totals, totals by operator, and every case that did not pass."""
+    operators: dict[str, Counter[str]] = {}
+    for result in results.values():
+        operators.setdefault(str(result["operator"]), Counter())[str(result["status"])] += 1
+    return {
+        "onnx": backend_cases.onnx.__version__,
+        "totals": dict(Counter(str(r["status"]) for r in results.values())),
+        "operators": {name: dict(c) for name, c in sorted(operators.items())},
+        "not_passed": {n: dict(r) for n, r in results.items() if r["status"] != "passed"},
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--match", default="", help="regular expression on names such as node/test_abs")
+    parser.add_argument("--log", type=Path, help="results, one JSON line per case (default: out/backend_suite.jsonl)")
+    parser.add_argument("--resume", action="store_true", help="keep the results in the log; run the cases without one")
+    parser.add_argument("--runner", choices=RUNNERS, default="magicmind")
+    parser.add_argument("--timeout", type=float, default=60.0, help="seconds for one case (default: %(default)s)")
+    parser.add_argument("--json", type=Path, help="write totals and every case that did not pass to this file")
+    parser.add_argument("--show", choices=STATUSES, action="append", default=[], help="list these cases with reasons")
+    arguments = parser.parse_args()
+    suffix = "" if arguments.runner == "magicmind" else f"_{arguments.runner}"
+    log = arguments.log or ROOT / "out" / f"backend_suite{suffix}.jsonl"
+    chosen = [name for name in cases() if re.search(arguments.match, name)]
+    if not arguments.resume and not arguments.match:
+        log.unlink(missing_ok=True)
+    known = read_results(log) if arguments.resume else {}
+    worker = Worker(arguments.runner, arguments.timeout)
+    try:
+        run_all([name for name in chosen if name not in known], worker, log, progress=sys.stderr.isatty())
+    finally:
+        worker.stop()
+    results = {name: result for name, result in read_results(log).items() if name in set(chosen)}
+    for name, result in results.items():
+        if result["status"] in arguments.show:
+            print(f"{result['status']:11} {name}: {' '.join(result['reason'].split())[:300]}")
+    print(table(results, "operator"), table(results, "kind"), sep="\n\n")
+    if arguments.json:
+        arguments.json.write_text(json.dumps(summary(results), indent=1) + "\n")
+    return int(any(r["status"] in ("failed", "crashed", "timeout") for r in results.values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
