@@ -206,10 +206,14 @@ class Lowering:
         flops: Dim = 0,
         bytes: Dim = 0,
         scratch: Dim = 0,
+        repeat: Dim | None = None,
     ) -> None:
-        """Adds one kernel call; the last `outputs` refs are written. `scratch` is bytes per thread."""
+        """Adds one kernel call; the last `outputs` refs are written. `scratch` is bytes per thread.
+
+        `repeat`: so many calls with barriers between; the kernel's last size is the number of the call.
+        """
         sources = node.metadata_props.get("magicmind.sources", node.name or "")
-        self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes))
+        self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes, repeat))
         if isinstance(scratch, int) and isinstance(self.plan.scratch, int):
             self.plan.scratch = max(scratch, self.plan.scratch)
         else:

@@ -78,6 +78,8 @@ class Step:
     params: tuple[Dim, ...]
     flops: Dim
     bytes: Dim
+    repeat: Dim | None = None
+    """The call is made this often, barriers between; the number of the call is the kernel's last size."""
 
     @property
     def reads(self) -> tuple[Ref, ...]:

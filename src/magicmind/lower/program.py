@@ -6,7 +6,8 @@ docs/design/0001-architecture.md, "Native interface".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from llvmlite import ir
@@ -31,7 +32,8 @@ class Tables:
     @classmethod
     def collect(cls, steps: Sequence[Step]) -> Tables:
         slots = dict.fromkeys(ref for step in steps for ref in step.refs)
-        dims = dict.fromkeys(dim for step in steps for dim in step.params)
+        repeats = [step.repeat for step in steps if step.repeat is not None]
+        dims = dict.fromkeys([*(dim for step in steps for dim in step.params), *repeats])
         return cls(list(slots), list(dims))
 
 
@@ -59,6 +61,32 @@ class _Program:
     def load(self, table: ir.Value, index: int, kind: ir.Type) -> ir.Value:
         address = self.b.gep(table, [ir.Constant(I64, index)], inbounds=True, source_etype=I64)
         return self.b.load(address, typ=kind)
+
+    def kernel(self, symbol: str, args: Sequence[ir.Value]) -> None:
+        """Calls a kernel, unless the call was told to stop."""
+        function = self.declare(symbol, [a.type for a in args])
+        go = self.b.icmp_unsigned("==", self.word(_STOP, I64), ir.Constant(I64, 0))
+        with self.b.if_then(go, likely=True):
+            self.b.call(function, args)
+
+    @contextmanager
+    def repeated(self, count: ir.Value) -> Iterator[ir.Value]:
+        """A loop over 0..count on every thread, with a barrier between one turn and the next."""
+        b, f = self.b, self.function
+        before = b.block
+        head, body, done = (f.append_basic_block(f"turn.{part}") for part in ("head", "body", "done"))
+        b.branch(head)
+        b.position_at_end(head)
+        turn = b.phi(I64, "turn")
+        turn.add_incoming(ir.Constant(I64, 0), before)
+        b.cbranch(b.icmp_signed("<", turn, count), body, done)
+        b.position_at_end(body)
+        with b.if_then(b.icmp_signed(">", turn, ir.Constant(I64, 0)), likely=True):
+            b.call(self.barrier, [self.ctx])
+        yield turn
+        turn.add_incoming(b.add(turn, ir.Constant(I64, 1)), b.block)
+        b.branch(head)
+        b.position_at_end(done)
 
     def stamp(self, profile: ir.Value, index: int) -> None:
         """profile[index] = monotonic nanoseconds, by thread 0 when profiling."""
@@ -90,11 +118,12 @@ def emit_program(
             p.b.call(p.barrier, [p.ctx])
         args = [p.load(slots, slot_of[ref], PTR) for ref in step.refs]
         args += [p.load(dims, dim_of[dim], I64) for dim in step.params]
-        args += [p.tid, threads, scratch]
-        kernel = p.declare(symbol, [a.type for a in args])
-        go = p.b.icmp_unsigned("==", p.word(_STOP, I64), ir.Constant(I64, 0))
-        with p.b.if_then(go, likely=True):
-            p.b.call(kernel, args)
+        last = [p.tid, threads, scratch]
+        if step.repeat is None:
+            p.kernel(symbol, [*args, *last])
+        else:
+            with p.repeated(p.load(dims, dim_of[step.repeat], I64)) as turn:
+                p.kernel(symbol, [*args, turn, *last])
         p.stamp(profile, i + 1)
     p.b.call(p.barrier, [p.ctx])
     p.b.ret_void()

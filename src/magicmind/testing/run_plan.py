@@ -37,12 +37,18 @@ def run_plan(
     for step in plan.steps:
         code, address = load_kernel(cast(Hashable, step.spec), machine)
         sizes = [evaluate(d, values) for d in step.params]
-        kinds = [ctypes.c_void_p] * len(step.refs) + [ctypes.c_int64] * (len(sizes) + 2) + [ctypes.c_void_p]
+        kinds = (
+            [ctypes.c_void_p] * len(step.refs)
+            + [ctypes.c_int64] * (len(sizes) + 2 + (step.repeat is not None))
+            + [ctypes.c_void_p]
+        )
         function = ctypes.CFUNCTYPE(None, *kinds)(address)
         pointers = [memory.address(ref) for ref in step.refs]
         work = int(scratch.ctypes.data)
-        for tid in range(nthreads):
-            function(*pointers, *sizes, tid, nthreads, work + -work % 64)
+        turns = [()] if step.repeat is None else [(i,) for i in range(evaluate(step.repeat, values))]
+        for turn in turns:
+            for tid in range(nthreads):
+                function(*pointers, *sizes, *turn, tid, nthreads, work + -work % 64)
         del code
         memory.check(step.spec.name)
     return memory.outputs(), [step.spec.name for step in plan.steps]
