@@ -21,8 +21,9 @@ from magicmind.kernels.tiles import balanced
 
 _NOMINAL = 56
 """Extent assumed for a run-time size when schedules are compared."""
-_NOMINAL_BATCH = 4
-"""Batch assumed when it is a run-time value: the algorithm may not depend on it."""
+_BATCHES = {1: 8.0, 8: 1.0}
+"""Batches a schedule has to serve when the batch is a run-time value, with the weight of each: the choice of an
+algorithm may not depend on it."""
 _LOADS_PER_CYCLE, _FMAS_PER_CYCLE = 2.0, 2.0
 _TILE_OVERHEAD = 12.0
 """Cycles to start and store one register tile, beyond its multiply-adds."""
@@ -37,6 +38,11 @@ _TRANSFORM = {2: (60.0, 50.0), 4: (190.0, 140.0)}
 def nominal(size: object, default: int = _NOMINAL) -> int:
     """A constant size, or the one assumed for a run-time size."""
     return size if isinstance(size, int) else default
+
+
+def _batches(shape: ConvShape) -> dict[int, float]:
+    """The batches to estimate for, with their weights."""
+    return {shape.n: 1.0} if isinstance(shape.n, int) else _BATCHES
 
 
 def _overlap(compute: float, weight_bytes: float) -> float:
@@ -66,10 +72,10 @@ class _Sizes:
     fixed: bool
 
     @classmethod
-    def of(cls, shape: ConvShape) -> _Sizes:
+    def of(cls, shape: ConvShape, batch: int) -> _Sizes:
         width = nominal(shape.iw)
         return cls(
-            n=nominal(shape.n, _NOMINAL_BATCH),
+            n=batch,
             height=nominal(shape.oh),
             width=nominal(shape.ow),
             depth=shape.ic * shape.kh * shape.kw,
@@ -131,8 +137,13 @@ def choose_direct(shape: ConvShape, target: Target) -> DirectSchedule:
     return _best_direct(shape, target)[1]
 
 
+def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target) -> float:
+    """Estimated cycles over all batches the schedule has to serve."""
+    return sum(w * _direct_cycles(_Sizes.of(shape, n), schedule, target) for n, w in _batches(shape).items())
+
+
 def _best_direct(shape: ConvShape, target: Target) -> tuple[float, DirectSchedule]:
-    sizes, threads = _Sizes.of(shape), target.threads
+    sizes, threads = _Sizes.of(shape, 1), target.threads
     candidates = []
     for mr, nr in register_tiles(target):
         together = sizes.together(mr)
@@ -144,7 +155,7 @@ def _best_direct(shape: ConvShape, target: Target) -> tuple[float, DirectSchedul
             rows = min(height, -(-wanted // together) * together)
             for per_item in _options(chunks, chunks, -(-chunks // threads), -(-chunks // (2 * threads)), in_l2, 1):
                 schedule = DirectSchedule(mr, nr, rows, per_item)
-                candidates.append((_direct_cycles(sizes, schedule, target), schedule))
+                candidates.append((_weighed_direct(shape, schedule, target), schedule))
     cycles, best = min(candidates, key=lambda c: c[0])
     heavy = sizes.blocks * BLOCK * sizes.depth * 4 > target.l2 // 2
     if heavy and sizes.fixed:
@@ -182,10 +193,10 @@ def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
 
 def choose_separable(depthwise: ConvShape, shape: ConvShape, target: Target) -> tuple[int, DirectSchedule]:
     """Depthwise tile and pointwise schedule of a fused pair: all channels per item, rows that keep scratch small."""
-    sizes = _Sizes.of(shape)
+    sizes = _Sizes.of(shape, 1)
     rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= _NOMINAL), 1)
     schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
-    best = min(schedules, key=lambda schedule: _direct_cycles(sizes, schedule, target))
+    best = min(schedules, key=lambda schedule: _weighed_direct(shape, schedule, target))
     return choose_depthwise(depthwise, target).mr, best
 
 
@@ -208,16 +219,20 @@ def _best_winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, Win
     """Estimated cycles of the busiest thread, and the schedule they belong to."""
     mr, nr = register_tiles(target)[0]
     fixed = isinstance(shape.n, int) and isinstance(shape.oh, int) and isinstance(shape.ow, int)
-    tiles = nominal(shape.n, _NOMINAL_BATCH) * -(-nominal(shape.oh) // m) * -(-nominal(shape.ow) // m)
+    batches = _batches(shape)
+    per_image = -(-nominal(shape.oh) // m) * -(-nominal(shape.ow) // m)
+    tiles = max(batches) * per_image
     chunks = -(-shape.oc_blocks // nr)
     candidates = []
     for per_part in _options(chunks, chunks, -(-chunks // 2), -(-chunks // target.threads), -(-chunks // 4)):
         tile_bytes = (m + 2) ** 2 * (shape.ic_blocks + per_part * nr) * BLOCK * 4
         most = max(1, int(2.5 * target.l2) // tile_bytes)
-        for run in _options(min(most, tiles), most, 126, 98, 70, 56, 42, 28, 14, -(-tiles // target.threads)):
+        shares = [-(-n * per_image // target.threads) for n in batches]
+        for run in _options(min(most, tiles), most, 126, 98, 70, 56, 42, 28, 14, per_image, *shares):
             run = -(-tiles // -(-tiles // run)) if fixed else run
             schedule = WinogradSchedule(m, mr, nr, run, per_part)
-            candidates.append((_winograd_cycles(shape, schedule, tiles, target), schedule))
+            cycles = sum(w * _winograd_cycles(shape, schedule, n * per_image, target) for n, w in batches.items())
+            candidates.append((cycles, schedule))
     return min(candidates, key=lambda c: c[0])
 
 
