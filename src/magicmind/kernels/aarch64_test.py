@@ -1,4 +1,4 @@
-"""The elementwise, reduction and normalisation families on AArch64, cross-compiled and run under qemu-user."""
+"""Kernel families on AArch64, cross-compiled and run under qemu-user."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from magicmind.codegen import math_test
-from magicmind.kernels import elementwise_test, normalize_test, reduce_test, scalar_test, softmax_test
+from magicmind.kernels import elementwise_test, matmul_test, normalize_test, reduce_test, scalar_test, softmax_test
+from magicmind.kernels.conv import conv_test
 from magicmind.testing.run_kernel import emulated_targets
 
 pytestmark = pytest.mark.skipif(not emulated_targets(), reason="needs qemu-aarch64 (Debian package qemu-user)")
@@ -50,3 +51,15 @@ def test_softmax(shape: tuple[int, int, int]) -> None:
 def test_normalisations() -> None:
     normalize_test.test_normalize(6, 3, 4, 33, ARM)
     normalize_test.test_lrn(5, 0.75, ARM)
+
+
+def test_convolutions() -> None:
+    conv_test.test_direct(conv_test.DIRECT[1], ARM)
+    conv_test.test_first_layer_reads_plain_input(conv_test.Case(1, 3, 20, 9, 11, k=5, s=2, p=2), ARM)
+    conv_test.test_depthwise(conv_test.DEPTHWISE[0], ARM)
+    conv_test.test_separable(conv_test.DEPTHWISE[1], 33, ARM)
+    conv_test.test_winograd(conv_test.Case(1, 16, 24, 5, 7), ARM, 4)
+
+
+def test_matrix_products() -> None:
+    matmul_test.test_packed(15, 33, 31, ARM)

@@ -11,7 +11,7 @@ import pytest
 from magicmind.codegen.builder import Param
 from magicmind.codegen.target import BLOCK, Target, find_target
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_winograd
+from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_separable, choose_winograd
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
@@ -22,13 +22,14 @@ from magicmind.kernels.conv.pack import (
     pack_few_channels,
     pad_axis,
 )
+from magicmind.kernels.conv.separable import SeparableConv
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd, round_trip
 from magicmind.kernels.epilogue import Epilogue
-from magicmind.testing.run_kernel import run_kernel, runnable_targets
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
 
 F32 = npt.NDArray[np.float32]
-TARGETS = [name for name in runnable_targets() if name != "cascadelake"]
 RELU_ADD = Epilogue(ScalarProgram.parse(["t0 = Add(acc, x0)", "t1 = Relu(t0)"]), ("same",))
 
 
@@ -131,7 +132,7 @@ DIRECT = [
 ]
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("case", DIRECT, ids=str)
 def test_direct(case: Case, target: str) -> None:
     constant = run_direct(case, find_target(target), False)
@@ -139,7 +140,7 @@ def test_direct(case: Case, target: str) -> None:
     np.testing.assert_array_equal(constant, run_direct(case, find_target(target), True, threads=1))
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(
     "case", [Case(2, 3, 40, 17, 19, k=7, s=2, p=3), Case(1, 1, 16, 8, 8), Case(1, 4, 20, 5, 40)], ids=str
 )
@@ -169,12 +170,51 @@ def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> F3
     return unblocked(y, case.n, case.g, 1)
 
 
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("case", DEPTHWISE, ids=str)
 def test_depthwise(case: Case, target: str) -> None:
     constant = run_depthwise(case, find_target(target), False, 2)
     check(case, constant)
     np.testing.assert_array_equal(constant, run_depthwise(case, find_target(target), True, 1))
+
+
+RELU = ScalarProgram.parse(["t0 = Relu(acc)"])
+
+
+def run_separable(case: Case, oc: int, target: Target, runtime: bool, threads: int) -> tuple[F32, F32]:
+    """The fused pair, and the same from the two kernels it replaces by a float64 product."""
+    x, v, bias, _ = case.data()
+    rng = np.random.default_rng(9)
+    w, second = rng.standard_normal((oc, case.g, 1, 1), np.float32), rng.standard_normal(oc, np.float32)
+    oh, ow = case.out
+    pointwise = Case(case.n, case.g, oc, oh, ow, k=1, p=0)
+    mr, schedule = choose_separable(case.shape(False), pointwise.shape(False), target)
+    order = {1: 3, 2: 4, 3: 3, 4: 4}  # the pointwise input is the depthwise output: run-time sizes n, -, -, oh, ow
+    after = pointwise.shape(runtime)
+    if runtime:
+        after = replace(after, ih=Param(order[1]), iw=Param(order[2]), oh=Param(order[3]), ow=Param(order[4]))
+    spec = SeparableConv(case.shape(runtime), after, mr, schedule, RELU, Epilogue())
+    y = np.full((case.n, -(-oc // BLOCK), oh, ow, BLOCK), np.nan, np.float32)
+    arrays = [
+        blocked(x),
+        pack_depthwise(v),
+        pack_bias(bias, 1, case.g),
+        pack_direct(w, 1, schedule.nr),
+        pack_bias(second, 1, oc),
+        y,
+    ]
+    scratch = ow * spec.scratch_bytes_per_column()
+    run_kernel(spec, arrays, case.sizes if runtime else (), target.name, threads, scratch)
+    between = np.maximum(reference(case, x, v, bias), 0)
+    return unblocked(y, case.n, oc, 1), np.einsum("nchw,oc->nohw", between, w[:, :, 0, 0]) + second[:, None, None]
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(("case", "oc"), [(DEPTHWISE[0], 24), (DEPTHWISE[1], 33), (DEPTHWISE[2], 7)], ids=str)
+def test_separable(case: Case, oc: int, target: str) -> None:
+    constant, expected = run_separable(case, oc, find_target(target), False, 2)
+    assert np.abs(constant - expected).max() <= 2e-6 * np.abs(expected).max()
+    np.testing.assert_array_equal(constant, run_separable(case, oc, find_target(target), True, 1)[0])
 
 
 def run_winograd(case: Case, target: Target, m: int, runtime: bool, threads: int) -> F32:
@@ -194,7 +234,7 @@ def run_winograd(case: Case, target: Target, m: int, runtime: bool, threads: int
 
 
 @pytest.mark.parametrize("m", [2, 4])
-@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize("case", [Case(1, 16, 32, 8, 8), Case(2, 32, 40, 9, 11), Case(2, 16, 24, 5, 7, p=0)], ids=str)
 def test_winograd(case: Case, target: str, m: int) -> None:
     constant = run_winograd(case, find_target(target), m, False, 2)

@@ -1,0 +1,38 @@
+"""Matrix products against float64; constant and run-time sizes give the same bits."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from magicmind.codegen.builder import Param
+from magicmind.codegen.target import BLOCK, find_target
+from magicmind.ir.scalar import ScalarProgram
+from magicmind.kernels.conv.pack import pack_axis_zeros, pack_chunks, pad_axis
+from magicmind.kernels.epilogue import Epilogue
+from magicmind.kernels.matmul import MatMul, choose_matmul
+from magicmind.testing.run_kernel import run_kernel
+from magicmind.testing.targets import KERNEL_TARGETS
+
+RELU_ADD = Epilogue(ScalarProgram.parse(["t0 = Add(acc, x0)", "t1 = Relu(t0)"]), ("same",))
+SIZES = [(1, 1, 1), (3, 17, 5), (14, 32, 16), (15, 33, 31), (60, 100, 64), (2, 0, 3), (0, 4, 3)]
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(("m", "n", "k"), SIZES)
+def test_packed(m: int, n: int, k: int, target: str) -> None:
+    rng = np.random.default_rng(m + n + k)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, n), np.float32)
+    bias, residual = rng.standard_normal(n, np.float32), rng.standard_normal((m, n), np.float32)
+    schedule = choose_matmul(find_target(target), m)
+    packed = pack_chunks(pad_axis(b, 1, BLOCK), schedule.nr) if n else np.zeros(0, np.float32)
+    results = []
+    for runtime in (False, True):
+        size = [Param(i) if runtime else v for i, v in enumerate((m, n, k))]
+        spec = MatMul(1, size[0], size[1], size[2], schedule, has_bias=True, epilogue=RELU_ADD)
+        c = np.full((m, n), np.nan, np.float32)
+        run_kernel(spec, [a, packed, pack_axis_zeros(bias), residual, c], (m, n, k) if runtime else (), target, 2)
+        results.append(c)
+    expected = np.maximum(a.astype(np.float64) @ b + bias + residual, 0)
+    assert np.abs(results[0] - expected).max(initial=0) <= 1e-6 * max(np.abs(expected).max(initial=0), k)
+    np.testing.assert_array_equal(results[0], results[1])
