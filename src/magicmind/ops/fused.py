@@ -85,7 +85,7 @@ to_plain.infer(like_first)
 @conv.reference
 def reference_conv(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
     """ONNX Conv, then the epilogue."""
-    attributes = {a.name: a.value for a in node.attributes.values() if a.name != "epilogue"}
+    attributes = {a.name: a.value for a in node.attributes.values() if a.name not in ("epilogue", "exact")}
     (acc,) = evaluate_op("Conv", arrays[:3], attributes)
     return [_epilogue(node, acc, arrays[3:])]
 

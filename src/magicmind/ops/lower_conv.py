@@ -194,7 +194,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     _join_groups(g)
     plain = has_few_channels(node)
     shape = conv_shape(g, low.params())
-    fast = None if plain else choose_winograd(shape, low.target)
+    fast = None if plain or NodeView(node).attr("exact", 0) else choose_winograd(shape, low.target)
     if fast is not None:
         shape = conv_shape(g, p)
         winograd = WinogradConv(shape, fast, epilogue)

@@ -13,6 +13,7 @@ import onnx_ir
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.ir.types import TensorType
+from magicmind.ops.expansion import inline_body
 from magicmind.ops.reduce import without
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import broadcast, need_float, need_rank, same_dim
@@ -114,3 +115,6 @@ def reference_lrn(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Ar
     )
     scale = view.attr("bias", 1.0) + view.attr("alpha", 1e-4) / size * squares
     return [(x / scale ** view.attr("beta", 0.75)).astype(np.asarray(arrays[0]).dtype)]
+
+
+mean_variance_normalization.expand(inline_body)

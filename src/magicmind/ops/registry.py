@@ -22,12 +22,14 @@ from magicmind.ir.types import Shape, TensorType, const_of, type_of
 
 if TYPE_CHECKING:
     from magicmind.lower.lowering import Lowering
+    from magicmind.ops.expansion import Expansion
 
 Array: TypeAlias = np.ndarray[Any, Any]
 InferRule: TypeAlias = "Callable[[NodeView], Sequence[TensorType]]"
 DataRule: TypeAlias = "Callable[[NodeView], Sequence[Array | None]]"
 ReferenceRule: TypeAlias = Callable[[onnx_ir.Node, Sequence["Array | None"]], Sequence[Array]]
 LowerRule: TypeAlias = "Callable[[Lowering, onnx_ir.Node], None]"
+ExpandRule: TypeAlias = "Callable[[Expansion], Sequence[onnx_ir.Value] | None]"
 T = TypeVar("T")
 
 REGISTRY: dict[tuple[str, str], Op] = {}
@@ -44,6 +46,8 @@ class Op:
       `data`:      node view -> contents of all outputs (object arrays of dims), None where unknown
       `reference`: (node, input arrays) -> output arrays, by numpy
       `lower`:     (lowering, node) -> None
+      `expand`:    (expansion) -> values that take the place of the outputs, None to decline; an operator with this
+                   rule needs no `infer`
     """
 
     def __init__(self, name: str, domain: str = "") -> None:
@@ -53,6 +57,7 @@ class Op:
         self.data_rule: DataRule | None = None
         self.reference_rule: ReferenceRule | None = None
         self.lower_rule: LowerRule | None = None
+        self.expand_rule: ExpandRule | None = None
         assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
         REGISTRY[domain, name] = self
 
@@ -74,6 +79,11 @@ class Op:
     def lower(self, rule: LowerRule) -> LowerRule:
         """Sets the lowering."""
         self.lower_rule = rule
+        return rule
+
+    def expand(self, rule: ExpandRule) -> ExpandRule:
+        """Sets the rule that writes a node as simpler ones."""
+        self.expand_rule = rule
         return rule
 
 
@@ -225,10 +235,10 @@ def data_of(value: onnx_ir.Value) -> Array | None:
     if found.size > MAX_DATA or found.dtype.kind not in "iuf":
         return None
     if found.dtype.kind == "f":
-        whole = np.rint(found)
+        whole = np.asarray(np.rint(found))  # of a scalar it makes no array
         return (
             whole.astype(np.int64).astype(object)
-            if np.abs(found).max(initial=0) < 2**31 and (whole == found).all()
+            if np.abs(found.astype(np.float64)).max(initial=0) < 2**31 and (whole == found).all()
             else None
         )
     return found.astype(object)

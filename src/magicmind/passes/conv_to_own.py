@@ -28,5 +28,6 @@ class ConvToOwn(Rewrite[tuple[int, ...]]):
             "pads": attribute(node, "pads", (0,) * (2 * rank)),
             "dilations": attribute(node, "dilations", (1,) * rank),
             "group": attribute(node, "group", 1),
+            "exact": attribute(node, "exact"),  # no transform that rounds
         }
         replace_node(node, "Conv", node.inputs, attributes, domain=DOMAIN)

@@ -23,6 +23,7 @@ from magicmind.ir.types import (
     to_ir_shape,
     type_of,
 )
+from magicmind.ops.expansion import can_expand, expand_node
 from magicmind.ops.registry import MAX_DATA, Array, NodeView, Op, contents_of, lookup, set_data
 from magicmind.ops.shapes import MustEqual
 
@@ -80,18 +81,14 @@ class _Walk:
             set_type(value, TensorType(tensor.dtype, tuple(tensor.shape.numpy())))
 
     def _visit(self, node: onnx_ir.Node) -> None:
-        op = lookup(node.domain, node.op_type)
-        if op is None or op.infer_rule is None:
+        if not can_type(node, self.opset):
             self._refuse(node, "")
             return
         if any(v is not None and v.dtype is None for v in node.inputs):
             _forget(node)  # an unsupported operator upstream, listed already
             return
-        view = NodeView(node, self.opset)
         try:
-            types = list(op.infer_rule(view))
-            _check(types, node)
-            contents = _contents(op, view, types)
+            types, contents = types_and_contents(node, self.opset)
         except UnsupportedOperatorError as error:
             self._refuse(node, f": {error}")
             return
@@ -112,6 +109,40 @@ class _Walk:
     def _refuse(self, node: onnx_ir.Node, reason: str) -> None:
         self.unsupported.append(_describe(node) + reason)
         _forget(node)
+
+
+def can_type(node: onnx_ir.Node, opset: int) -> bool:
+    """Whether there is a rule for the node's operator: for its types, or for writing it as others."""
+    op = lookup(node.domain, node.op_type)
+    return (op is not None and op.infer_rule is not None) or can_expand(node, opset)
+
+
+def types_and_contents(node: onnx_ir.Node, opset: int) -> tuple[list[TensorType], Sequence[Array | None]]:
+    """The types of a node's outputs and what is known of their elements."""
+    op = lookup(node.domain, node.op_type)
+    if op is not None and op.infer_rule is not None:
+        view = NodeView(node, opset)
+        types = list(op.infer_rule(view))
+        _check(types, node)
+        return types, _contents(op, view, types)
+    expansion = expand_node(node, opset, type_node)
+    if expansion is None:
+        raise UnsupportedOperatorError("its attributes have no simpler form")
+    found = [(expansion.type(value), contents_of(value)) for value in expansion.results]
+    expansion.discard()
+    types = [t for t, _ in found]
+    _check(types, node)
+    return types, [c if c is not None and c.size <= MAX_DATA else None for _, c in found]
+
+
+def type_node(node: onnx_ir.Node, opset: int) -> None:
+    """Types the outputs of a node outside of any graph.  Raises UnsupportedOperatorError, ShapeError."""
+    if not can_type(node, opset):
+        raise UnsupportedOperatorError(f"{node.op_type}, which it is made of, is not supported")
+    types, contents = types_and_contents(node, opset)
+    for value, t, data in zip(node.outputs, types, contents, strict=False):
+        set_type(value, t)
+        set_data(value, data)
 
 
 def _forget(node: onnx_ir.Node) -> None:

@@ -109,14 +109,14 @@ def test_all_unsupported_operators_in_one_error() -> None:
                 a = Relu(x)
                 b = StringNormalizer(a)
                 c = Relu(b)
-                y = Bernoulli(c)
+                y = RandomNormalLike(c)
             }"""
         )
     text = str(caught.value)
     assert "3 nodes are not supported" in text
     assert "NonZero_0 (NonZero) with inputs float32[n, 3]" in text
     assert "StringNormalizer_2 (StringNormalizer) with inputs float32[n, 3]" in text
-    assert "Bernoulli_4 (Bernoulli) with inputs ?" in text
+    assert "RandomNormalLike_4 (RandomNormalLike) with inputs ?" in text
 
 
 def test_a_target_from_run_time_data_is_listed_with_its_reason() -> None:

@@ -12,6 +12,7 @@ from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
 from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose
+from magicmind.passes.expand_operators import ExpandOperators
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
@@ -43,7 +44,8 @@ def stages() -> list[Stage]:
             until_stable=True,
             passes=[
                 InferTypes(),  # everything below relies on dtype and rank
-                FoldConstants(),  # first: what looks computed is often a constant, and shape arithmetic goes away
+                ExpandOperators(),  # what has no kernel of its own becomes operators that have
+                FoldConstants(),  # soon: what looks computed is often a constant, and shape arithmetic goes away
                 RemoveDead(),  # before anything that asks how often a value is used
                 RemoveIdentity(),  # so that patterns see neighbours
                 MergeCommon(),

@@ -13,6 +13,7 @@ from onnx.reference import ReferenceEvaluator
 
 import magicmind.ops  # noqa: F401  (fills the registry)
 from magicmind.passes.infer_types import infer_types
+from magicmind.passes.pipeline import lower_layout, simplify
 from magicmind.testing.run_plan import run_plan
 
 
@@ -29,15 +30,17 @@ def check_lowering(
     rtol: float = 0.0,
     want: Sequence[Any] | None = None,
     oracle: str = "onnxruntime",
+    domain: str = "",
+    passes: bool = False,
 ) -> list[str]:
     """Asserts that the lowered `op` gives what the oracle says, and returns the kernels called on the last target.
 
     inputs: arrays fed at run time where `shapes` has their number (with the shape to declare), else constants; None:
     absent. blocked: input 0 and all outputs lie in blocked memory. want: the expected outputs, else
-    those of `oracle`: onnxruntime, or onnx (its reference evaluator).
+    those of `oracle`: onnxruntime, or onnx (its reference evaluator). passes: run all passes before, as a build does.
     """
     shapes = {0: np.shape(inputs[0])} if shapes is None else shapes
-    proto = _model(op, inputs, attributes or {}, shapes, outputs, opset)
+    proto = _model(op, inputs, attributes or {}, shapes, outputs, opset, domain)
     feeds = {f"x{i}": np.asarray(inputs[i]) for i in shapes}
     expected = _expected(proto, feeds, oracle) if want is None else want
     kernels: list[str] = []
@@ -46,6 +49,9 @@ def check_lowering(
         if blocked:
             _make_blocked(model)
         infer_types(model)
+        if passes:
+            simplify(model)
+            lower_layout(model)
         got, kernels = run_plan(model, feeds, target, nthreads=2)
         for name, reference in zip(got, expected, strict=True):
             assert got[name].shape == reference.shape
@@ -64,11 +70,11 @@ def _expected(proto: onnx.ModelProto, feeds: dict[str, Any], oracle: str) -> Seq
 
 def _model(
     op: str, inputs: Sequence[Any], attributes: Mapping[str, Any], shapes: Mapping[int, Sequence[int | str]],
-    outputs: int, opset: int,
+    outputs: int, opset: int, domain: str,
 ) -> onnx.ModelProto:  # fmt: skip
     helper = onnx.helper
     names = ["" if x is None else f"x{i}" for i, x in enumerate(inputs)]
-    node = helper.make_node(op, names, [f"y{i}" for i in range(outputs)], name="tested", **attributes)
+    node = helper.make_node(op, names, [f"y{i}" for i in range(outputs)], name="tested", domain=domain, **attributes)
     fed = [
         helper.make_tensor_value_info(
             f"x{i}", helper.np_dtype_to_tensor_dtype(np.asarray(inputs[i]).dtype), list(shape)
@@ -82,7 +88,8 @@ def _model(
     ]
     results = [onnx.ValueInfoProto(name=name) for name in node.output]
     graph = helper.make_graph([node], "g", fed, results, constants)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=10)
+    imports = [helper.make_opsetid("", opset), *([helper.make_opsetid(domain, 1)] if domain else [])]
+    return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
 def _make_blocked(model: ir.Model) -> None:

@@ -1,0 +1,114 @@
+"""QuantizeLinear and DequantizeLinear, per tensor, per axis or in blocks, as arithmetic on numbers.
+
+y = saturate(round(x / scale) + zero), halves to even; x = (y - zero) * scale.  ONNX operators of opset 21, and the same
+ones of onnxruntime in the domain com.microsoft.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from onnx_ir import DataType
+
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.types import const_of
+from magicmind.ops.expansion import Expansion, Value
+from magicmind.ops.registry import Op
+
+MICROSOFT = "com.microsoft"
+RANGES = {
+    DataType.UINT8: (0, 255),
+    DataType.INT8: (-128, 127),
+    DataType.UINT16: (0, 65535),
+    DataType.INT16: (-32768, 32767),
+}
+_SMALL = (DataType.INT4, DataType.UINT4, DataType.INT2, DataType.UINT2)
+
+
+def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataType) -> Value:
+    """x as `to`; scale and zero broadcast to x."""
+    if to not in RANGES:
+        raise UnsupportedOperatorError(f"quantised values of type {to.name} have no kernels")
+    low, high = RANGES[to]
+    scaled = e.op("Round", e.op("Div", e.cast(x, e.type(scale).dtype), scale))
+    wide = e.cast(scaled, DataType.FLOAT)
+    if zero is not None and not _is_zero(zero):
+        wide = e.op("Add", wide, e.cast(zero, DataType.FLOAT))
+    clipped = e.op("Clip", wide, e.const(low, np.float32), e.const(high, np.float32))
+    return e.cast(clipped, to)
+
+
+def dequantise(e: Expansion, x: Value, scale: Value, zero: Value | None) -> Value:
+    """(x - zero) * scale in the dtype of scale; scale and zero broadcast to x."""
+    return e.op("Mul", e.cast(centred(e, x, zero), e.type(scale).dtype), scale)
+
+
+def centred(e: Expansion, x: Value, zero: Value | None) -> Value:
+    """x - zero as int32."""
+    wide = e.cast(_whole(e, x), DataType.INT32)
+    if zero is None or _is_zero(zero):
+        return wide
+    return e.op("Sub", wide, e.cast(_whole(e, zero), DataType.INT32))
+
+
+def _whole(e: Expansion, x: Value) -> Value:
+    """Constants of 2 and 4 bits as bytes."""
+    array = const_of(x)
+    return e.const(array.astype(np.int8)) if array is not None and x.dtype in _SMALL else x
+
+
+def _is_zero(value: Value) -> bool:
+    array = const_of(value)
+    return array is not None and not array.astype(np.float32).any()
+
+
+def along_axis(e: Expansion, parameter: Value, x: Value, axis: int, block: int = 0) -> Value:
+    """A scale or zero point so that it broadcasts to x: one number, one per index of `axis`, or one per block."""
+    rank, own = e.rank(x), e.rank(parameter)
+    if own == 0:
+        return parameter
+    axis %= max(rank, 1)
+    if block:
+        return _repeated(e, parameter, x, axis, block)
+    if own > 1:
+        return parameter
+    if e.shape(parameter) == (1,):
+        return e.squeeze(parameter, 0)
+    return e.unsqueeze(parameter, *range(1, rank - axis))
+
+
+def _repeated(e: Expansion, parameter: Value, x: Value, axis: int, block: int) -> Value:
+    before = [e.dim(parameter, i) for i in range(axis)]
+    after = [e.dim(parameter, i) for i in range(axis + 1, e.rank(parameter))]
+    parameter = _whole(e, parameter)
+    spread = e.op("Expand", e.unsqueeze(parameter, axis + 1), e.sizes(*before, e.dim(parameter, axis), block, *after))
+    joined = e.reshape(spread, *before, e.op("Mul", e.dim(parameter, axis), e.ints(block)), *after)
+    size, covered = e.shape(x)[axis], e.shape(joined)[axis]
+    last_is_cut = isinstance(size, int) and size != covered
+    return e.slice(joined, axis, 0, int(str(size))) if last_is_cut else joined
+
+
+def expand_quantise(e: Expansion) -> list[Value]:
+    """QuantizeLinear(x, scale, zero?)."""
+    x, scale = e.input(0), e.input(1)
+    zero = e.input(2) if e.has(2) else None
+    named = e.view.attr("output_dtype", 0)
+    to = DataType(named) if named else e.type(zero).dtype if zero is not None else DataType.UINT8
+    axis, block = e.view.attr("axis", 1), e.view.attr("block_size", 0)
+    placed = None if zero is None else along_axis(e, zero, x, axis, block)
+    return [quantise(e, x, along_axis(e, scale, x, axis, block), placed, to)]
+
+
+def expand_dequantise(e: Expansion) -> list[Value]:
+    """DequantizeLinear(x, scale, zero?)."""
+    x, scale = e.input(0), e.input(1)
+    zero = e.input(2) if e.has(2) else None
+    axis, block = e.view.attr("axis", 1), e.view.attr("block_size", 0)
+    placed = None if zero is None else along_axis(e, zero, x, axis, block)
+    result = dequantise(e, x, along_axis(e, scale, x, axis, block), placed)
+    named = e.view.attr("output_dtype", 0)
+    return [e.cast(result, DataType(named)) if named else result]
+
+
+for _domain in ("", MICROSOFT):
+    Op("QuantizeLinear", _domain).expand(expand_quantise)
+    Op("DequantizeLinear", _domain).expand(expand_dequantise)

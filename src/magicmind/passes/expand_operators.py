@@ -1,0 +1,62 @@
+"""Replaces operators by the simpler ones they are made of (`ops/expansion.py`)."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from magicmind.ops.expansion import Expansion, can_expand, expand_node
+from magicmind.passes.edit import SOURCES, add_constant, graph_of, graphs_of, merge_sources
+from magicmind.passes.infer_types import type_node
+from magicmind.passes.infra import Pass
+
+
+class ExpandOperators(Pass):
+    """Writes every operator that has an expansion as others; nodes made on the way are looked at too."""
+
+    def call(self, model: onnx_ir.Model) -> bool:
+        opset = model.graph.opset_imports.get("", 0)
+        modified = False
+        for graph in list(graphs_of(model)):
+            waiting = list(graph)[::-1]
+            while waiting:
+                node = waiting.pop()
+                if node.graph is not graph or not can_expand(node, opset):
+                    continue
+                expansion = expand_node(node, opset, type_node)
+                if expansion is not None:
+                    waiting += place(expansion)[::-1]
+                    modified = True
+        return modified
+
+
+def place(expansion: Expansion) -> list[onnx_ir.Node]:
+    """Puts the nodes of an expansion into the graph, in the place of the node they stand for."""
+    old = expansion.node
+    graph = graph_of(old)
+    for constant in expansion.constants:
+        assert constant.const_value is not None
+        if constant.uses() or constant in expansion.results:
+            constant.replace_all_uses_with(add_constant(graph, constant.const_value.numpy(), str(constant.name)))
+    results = [_as_new(expansion, value) for value in expansion.results]
+    nodes = expansion.nodes
+    for node in nodes:
+        merge_sources(node, old)
+        node.metadata_props[SOURCES] = old.metadata_props.get(SOURCES, old.name or "")
+        if node.domain:
+            graph.opset_imports.setdefault(node.domain, 1)
+        if node.graph is None:
+            graph.insert_before(old, node)
+    for before, after in zip(old.outputs, results, strict=False):
+        text, before.name = before.name, None
+        before.replace_all_uses_with(after, replace_graph_outputs=True)
+        after.name = text
+    graph.remove(old, safe=True)
+    return nodes
+
+
+def _as_new(expansion: Expansion, value: onnx_ir.Value) -> onnx_ir.Value:
+    """The value, or a copy where it is not made by the expansion alone: it is to take the name of an output."""
+    producer = value.producer()
+    if producer in expansion.nodes and list(expansion.results).count(value) == 1:
+        return value
+    return expansion.op("Identity", value)
