@@ -11,12 +11,17 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import multiply_accumulate, register_tiles
+from magicmind.kernels.contract import Ahead, multiply_accumulate, register_tiles, share_lines
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
 _ROWS_PER_ITEM = 56
+_MANY_ROWS, _MANY_CHUNKS = 512, 8
+"""Up to so many rows stay together where there are enough chunks of columns to divide: rows are then cut evenly into
+register tiles, and a chunk of weights is fetched once."""
+_TILES_AHEAD = 8
+"""Row tiles that share the fetching of the next chunk where the number of rows is known at run time only."""
 
 
 @dataclass(frozen=True)
@@ -62,10 +67,13 @@ class MatMul:
         return k
 
 
-def choose_matmul(target: Target, rows: object) -> MatMulSchedule:
-    """A few rows take a narrow tile, the rest the tile of the convolutions. `rows` may be a run-time size."""
+def choose_matmul(target: Target, rows: object, columns: object = None) -> MatMulSchedule:
+    """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
     tiles = register_tiles(target)
     mr, nr = (6, 4) if isinstance(rows, int) and rows <= 6 and (6, 4) in tiles else tiles[0]
+    together = isinstance(rows, int) and isinstance(columns, int) and rows <= _MANY_ROWS
+    if together and columns >= _MANY_CHUNKS * nr * BLOCK:  # type: ignore[operator]
+        return MatMulSchedule(mr, nr, max(rows, 1))  # type: ignore[call-overload]
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
@@ -125,18 +133,29 @@ class _Emitter:
                     start = self.bias.load(BLOCK, (block0 + j) * BLOCK)
                 for i in range(size):
                     acc[i, j] = start
-            self._reduce(acc, a_image.offset((row0 + first) * self.a_row), size, b, nr)
+            ahead = self._ahead(first, count, nr) if spec.packed else None
+            self._reduce(acc, a_image.offset((row0 + first) * self.a_row), size, b, nr, ahead)
             self._store(acc, image, row0 + first, block0)
 
         for_tiles(k, "row", count, spec.schedule.mr, rows)
 
-    def _reduce(self, acc: Tile, a: Pointer, rows: int, b: Pointer, nr: int) -> None:
+    def _ahead(self, first: Index, count: Index, nr: int) -> Ahead | None:
+        """The part of the next chunk that the tile at row `first` asks for."""
+        k, mr = self.k, self.spec.schedule.mr
+        tiles = -(-count // mr) if isinstance(count, int) else _TILES_AHEAD
+        if tiles < 3:  # too much to fetch at once: the memory streams it anyway
+            return None
+        lines = share_lines(nr, tiles)
+        number = k.index_min(first // mr, tiles - 1)
+        return Ahead(number * (lines * BLOCK) + self.depth * (nr * BLOCK), lines)
+
+    def _reduce(self, acc: Tile, a: Pointer, rows: int, b: Pointer, nr: int, ahead: Ahead | None) -> None:
         k, depth = self.k, self.depth
         offsets = [self.a_row * i for i in range(rows)]
         whole = (depth // BLOCK) * BLOCK
         with k.loop("k", 0, whole, BLOCK) as kk:
             at = a.offset(kk * self.a_column)
-            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), BLOCK, nr)
+            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), BLOCK, nr, ahead)
         if isinstance(depth, int):
             if depth % BLOCK:
                 at = a.offset(self.a_column * whole)

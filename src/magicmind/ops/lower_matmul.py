@@ -36,7 +36,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     weights = low.const(b)
     packed = weights is not None and b_lead == 1
     p = low.params()
-    schedule = choose_matmul(low.target, m)
+    schedule = choose_matmul(low.target, m, n)
     epilogue, extras = _epilogue(low, node, m, n)
     bias = _bias(low, node)
     spec = MatMul(
