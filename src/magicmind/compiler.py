@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.target import find_target
-from magicmind.errors import PrecisionError
+from magicmind.errors import PrecisionError, TargetError
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
@@ -76,6 +76,8 @@ def compile_parts(
     if calibration is not None:
         raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
     machines = [find_target(name) for name in dict.fromkeys(targets)]
+    if threads is not None and threads < 1:
+        raise TargetError(f"threads={threads}: schedules need at least one thread", hint="leave it out for the default")
     if threads is not None:
         machines = [replace(machine, threads=threads) for machine in machines]
     graph = graph.with_shapes(shapes or {})

@@ -41,6 +41,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="NAME",
         help="CPU to compile for, such as native, cascadelake, x86-64-v3 (may be repeated; default: native)",
     )
+    parser.add_argument(
+        "--threads", type=int, metavar="N", help="threads that schedules are chosen for; results do not depend on it"
+    )
     options.add_json(parser)
 
 
@@ -58,6 +61,7 @@ def execute(arguments: argparse.Namespace) -> None:
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
+            threads=arguments.threads,
             progress=report,
         )
         report("writing", 0, 1)
