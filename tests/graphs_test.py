@@ -156,3 +156,9 @@ def test_saved_graph_builds_to_the_same_results(tmp_path: object) -> None:
     feeds = {"x": np.random.default_rng(0).standard_normal((2, 3, 8, 8)).astype(np.float32)}
     results = [magicmind.build(g).session(threads=1).run(feeds) for g in (graph, magicmind.parse(path))]
     check_outputs(results[0], results[1], 0)
+
+
+def test_a_gemm_whose_bias_is_computed() -> None:
+    n = Net()
+    a, b, c = n.input("a", (2, 3)), n.input("b", (3, 4)), n.input("c", (4,))
+    check_model(n.model(n.op("Gemm", a, b, c), n.op("Gemm", a, n.floats(3, 4), n.op("Neg", c), alpha=0.5)))

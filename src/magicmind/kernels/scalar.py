@@ -302,9 +302,11 @@ def _is_inf(x: Vec, negative: int, positive: int) -> Vec:
 
 
 def _shift(a: Vec, b: Vec, direction: str) -> Vec:
-    """Shifting by the width or more gives 0."""
+    """Shifting by the width or more gives 0, or all sign bits when a signed number goes right."""
     bits = 8 * ITEMSIZE[a.dtype]
     inside = b.compare("<", bits)
+    if direction == "RIGHT" and a.dtype not in UNSIGNED:
+        return a >> a.k.select(inside, b, bits - 1)
     safe = a.k.select(inside, b, 0)
     return a.k.select(inside, a << safe if direction == "LEFT" else a >> safe, 0)
 

@@ -20,12 +20,17 @@ def block_size(node: NodeView) -> int:
     return size
 
 
+def need_mode(node: NodeView) -> None:
+    """Checks the attribute `mode` (which SpaceToDepth has since operator set 28)."""
+    if node.attr("mode", "DCR") not in ("DCR", "CRD"):
+        raise ModelFormatError(f"attribute 'mode' is {node.attr('mode')!r}", hint="DCR or CRD")
+
+
 @depth_to_space.infer
 def infer_depth_to_space(node: NodeView) -> list[TensorType]:
     """[N, C, H, W] gives [N, C/(b*b), H*b, W*b]."""
     x, b = need_rank(node.input(0), 4, 4), block_size(node)
-    if node.attr("mode", "DCR") not in ("DCR", "CRD"):
-        raise ModelFormatError(f"attribute 'mode' is {node.attr('mode')!r}", hint="DCR or CRD")
+    need_mode(node)
     n, c, h, w = x.dims
     return [TensorType(x.dtype, (n, _divide(c, b * b, "channels"), h * b, w * b))]
 
@@ -34,6 +39,7 @@ def infer_depth_to_space(node: NodeView) -> list[TensorType]:
 def infer_space_to_depth(node: NodeView) -> list[TensorType]:
     """[N, C, H, W] gives [N, C*b*b, H/b, W/b]."""
     x, b = need_rank(node.input(0), 4, 4), block_size(node)
+    need_mode(node)
     n, c, h, w = x.dims
     return [TensorType(x.dtype, (n, c * b * b, _divide(h, b, "rows"), _divide(w, b, "columns")))]
 

@@ -75,6 +75,7 @@ def _as_matrix(shape: tuple[Dim, ...], *, row: bool) -> tuple[Dim, ...]:
 def _bias(low: Lowering, node: ir.Node) -> Ref | None:
     value = node.inputs[2] if len(node.inputs) > 2 else None
     array = low.const(value)
+    assert value is None or array is not None, "a bias is constant (passes/to_matmul.py)"
     return None if array is None else low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel()))
 
 

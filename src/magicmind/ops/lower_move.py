@@ -156,7 +156,7 @@ def lower_depth(low: Lowering, node: ir.Node) -> None:
     wide_strides = [c * plane, plane, row * b, b, row, 1]
     deep_plane = h * w
     by, bx, channel = b * c, c, 1
-    if to_space and attribute(node, "mode", "DCR") == "CRD":
+    if attribute(node, "mode", "DCR") == "CRD":
         by, bx, channel = b, 1, b * b
     deep_strides = [c * (b * b) * deep_plane, channel * deep_plane, w, 1, by * deep_plane, bx * deep_plane]
     source, target = (deep_strides, wide_strides) if to_space else (wide_strides, deep_strides)

@@ -96,6 +96,7 @@ def test_depth() -> None:
         check_lowering("DepthToSpace", [x], {"blocksize": 2, "mode": mode})
         check_lowering("DepthToSpace", [x], {"blocksize": 2, "mode": mode}, shapes={0: ("N", 12, "H", "W")})
     check_lowering("SpaceToDepth", [some(2, 3, 6, 8)], {"blocksize": 2})
+    check_lowering("SpaceToDepth", [some(2, 3, 6, 8)], {"blocksize": 2, "mode": "CRD"}, opset=28, oracle="onnx")
 
 
 def test_dropout() -> None:

@@ -84,12 +84,12 @@ def _epilogue(
 
 
 def as_bias(c: onnx_ir.Value, node: onnx_ir.Node, beta: float = 1.0) -> onnx_ir.Value | None:
-    """`beta * c` as one number per column of `node`'s output, when it is that."""
+    """`beta * c` as one number per column of `node`'s output, when it is that and constant."""
     shape, output = shape_of(c), shape_of(node.outputs[0])
     if shape is None or not output:
         return None
     columns, constant = output[-1], const_of(c)
-    if shape == (columns,) and (beta == 1):
+    if constant is not None and shape == (columns,) and beta == 1:
         return c
     if constant is None or not isinstance(columns, int) or len(shape) > len(output):
         return None

@@ -16,7 +16,7 @@ from magicmind.errors import ModelFormatError
 from magicmind.ir.evaluate import OPSET
 from magicmind.ir.types import const_of
 
-OLDEST = 7
+OLDEST = 1
 
 Rule = Callable[[onnx_ir.Node], None]
 _RULES: dict[str, list[tuple[int, Rule]]] = {}
@@ -27,13 +27,13 @@ def upgrade(graph: onnx_ir.Graph) -> None:
     version = graph.opset_imports[""]
     for node in list(graph.all_nodes()):
         if node.domain == "":
-            for below, rule in _RULES.get(node.op_type, []):
-                if version < below:
+            for limit, rule in sorted(_RULES.get(node.op_type, []), key=lambda pair: pair[0]):
+                if version < limit:
                     rule(node)
     graph.opset_imports[""] = max(version, OPSET)
 
 
-def _below(version: int, *op_types: str) -> Callable[[Rule], Rule]:
+def below(version: int, *op_types: str) -> Callable[[Rule], Rule]:
     """Registers a rule for nodes of an operator set before `version`."""
 
     def register(rule: Rule) -> Rule:
@@ -47,13 +47,13 @@ def _below(version: int, *op_types: str) -> Callable[[Rule], Rule]:
 # ----------------------------------------------------------------------------------------------------------- edits
 
 
-def _take(node: onnx_ir.Node, name: str) -> Any:
+def take(node: onnx_ir.Node, name: str) -> Any:
     """Removes an attribute; its value, or None."""
     attr = node.attributes.pop(name, None)
     return None if attr is None else attr.value
 
 
-def _constant(node: onnx_ir.Node, hint: str, array: Any) -> onnx_ir.Value:
+def new_constant(node: onnx_ir.Node, hint: str, array: Any) -> onnx_ir.Value:
     """A new initializer next to `node`, named after it."""
     graph = node.graph
     assert isinstance(graph, onnx_ir.Graph)
@@ -66,16 +66,16 @@ def _constant(node: onnx_ir.Node, hint: str, array: Any) -> onnx_ir.Value:
     return value
 
 
-def _set_input(node: onnx_ir.Node, i: int, value: onnx_ir.Value | None) -> None:
+def set_input(node: onnx_ir.Node, i: int, value: onnx_ir.Value | None) -> None:
     if len(node.inputs) <= i:
         node.resize_inputs(i + 1)
     node.replace_input_with(i, value)
 
 
-def _attribute_to_input(node: onnx_ir.Node, name: str, i: int, dtype: Any = np.int64) -> None:
-    value = _take(node, name)
+def attribute_to_input(node: onnx_ir.Node, name: str, i: int, dtype: Any = np.int64) -> None:
+    value = take(node, name)
     if value is not None:
-        _set_input(node, i, _constant(node, name, np.array(value, dtype)))
+        set_input(node, i, new_constant(node, name, np.array(value, dtype)))
 
 
 def _float_of(value: onnx_ir.Value | None) -> np.dtype[Any]:
@@ -87,83 +87,83 @@ def _float_of(value: onnx_ir.Value | None) -> np.dtype[Any]:
 # ----------------------------------------------------------------------------------------------------------- rules
 
 
-@_below(9, "BatchNormalization")
+@below(9, "BatchNormalization")
 def _batch_normalization(node: onnx_ir.Node) -> None:
     """`spatial` = 1 is what later versions mean."""
-    if _take(node, "spatial") == 0:
+    if take(node, "spatial") == 0:
         raise ModelFormatError(f"{node.name} (BatchNormalization): spatial=0 has no successor in newer operator sets")
 
 
-@_below(14, "BatchNormalization")
+@below(14, "BatchNormalization")
 def _batch_normalization_outputs(node: onnx_ir.Node) -> None:
     """Training outputs that inference exports list without using them."""
     if not any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
         node.resize_outputs(1)
 
 
-@_below(12, "Dropout")
+@below(12, "Dropout")
 def _dropout(node: onnx_ir.Node) -> None:
     """The ratio matters in training only."""
-    _take(node, "ratio")
+    take(node, "ratio")
 
 
-@_below(11, "Clip")
+@below(11, "Clip")
 def _clip(node: onnx_ir.Node) -> None:
     """The limits became inputs; absent ones were the largest floats, which limit nothing but infinities."""
     dtype = _float_of(node.inputs[0])
-    _attribute_to_input(node, "min", 1, dtype)
-    _attribute_to_input(node, "max", 2, dtype)
+    attribute_to_input(node, "min", 1, dtype)
+    attribute_to_input(node, "max", 2, dtype)
 
 
-@_below(10, "Slice")
+@below(10, "Slice")
 def _slice(node: onnx_ir.Node) -> None:
     for i, name in enumerate(("starts", "ends", "axes"), 1):
-        _attribute_to_input(node, name, i)
+        attribute_to_input(node, name, i)
 
 
-@_below(11, "Pad")
+@below(11, "Pad")
 def _pad(node: onnx_ir.Node) -> None:
-    _attribute_to_input(node, "pads", 1)
-    _attribute_to_input(node, "value", 2, _float_of(node.inputs[0]))
+    attribute_to_input(node, "pads", 1)
+    attribute_to_input(node, "value", 2, _float_of(node.inputs[0]))
 
 
-@_below(10, "TopK")
+@below(10, "TopK")
 def _top_k(node: onnx_ir.Node) -> None:
-    k = _take(node, "k")
-    _set_input(node, 1, _constant(node, "k", np.array([k], np.int64)))
+    k = take(node, "k")
+    set_input(node, 1, new_constant(node, "k", np.array([k], np.int64)))
 
 
-@_below(13, "Squeeze", "Unsqueeze", "ReduceSum")
-@_below(18, *(f"Reduce{n}" for n in ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")))
+@below(13, "Squeeze", "Unsqueeze", "ReduceSum")
+@below(18, *(f"Reduce{n}" for n in ("Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")))
 def _axes(node: onnx_ir.Node) -> None:
-    _attribute_to_input(node, "axes", 1)
+    attribute_to_input(node, "axes", 1)
 
 
-@_below(13, "Split")
+@below(13, "Split")
 def _split(node: onnx_ir.Node) -> None:
-    _attribute_to_input(node, "split", 1)
+    attribute_to_input(node, "split", 1)
 
 
-@_below(18, "Split")
+@below(18, "Split")
 def _split_count(node: onnx_ir.Node) -> None:
     """Equal parts have to be counted."""
     if len(node.inputs) < 2 or node.inputs[1] is None:
         node.attributes["num_outputs"] = onnx_ir.AttrInt64("num_outputs", len(node.outputs))
 
 
-@_below(9, "Upsample")
+@below(9, "Upsample")
 def _upsample_scales(node: onnx_ir.Node) -> None:
-    _attribute_to_input(node, "scales", 1, np.float32)
+    attribute_to_input(node, "scales", 1, np.float32)
 
 
-@_below(10**6, "Upsample")
-@_below(11, "Resize")
+@below(10**6, "Upsample")
+@below(11, "Resize")
 def _resize(node: onnx_ir.Node) -> None:
     """Both placed samples at `output / scale`; the region of interest is a new second input."""
     scales = node.inputs[1] if len(node.inputs) > 1 else None
     node.op_type = "Resize"
-    _set_input(node, 1, None)
-    _set_input(node, 2, scales)
+    set_input(node, 1, None)
+    set_input(node, 2, scales)
     transform = "coordinate_transformation_mode"
     node.attributes[transform] = onnx_ir.AttrString(transform, "asymmetric")
     if node.attributes.get_string("mode", "nearest") == "nearest":
@@ -179,13 +179,13 @@ def _old_rounding(node: onnx_ir.Node, scales: np.ndarray[Any, Any] | None) -> st
     raise ModelFormatError(f"{node.name} enlarges one axis and shrinks another, as only operator set 10 could")
 
 
-@_below(13, "Softmax", "LogSoftmax", "Hardmax")
+@below(13, "Softmax", "LogSoftmax", "Hardmax")
 def _softmax(node: onnx_ir.Node) -> None:
     """Used to work on the matrix that Flatten(axis) makes, so several trailing axes counted as one."""
     axis = node.attributes.get_int("axis", 1)
     node.attributes["axis"] = onnx_ir.AttrInt64("axis", -1)
     x = node.inputs[0]
-    if x is None or axis == -1 or _rank(x) == axis + 1:
+    if x is None or axis == -1 or rank_of(x) == axis + 1:
         return
     graph, name, op_type = node.graph, node.name, node.op_type
     assert isinstance(graph, onnx_ir.Graph)
@@ -206,7 +206,7 @@ _SAME_RANK = frozenset({
 })  # fmt: skip
 
 
-def _rank(value: onnx_ir.Value, depth: int = 64) -> int | None:
+def rank_of(value: onnx_ir.Value, depth: int = 64) -> int | None:
     """The rank of a value where a look at its producers tells; None where inference would be needed."""
     if value.shape is not None:
         return value.shape.rank()
@@ -218,7 +218,7 @@ def _rank(value: onnx_ir.Value, depth: int = 64) -> int | None:
     first = node.inputs[0] if node.inputs else None
     if node.op_type == "Reshape":
         return _target_rank(node.inputs)
-    return _rank(first, depth - 1) if node.op_type in _SAME_RANK and first is not None else None
+    return rank_of(first, depth - 1) if node.op_type in _SAME_RANK and first is not None else None
 
 
 def _target_rank(inputs: Sequence[onnx_ir.Value | None]) -> int | None:

@@ -91,7 +91,29 @@ def test_batch_normalisation_per_element_is_refused() -> None:
         magicmind.parse(model_of(7, "BatchNormalization", (2, 3, 4, 4), STATISTICS, 1, spatial=0))
 
 
-@pytest.mark.parametrize("opset", [6, 1000])
+@pytest.mark.parametrize("opset", [0, 1000])
 def test_operator_sets_out_of_reach(opset: int) -> None:
     with pytest.raises(magicmind.ModelFormatError, match=f"operator set {opset} cannot be read"):
         magicmind.parse(model_of(opset, "Relu", (2, 3), {}, 1))
+
+
+X = np.random.default_rng(3).standard_normal((2, 3, 4, 4)).astype(np.float32)
+CHANNELS = np.array([0.5, -1.0, 2.0], np.float32)
+EARLY: list[tuple[int, str, Constants, dict[str, Any], Any]] = [
+    (6, "Add", {"b": CHANNELS}, {"axis": 1, "broadcast": 1}, X + CHANNELS[:, None, None]),
+    (1, "Mul", {"b": CHANNELS}, {"axis": -3, "broadcast": 1}, X * CHANNELS[:, None, None]),
+    (6, "Sub", {"b": np.ones(4, np.float32)}, {"broadcast": 1}, X - 1),
+    (6, "PRelu", {"slope": CHANNELS}, {}, np.where(X < 0, X * CHANNELS[:, None, None], X)),
+    (1, "Cast", {}, {"to": "INT32"}, X.astype(np.int32)),
+    (3, "Concat", {"b": X}, {}, np.concatenate([X, X], 1)),
+    (1, "Pad", {}, {"paddings": [0, 0, 1, 0, 0, 0, 0, 2]}, np.pad(X, [(0, 0), (0, 0), (1, 0), (0, 2)])),
+    (1, "Upsample", {}, {"height_scale": 2.0, "width_scale": 1.0}, X.repeat(2, 2)),
+    (1, "Relu", {}, {"consumed_inputs": [0]}, np.maximum(X, 0)),
+]
+
+
+@pytest.mark.parametrize("case", EARLY, ids=lambda c: f"{c[1]}-{c[0]}-{list(c[3])}")
+def test_the_first_operator_sets(case: tuple[int, str, Constants, dict[str, Any], Any]) -> None:
+    opset, op, constants, attributes, expected = case
+    graph = magicmind.parse(model_of(opset, op, X.shape, constants, 1, **attributes))
+    np.testing.assert_allclose(run_graph(graph.model, {"x": X})["y0"], expected, rtol=1e-6)
