@@ -3,8 +3,8 @@
 Neither refers to anything outside: libc's `syscall` and `clock_gettime` come in as pointers, memory too. The layout of
 that memory is `magicmind.modelfile.abi`. Waiting is always the same: spin for a stated time, then sleep on a futex.
 
-Floating-point control: every thread runs with round to nearest, all exceptions masked and denormals kept (FTZ and DAZ
-off, as onnxruntime has it): results then equal IEEE arithmetic, and networks rarely produce denormals in number.
+Floating-point control: every thread runs with round to nearest, all exceptions masked and denormals flushed to zero
+(docs/design/0003-file-and-run-time.md says what they cost).
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ declare void @llvm.x86.sse.stmxcsr(ptr)
 declare void @llvm.x86.sse.ldmxcsr(ptr)""",
     "pause": "call void @llvm.x86.sse2.pause()",
     "save_fp": "call void @llvm.x86.sse.stmxcsr(ptr %saved)",
-    # MXCSR after reset: exceptions masked, round to nearest, FTZ and DAZ off.
-    "set_fp": "store i32 8064, ptr %wanted\n  call void @llvm.x86.sse.ldmxcsr(ptr %wanted)",
+    # 0x9FC0: exceptions masked, round to nearest, FTZ and DAZ on.
+    "set_fp": "store i32 40896, ptr %wanted\n  call void @llvm.x86.sse.ldmxcsr(ptr %wanted)",
     "restore_fp": "call void @llvm.x86.sse.ldmxcsr(ptr %saved)",
 }
 
@@ -47,8 +47,8 @@ declare i64 @llvm.aarch64.get.fpcr()
 declare void @llvm.aarch64.set.fpcr(i64)""",
     "pause": "call void @llvm.aarch64.hint(i32 1)",
     "save_fp": "%fpcr = call i64 @llvm.aarch64.get.fpcr()\n  store i64 %fpcr, ptr %saved",
-    # FPCR zero: traps off, round to nearest, flush to zero off.
-    "set_fp": "call void @llvm.aarch64.set.fpcr(i64 0)",
+    # FZ (bit 24) alone: traps off, round to nearest, flush to zero.
+    "set_fp": "call void @llvm.aarch64.set.fpcr(i64 16777216)",
     "restore_fp": "%before = load i64, ptr %saved\n  call void @llvm.aarch64.set.fpcr(i64 %before)",
 }
 
