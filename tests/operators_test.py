@@ -165,6 +165,10 @@ def test_one_operator(case: Case) -> None:
         check_outputs(session.run(feeds), want)
 
 
+# Beside their lowering, with several cases each.
+TESTED_ELSEWHERE = {"CumProd", "CumSum", "ScatterElements", "ScatterND", "TopK", "GRU", "LSTM", "RNN"}
+
+
 def test_every_operator_has_a_case() -> None:
     known = {name for (domain, name), op in REGISTRY.items() if domain == "" and op.infer_rule is not None}
-    assert known == {case.op for case in CASES}
+    assert known - TESTED_ELSEWHERE == {case.op for case in CASES}

@@ -86,7 +86,7 @@ def reason_against(node: onnx_ir.Node) -> Decline | None:
         return Decline("quantised weights stay quantised")
     inputs = sum(constant.nbytes for constant in map(const_of, node.inputs) if constant is not None)
     size = sum(map(_bytes, node.outputs))
-    if size > inputs + MAX_GROWTH_BYTES:
+    if size > 4 * inputs + MAX_GROWTH_BYTES:  # bytes become floats: quantised weights
         return Decline(f"the result would take {size} bytes instead of {inputs}")
     return None
 

@@ -67,6 +67,8 @@ def _reason_against(value: onnx_ir.Value, node: onnx_ir.Node, producer: onnx_ir.
         return "the shape of the result changes"
     if dtype_of(value) != dtype_of(output):
         return "the dtype of the result changes"
+    if any(v is not None and dtype_of(v) != dtype_of(value) for v in node.inputs):
+        return "an operand has another dtype"
     if producer.graph is not node.graph:
         return "the result belongs to an enclosing graph"
     if len(inline_epilogue(node, producer)[1]) > MAX_OPERANDS:
