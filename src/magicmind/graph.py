@@ -14,7 +14,7 @@ from magicmind.ir.dims import bounds
 from magicmind.ir.input_shapes import apply_shapes
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import TensorType, ranges_of, type_of
-from magicmind.passes.infer_types import infer_types
+from magicmind.passes.infer_types import SAME_KEY, infer_types
 from magicmind.tensorinfo import TensorInfo
 
 
@@ -42,6 +42,7 @@ class Graph:
         Raises ShapeError for shapes that the inputs or the operators cannot have.
         """
         model = self.model.clone()
+        model.metadata_props.pop(SAME_KEY, None)
         types = {v.name or "": _typed(v) for v in model.graph.inputs}
         apply_shapes(model, types, shapes, ranges_of(model))
         return Graph(model)

@@ -1,9 +1,10 @@
 """Tensor dimensions: integers, or canonical integer expressions over named symbols.
 
 `Dim = int | Expr`.  An `Expr` is a sum of `coefficient * product of atoms`; an atom is a symbol, a floor division, a
-modulo, a minimum or a maximum.  Symbols stand for integers >= 1, which is all the simplifier assumes about them; ranges
-come in through `bounds` only.  Two expressions are equal when their canonical texts are, and the text is plain Python
-(`4*N + 1`, `(H + 1)//2`, `max(H, W)`), which is how a dim is stored on the graph and in a plan.
+modulo, a minimum or a maximum.  Symbols stand for integers >= 1 (>= 0 where the name begins with `any_`: sizes that
+only data tells), which is all the simplifier assumes about them; ranges come in through `bounds` only.  Two expressions
+are equal when their canonical texts are, and the text is plain Python (`4*N + 1`, `(H + 1)//2`, `max(H, W)`), which is
+how a dim is stored on the graph and in a plan.
 
 Expressions that become constant are plain `int` again: no `Expr` without symbols exists.
 """
@@ -21,6 +22,8 @@ from magicmind.errors import ShapeError
 Dim: TypeAlias = Union[int, "Expr"]
 Ranges: TypeAlias = Mapping[str, tuple[int, int | None]]
 Monomial: TypeAlias = tuple["Atom", ...]
+
+DATA_PREFIX = "any_"  # begins the names of symbols that may be 0
 
 NO_LOWER_BOUND = -(1 << 63)  # what `bounds` answers where nothing holds the value from below
 
@@ -105,7 +108,7 @@ class Expr:
 
 @cache
 def symbol(name: str) -> Expr:
-    """The symbol `name`, an unknown integer >= 1.  Raises ShapeError unless it is a Python identifier."""
+    """The symbol `name`, an unknown integer >= 1 (>= 0 after `any_`).  Raises ShapeError unless an identifier."""
     if not name.isidentifier() or name in ("min", "max"):
         raise ShapeError(f"{name!r} cannot name a dimension", hint="use letters, digits and underscores")
     return Expr((((Atom("symbol", (), name),), 1),))
@@ -405,7 +408,7 @@ def _interval_product(a: _Interval, b: _Interval) -> _Interval:
 
 def _interval_of_atom(atom: Atom, ranges: Ranges) -> _Interval:
     if atom.kind == "symbol":
-        low, high = ranges.get(atom.text, (1, None))
+        low, high = ranges.get(atom.text, (0 if atom.text.startswith(DATA_PREFIX) else 1, None))
         return low, math.inf if high is None else high
     args = [_interval(a, ranges) for a in atom.args]
     if atom.kind == "min":

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import onnx_ir
@@ -55,6 +55,29 @@ class TensorType:
         return f"{dtype_name(self.dtype)}[{inner}]"
 
 
+@dataclass(frozen=True, slots=True)
+class SequenceOf:
+    """A list of tensors; `element.shape` is None unless all have one rank."""
+
+    element: TensorType
+
+    def __str__(self) -> str:
+        return f"sequence of {self.element}"
+
+
+@dataclass(frozen=True, slots=True)
+class OptionalOf:
+    """A tensor, a sequence, or nothing."""
+
+    element: TensorType | SequenceOf
+
+    def __str__(self) -> str:
+        return f"optional {self.element}"
+
+
+ValueType: TypeAlias = TensorType | SequenceOf | OptionalOf
+
+
 def dtype_name(dtype: onnx_ir.DataType) -> str:
     """The dtype as people write it: `float32`, `int64`, `bfloat16`."""
     return {"FLOAT": "float32", "DOUBLE": "float64"}.get(dtype.name, dtype.name.lower())
@@ -65,8 +88,32 @@ def dtype_name(dtype: onnx_ir.DataType) -> str:
 
 def type_of(value: onnx_ir.Value) -> TensorType | None:
     """The type written on `value`; None when it has no dtype or is no tensor."""
-    dtype = value.dtype
-    return None if dtype is None else TensorType(dtype, shape_of(value))
+    found = value_type_of(value)
+    return found if isinstance(found, TensorType) else None
+
+
+def value_type_of(value: onnx_ir.Value) -> ValueType | None:
+    """The type written on `value`, tensor or not; None when it has none."""
+    if value.dtype is None:
+        return None
+    kind, element = value.type, TensorType(value.dtype, shape_of(value))
+    if isinstance(kind, onnx_ir.OptionalType):
+        return OptionalOf(SequenceOf(element) if isinstance(kind.elem_type, onnx_ir.SequenceType) else element)
+    return SequenceOf(element) if isinstance(kind, onnx_ir.SequenceType) else element
+
+
+def set_value_type(value: onnx_ir.Value, t: ValueType) -> None:
+    """Writes a type onto `value`; of sequences and optionals the elements' shape."""
+    if isinstance(t, TensorType):
+        set_type(value, t)
+        return
+    inner = t.element
+    element = inner.element if isinstance(inner, SequenceOf) else inner
+    kind: onnx_ir.TypeProtocol = onnx_ir.TensorType(element.dtype)
+    if isinstance(t, SequenceOf) or isinstance(inner, SequenceOf):
+        kind = onnx_ir.SequenceType(kind)
+    value.type = onnx_ir.OptionalType(kind) if isinstance(t, OptionalOf) else kind
+    value.shape = None if element.shape is None else to_ir_shape(element.shape)
 
 
 def shape_of(value: onnx_ir.Value) -> Shape | None:

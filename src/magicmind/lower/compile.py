@@ -16,7 +16,7 @@ from magicmind.debug import LOOP_NESTS, DebugSettings
 from magicmind.ir.dims import Dim, evaluate, symbols_of
 from magicmind.kernels.spec import symbol_for
 from magicmind.lower.lowering import Lowering
-from magicmind.lower.plan import KernelSpec, Plan, Ref, Step, Storage, assign_epochs
+from magicmind.lower.plan import HostStep, KernelSpec, Operand, Plan, Ref, Step, Storage, assign_epochs
 from magicmind.lower.program import ENTRY, Tables, emit_program
 from magicmind.modelfile.parts import TargetParts, WeightStore
 from magicmind.runtime.memory import pack
@@ -32,18 +32,23 @@ _ALONE_FLOPS, _ALONE_BYTES = 400_000, 200_000
 def compile_target(model: ir.Model, target: Target, weights: WeightStore, progress: Progress) -> TargetParts:
     """Lowers, generates and links the program of one target; packed constants go to `weights`."""
     plan = Lowering(model, target, weights).run()
-    epochs = assign_epochs(plan.steps)
-    tables = Tables.collect(plan.steps)
-    symbols = [symbol_for(step.spec, step.spec.name) for step in plan.steps]
-    objects = _compile_kernels(plan.steps, symbols, target, progress)
-    objects.append(compile_object(emit_program(plan.steps, symbols, epochs, tables, target), target))
+    plans = {ENTRY: plan, **{f"mm_body_{i}": body.plan for i, body in enumerate(plan.bodies)}}
+    steps = [step for each in plans.values() for step in each.steps if isinstance(step, Step)]
+    objects = _compile_kernels(steps, [symbol_for(step.spec, step.spec.name) for step in steps], target, progress)
+    texts = {}
+    for entry, each in plans.items():
+        epochs, tables = assign_epochs(each.steps), Tables.collect(each.steps)
+        symbols = [symbol_for(s.spec, s.spec.name) if isinstance(s, Step) else "" for s in each.steps]
+        objects.append(compile_object(emit_program(each.steps, symbols, epochs, tables, target, entry), target))
+        texts[entry] = plan_json(each, epochs, tables)
     objects.append(compile_barrier(target))
+    bodies = [{**texts[f"mm_body_{i}"], "entry": f"mm_body_{i}", "given": b.given} for i, b in enumerate(plan.bodies)]
     return TargetParts(
         name=target.name,
         machine=target.triple.partition("-")[0],
         requires=target.requires,
-        plan=plan_json(plan, epochs, tables),
-        code=link(objects, [ENTRY]),
+        plan={**texts[ENTRY], "bodies": bodies} if bodies else texts[ENTRY],
+        code=link(objects, list(plans)),
         team=link([compile_team(target)], _TEAM_EXPORTS),
     )
 
@@ -83,13 +88,17 @@ def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, An
     buffers = list(dict.fromkeys(ref.storage for ref in tables.slots if ref.storage.kind == "arena"))
     number = {storage: i for i, storage in enumerate(buffers)}
     firsts, lasts = [epochs[s.first] for s in buffers], [epochs[s.last] for s in buffers]
-    fixed = all(isinstance(s.bytes, int) for s in buffers)
+    staged = plan.objects > 0
+    fixed = not staged and all(isinstance(s.bytes, int) for s in buffers)
     offsets: list[int] | None = None
     arena: int | None = None
     if fixed:
         sizes = [evaluate(s.bytes, {}) for s in buffers]
         offsets, arena = pack(sizes, firsts, lasts)
+    late: dict[str, Any] = {"objects": plan.objects, "late_scratch": list(map(_text, plan.late_scratch))}
+    slot_of = {ref: i for i, ref in enumerate(tables.slots)}
     return {
+        **(late if staged else {}),
         "symbols": {name: list(span) for name, span in plan.symbols.items()},
         "inputs": plan.inputs,
         "outputs": plan.outputs,
@@ -102,7 +111,7 @@ def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, An
         "arena": arena,
         "offsets": offsets,
         "scratch": _text(plan.scratch),
-        "steps": [_step(step, epoch) for step, epoch in zip(plan.steps, epochs, strict=True)],
+        "steps": [_step(step, epoch, slot_of) for step, epoch in zip(plan.steps, epochs, strict=True)],
         "threads_hint": _threads_hint(plan),
     }
 
@@ -117,15 +126,33 @@ def _slot(ref: Ref, number: dict[Storage, int]) -> dict[str, Any]:
     return {"kind": storage.kind, "index": storage.index, "offset": _text(ref.offset)}
 
 
-def _step(step: Step, epoch: int) -> dict[str, Any]:
+def _step(step: Step | HostStep, epoch: int, slot_of: dict[Ref, int]) -> dict[str, Any]:
     return {
         "node": step.node,
         "op": step.op,
-        "kernel": step.spec.name,
+        "kernel": step.spec.name if isinstance(step, Step) else f"host {step.function}",
         "flops": _text(step.flops),
         "bytes": _text(step.bytes),
         "epoch": epoch,
+        **({"host": _host(step, slot_of)} if isinstance(step, HostStep) else {}),
     }
+
+
+def _host(step: HostStep, slot_of: dict[Ref, int]) -> dict[str, Any]:
+    return {
+        "function": step.function,
+        "attributes": step.attributes,
+        "inputs": [None if x is None else _operand(x, slot_of) for x in step.inputs],
+        "outputs": [None if x is None else _operand(x, slot_of) for x in step.outputs],
+    }
+
+
+def _operand(operand: Operand, slot_of: dict[Ref, int]) -> dict[str, Any]:
+    shape = None if operand.shape is None else list(map(_text, operand.shape))
+    if operand.strings is not None:
+        return {"strings": operand.strings, "shape": shape}
+    place = {"object": operand.ref.storage.index} if operand.whole else {"slot": slot_of[operand.ref]}
+    return {**place, "dtype": operand.dtype, "shape": shape}
 
 
 def _threads_hint(plan: Plan) -> int:

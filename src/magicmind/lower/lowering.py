@@ -11,12 +11,14 @@ import onnx_ir as ir
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
-from magicmind.ir.dims import Dim, ceildiv, dim_max
+from magicmind.ir.bodies import bodies_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
 from magicmind.kernels.move import BY_SIZE, Copy
-from magicmind.lower.plan import KernelSpec, Params, Plan, Ref, Step, Storage
+from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, string_constant
+from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
-from magicmind.ops.registry import lookup
+from magicmind.ops.registry import Op, lookup
 
 DTYPES: dict[ir.DataType, str] = {
     ir.DataType.FLOAT: "f32",
@@ -38,7 +40,10 @@ DTYPES: dict[ir.DataType, str] = {
 class Lowering:
     """What an operator's `lower` function talks to."""
 
-    def __init__(self, model: ir.Model, target: Target, weights: WeightStore) -> None:
+    def __init__(
+        self, model: ir.Model, target: Target, weights: WeightStore, bodies: list[BodyPlan] | None = None
+    ) -> None:
+        """`bodies`: where the plans of nested graphs go, when `model` is one itself."""
         self.model, self.target = model, target
         self._weights = weights
         graph = model.graph
@@ -46,7 +51,9 @@ class Lowering:
             symbols=dict(ranges_of(model)),
             inputs=[self._describe(v) for v in graph.inputs],
             outputs=[self._describe(v) for v in graph.outputs],
+            bodies=[] if bodies is None else bodies,
         )
+        self._objects: dict[ir.Value, int] = {}
         self._refs: dict[ir.Value, Ref] = {}
         self._constants: dict[int, Storage] = {}
         self._order = {node: i for i, node in enumerate(graph)}
@@ -54,10 +61,16 @@ class Lowering:
         self._sharing: dict[Storage, list[ir.Value]] = {}
         self._node: ir.Node | None = None
         for i, value in enumerate(graph.inputs):
-            self._bind(value, Ref(Storage("input", self.nbytes(value), i)))
-        self._results = [Ref(Storage("output", self.nbytes(value), i)) for i, value in enumerate(graph.outputs)]
+            if self._has_kernels(value):
+                self._bind(value, Ref(Storage("input", self.nbytes(value), i)))
+            else:
+                self.plan.inputs[i]["object"] = self._object(value)
+        self._results = [
+            Ref(Storage("output", self.nbytes(value) if self._has_kernels(value) else 0, i))
+            for i, value in enumerate(graph.outputs)
+        ]
         for value, ref in zip(graph.outputs, self._results, strict=True):
-            if value not in self._refs and value.producer() is not None:
+            if value not in self._refs and value not in self._objects and value.producer() is not None:
                 self._bind(value, ref)
 
     def run(self) -> Plan:
@@ -66,7 +79,9 @@ class Lowering:
         Raises UnsupportedOperatorError listing all nodes whose operator has no kernel.
         """
         nodes = list(self.model.graph)
-        missing = [n for n in nodes if (op := lookup(n.domain, n.op_type)) is None or op.lower_rule is None]
+        missing = [
+            n for n in nodes if (op := lookup(n.domain, n.op_type)) is None or not (op.lower_rule or op.host_name)
+        ]
         if missing:
             listing = "\n".join(f"  {self.describe_node(n)}" for n in missing)
             raise UnsupportedOperatorError(f"no kernel for {len(missing)} node(s):\n{listing}")
@@ -74,9 +89,9 @@ class Lowering:
         for node in nodes:
             self._node = node
             op = lookup(node.domain, node.op_type)
-            assert op is not None and op.lower_rule is not None
+            assert op is not None
             try:
-                op.lower_rule(self, node)
+                self._lower(op, node)
             except UnsupportedOperatorError as error:
                 refused.append(error)
         if len(refused) == 1:
@@ -87,9 +102,44 @@ class Lowering:
         self._copy_results()
         return self.plan
 
+    def _lower(self, op: Op, node: ir.Node) -> None:
+        """By kernels where there are any for these types and attributes, else by the host function."""
+        done = len(self.plan.steps)
+        if op.lower_rule is not None and (op.host_name is None or self._may_lower(node)):
+            bound = set(self._refs)
+            try:
+                op.lower_rule(self, node)
+                return
+            except UnsupportedOperatorError:
+                if op.host_name is None:
+                    raise
+                self._undo(done, bound)
+        assert op.host_name is not None
+        self.host_call(node, op.host_name)
+
+    def _may_lower(self, node: ir.Node) -> bool:
+        """Whether kernels have a chance: all values are tensors of types that kernels know."""
+        values = [v for v in (*node.inputs, *node.outputs) if v is not None and (v.name or v.uses())]
+        return all(self._has_kernels(v) for v in values)
+
+    def _undo(self, steps: int, bound: set[ir.Value]) -> None:
+        """Takes back what a lowering did before it declined."""
+        removed = {ref.storage for step in self.plan.steps[steps:] for ref in step.refs}
+        del self.plan.steps[steps:]
+        for storage in removed:
+            users = [i for i, step in enumerate(self.plan.steps) if any(ref.storage is storage for ref in step.refs)]
+            storage.first, storage.last = (users[0], users[-1]) if users else (-1, -1)
+        for value in set(self._refs) - bound:
+            ref = self._refs.pop(value)
+            if value in self._sharing.get(ref.storage, ()):
+                self._sharing[ref.storage].remove(value)
+
     def _copy_results(self) -> None:
         """Outputs that no node writes: inputs, constants, and values that the graph lists twice."""
-        for value, result in zip(self.model.graph.outputs, self._results, strict=True):
+        for i, (value, result) in enumerate(zip(self.model.graph.outputs, self._results, strict=True)):
+            if value in self._objects:
+                self.plan.outputs[i]["object"] = self._objects[value]
+                continue
             source = self.ref(value)
             if source == result:
                 continue
@@ -190,6 +240,54 @@ class Lowering:
             for value in self._sharing[storage]
         )
 
+    # -- host steps --------------------------------------------------------------------------------------------------
+
+    def host_call(self, node: ir.Node, function: str) -> None:
+        """Adds a call of the host function: inputs, outputs, attributes and nested graphs are those of the node."""
+        attributes = attributes_json(node)
+        for name, (model, captures) in bodies_of(node).items():
+            attributes[name] = {"body": self._body(model, captures)}
+            attributes[CAPTURES] = captures
+        inputs = tuple(None if v is None else self._operand(v) for v in node.inputs)
+        outputs = tuple(self._result(v) for v in node.outputs)
+        sources = node.metadata_props.get("magicmind.sources", node.name or "")
+        moved = sum(self.nbytes(v) for v in node.inputs if v is not None and self._has_kernels(v))
+        self._add(HostStep(sources, node.op_type, function, attributes, inputs, outputs, bytes=moved))
+
+    def _body(self, model: ir.Model, captures: int) -> int:
+        """The number of a nested graph's plan."""
+        plan = Lowering(model, self.target, self._weights, self.plan.bodies).run()
+        self.plan.bodies.append(body_plan(model.graph, plan, captures))
+        return len(self.plan.bodies) - 1
+
+    def _has_kernels(self, value: ir.Value) -> bool:
+        tensor = isinstance(value.type, ir.TensorType) and value.dtype in DTYPES
+        return tensor and (shape_of(value) is not None or value.const_value is not None)
+
+    def _object(self, value: ir.Value) -> int:
+        """Makes `value` an object; its number."""
+        self._objects[value] = self.plan.objects
+        self.plan.objects += 1
+        return self._objects[value]
+
+    def _operand(self, value: ir.Value) -> Operand:
+        shape, dtype = shape_of(value) if isinstance(value.type, ir.TensorType) else None, numpy_name(value)
+        if value in self._objects:
+            return Operand(Ref(Storage("object", 0, self._objects[value])), dtype, shape, whole=True)
+        strings = string_constant(value)
+        if strings is not None:
+            return Operand(Ref(Storage("object", 0)), dtype, shape, strings=strings)
+        return Operand(self.ref(value), dtype, shape)
+
+    def _result(self, value: ir.Value) -> Operand | None:
+        if not value.name and not value.uses():
+            return None
+        dtype, tensor = numpy_name(value), isinstance(value.type, ir.TensorType)
+        ref = Ref(Storage("object", 0, self._object(value)))
+        if self._has_kernels(value):
+            self._bind(value, ref)
+        return Operand(ref, dtype, shape_of(value) if tensor else None, whole=True)
+
     # -- calls -------------------------------------------------------------------------------------------------------
 
     def params(self) -> Params:
@@ -214,12 +312,14 @@ class Lowering:
         """
         sources = node.metadata_props.get("magicmind.sources", node.name or "")
         self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes, repeat))
-        if isinstance(scratch, int) and isinstance(self.plan.scratch, int):
+        if any(name.startswith(DATA_PREFIX) for name in symbols_of(scratch)):
+            self.plan.late_scratch.append(scratch)
+        elif isinstance(scratch, int) and isinstance(self.plan.scratch, int):
             self.plan.scratch = max(scratch, self.plan.scratch)
         else:
             self.plan.scratch = dim_max(scratch, self.plan.scratch)
 
-    def _add(self, step: Step) -> None:
+    def _add(self, step: Step | HostStep) -> None:
         index = len(self.plan.steps)
         for ref in step.refs:
             storage = ref.storage
@@ -228,5 +328,6 @@ class Lowering:
         self.plan.steps.append(step)
 
     def _describe(self, value: ir.Value) -> dict[str, object]:
-        dims = [d if isinstance(d, int) else str(d) for d in self.shape(value)]
-        return {"name": value.name, "dtype": str(dtype_of(value).numpy()), "shape": dims}  # type: ignore[union-attr]
+        shape = shape_of(value) if isinstance(value.type, ir.TensorType) else None
+        dims = None if shape is None else [d if isinstance(d, int) else str(d) for d in shape]
+        return {"name": value.name, "dtype": numpy_name(value), "shape": dims}

@@ -5,7 +5,7 @@ Contract: docs/design/0001-architecture.md, "Kernels and the plan".
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -32,10 +32,10 @@ class Storage:
     """A piece of memory: a graph input or output, a packed constant, or a buffer of the arena."""
 
     kind: str
-    """`input`, `output`, `weight` or `arena`."""
+    """`input`, `output`, `weight`, `arena`, or `object`: what a host step made."""
     bytes: Dim
     index: int = 0
-    """Input or output number, or the constant's byte offset."""
+    """Input, output or object number, or the constant's byte offset."""
     first: int = -1
     last: int = -1
     """First and last step that touches it (arena only)."""
@@ -90,6 +90,46 @@ class Step:
         return self.refs[len(self.refs) - self.outputs :]
 
 
+@dataclass(frozen=True)
+class Operand:
+    """A tensor or object that a host step reads or writes. `shape` None: no tensor, or of unknown rank."""
+
+    ref: Ref
+    dtype: str
+    shape: tuple[Dim, ...] | None
+    whole: bool = False
+    """The object itself rather than the memory at `ref`."""
+    strings: tuple[str, ...] | None = None
+    """The elements of a constant of strings, which lies in no memory."""
+
+
+@dataclass(frozen=True, eq=False)
+class HostStep:
+    """A call of a host function (`runtime/host/`). It writes objects only, never memory that kernels own."""
+
+    node: str
+    op: str
+    function: str
+    attributes: Mapping[str, Any]
+    inputs: tuple[Operand | None, ...]
+    outputs: tuple[Operand | None, ...]
+    flops: Dim = 0
+    bytes: Dim = 0
+
+    @property
+    def refs(self) -> tuple[Ref, ...]:
+        """The memory it reads."""
+        return tuple(x.ref for x in self.inputs if x is not None and not x.whole and x.strings is None)
+
+
+@dataclass
+class BodyPlan:
+    """The plan of a nested graph. `given`: symbols whose values the enclosing graph hands down."""
+
+    plan: Plan
+    given: tuple[str, ...]
+
+
 @dataclass
 class Plan:
     """Steps in order with everything they touch, for one target."""
@@ -97,20 +137,35 @@ class Plan:
     symbols: dict[str, tuple[int, int | None]]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
-    steps: list[Step] = field(default_factory=list)
+    steps: list[Step | HostStep] = field(default_factory=list)
     scratch: Dim = 0
+    objects: int = 0
+    """How many objects host steps make."""
+    late_scratch: list[Dim] = field(default_factory=list)
+    """Scratch sizes that depend on data."""
+    bodies: list[BodyPlan] = field(default_factory=list)
+    """Nested graphs, those of nested graphs included (they share the list)."""
 
 
-def assign_epochs(steps: Sequence[Step]) -> list[int]:
+def assign_epochs(steps: Sequence[Step | HostStep]) -> list[int]:
     """Epoch of each step: a barrier stands between epochs, none within.
 
     A step joins the epoch of the one before unless it reads what that epoch wrote, or writes what it read or wrote.
-    Two writes to different offsets of one storage are parts of a concatenation and do not meet.
+    Two writes to different offsets of one storage are parts of a concatenation and do not meet. A host step has an
+    epoch of its own.
     """
     epochs: list[int] = []
+    alone = False
     reads: set[Storage] = set()
     writes: set[Ref] = set()
     for step in steps:
+        if alone or isinstance(step, HostStep):
+            alone = isinstance(step, HostStep)
+            reads, writes = set(), set()
+            epochs.append(epochs[-1] + 1 if epochs else 0)
+            if isinstance(step, Step):
+                reads, writes = {ref.storage for ref in step.reads}, set(step.writes)
+            continue
         written = {ref.storage for ref in writes}
         clash = (
             any(ref.storage in written for ref in step.reads)

@@ -15,7 +15,8 @@ from llvmlite import ir
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import I32, I64, PTR
 from magicmind.ir.dims import Dim
-from magicmind.lower.plan import Ref, Step
+from magicmind.lower.plan import HostStep, Ref, Step
+from magicmind.modelfile.abi import CTX_SEGMENT
 
 ENTRY = "mm_program"
 _SLOTS, _DIMS, _THREADS, _STOP, _PROFILE, _CLOCK, _SCRATCH, _SCRATCH_BYTES = 0, 1, 2, 4, 5, 6, 7, 8
@@ -30,18 +31,19 @@ class Tables:
     dims: list[Dim] = field(default_factory=list)
 
     @classmethod
-    def collect(cls, steps: Sequence[Step]) -> Tables:
+    def collect(cls, steps: Sequence[Step | HostStep]) -> Tables:
         slots = dict.fromkeys(ref for step in steps for ref in step.refs)
-        repeats = [step.repeat for step in steps if step.repeat is not None]
-        dims = dict.fromkeys([*(dim for step in steps for dim in step.params), *repeats])
+        native = [step for step in steps if isinstance(step, Step)]
+        repeats = [step.repeat for step in native if step.repeat is not None]
+        dims = dict.fromkeys([*(dim for step in native for dim in step.params), *repeats])
         return cls(list(slots), list(dims))
 
 
 class _Program:
-    def __init__(self, name: str, target: Target) -> None:
-        self.module = ir.Module(name)
+    def __init__(self, entry: str, target: Target) -> None:
+        self.module = ir.Module(entry)
         self.module.triple = target.triple
-        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, I64]), ENTRY)
+        self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, I64]), entry)
         self.ctx, self.tid = self.function.args
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
         self.time = self.b.alloca(ir.ArrayType(I64, 2), name="timespec")
@@ -102,29 +104,81 @@ class _Program:
 
 
 def emit_program(
-    steps: Sequence[Step], symbols: Sequence[str], epochs: Sequence[int], tables: Tables, target: Target
+    steps: Sequence[Step | HostStep],
+    symbols: Sequence[str],
+    epochs: Sequence[int],
+    tables: Tables,
+    target: Target,
+    entry: str = ENTRY,
 ) -> ir.Module:
-    """`symbols[i]` is the function of `steps[i]`; steps of one epoch run without a barrier between them."""
-    p = _Program("program", target)
-    slots, dims = p.word(_SLOTS, PTR), p.word(_DIMS, PTR)
-    threads, profile = p.word(_THREADS, I64), p.word(_PROFILE, PTR)
-    offset = p.b.mul(p.tid, p.word(_SCRATCH_BYTES, I64))
-    scratch = p.b.gep(p.word(_SCRATCH, PTR), [offset], inbounds=True, source_etype=ir.IntType(8))
-    slot_of = {ref: i for i, ref in enumerate(tables.slots)}
-    dim_of = {dim: i for i, dim in enumerate(tables.dims)}
-    p.stamp(profile, 0)
-    for i, (step, symbol) in enumerate(zip(steps, symbols, strict=True)):
-        if i and epochs[i] != epochs[i - 1]:
-            p.b.call(p.barrier, [p.ctx])
-        args = [p.load(slots, slot_of[ref], PTR) for ref in step.refs]
-        args += [p.load(dims, dim_of[dim], I64) for dim in step.params]
-        last = [p.tid, threads, scratch]
-        if step.repeat is None:
-            p.kernel(symbol, [*args, *last])
+    """`symbols[i]` is the function of `steps[i]`; steps of one epoch run without a barrier between them.
+
+    Where host steps cut the program into segments, a call runs the one that a word of the context names.
+    """
+    p = _Program(entry, target)
+    at = _Addresses(p, tables)
+    if not any(isinstance(step, HostStep) for step in steps):
+        _emit_segment(p, at, steps, symbols, epochs, range(len(steps)))
+        return p.module
+    none = p.function.append_basic_block("none")
+    switch = p.b.switch(p.word(CTX_SEGMENT, I64), none)
+    p.b.position_at_end(none)
+    p.b.ret_void()
+    for i, members in enumerate(_segments(steps)):
+        block = p.function.append_basic_block(f"segment.{i}")
+        switch.add_case(ir.Constant(I64, i), block)
+        p.b.position_at_end(block)
+        _emit_segment(p, at, steps, symbols, epochs, members)
+    return p.module
+
+
+def _segments(steps: Sequence[Step | HostStep]) -> list[list[int]]:
+    """The numbers of the native steps, cut where host steps stand between."""
+    segments: list[list[int]] = []
+    for i, step in enumerate(steps):
+        if isinstance(step, HostStep):
+            continue
+        if i and isinstance(steps[i - 1], Step):
+            segments[-1].append(i)
         else:
-            with p.repeated(p.load(dims, dim_of[step.repeat], I64)) as turn:
-                p.kernel(symbol, [*args, turn, *last])
-        p.stamp(profile, i + 1)
+            segments.append([i])
+    return segments
+
+
+class _Addresses:
+    """The context's tables, loaded at the program's entry."""
+
+    def __init__(self, p: _Program, tables: Tables) -> None:
+        self.slots, self.dims = p.word(_SLOTS, PTR), p.word(_DIMS, PTR)
+        self.threads, self.profile = p.word(_THREADS, I64), p.word(_PROFILE, PTR)
+        offset = p.b.mul(p.tid, p.word(_SCRATCH_BYTES, I64))
+        self.scratch = p.b.gep(p.word(_SCRATCH, PTR), [offset], inbounds=True, source_etype=ir.IntType(8))
+        self.slot_of = {ref: i for i, ref in enumerate(tables.slots)}
+        self.dim_of = {dim: i for i, dim in enumerate(tables.dims)}
+
+
+def _emit_segment(
+    p: _Program,
+    at: _Addresses,
+    steps: Sequence[Step | HostStep],
+    symbols: Sequence[str],
+    epochs: Sequence[int],
+    members: Sequence[int],
+) -> None:
+    p.stamp(at.profile, members[0] if members else 0)
+    for i in members:
+        step = steps[i]
+        assert isinstance(step, Step)
+        if i != members[0] and epochs[i] != epochs[i - 1]:
+            p.b.call(p.barrier, [p.ctx])
+        args = [p.load(at.slots, at.slot_of[ref], PTR) for ref in step.refs]
+        args += [p.load(at.dims, at.dim_of[dim], I64) for dim in step.params]
+        last = [p.tid, at.threads, at.scratch]
+        if step.repeat is None:
+            p.kernel(symbols[i], [*args, *last])
+        else:
+            with p.repeated(p.load(at.dims, at.dim_of[step.repeat], I64)) as turn:
+                p.kernel(symbols[i], [*args, turn, *last])
+        p.stamp(at.profile, i + 1)
     p.b.call(p.barrier, [p.ctx])
     p.b.ret_void()
-    return p.module

@@ -29,6 +29,7 @@ CTX_CLOCK: Final = 6
 CTX_SCRATCH: Final = 7
 CTX_SCRATCH_BYTES: Final = 8
 CTX_SYSCALL: Final = 9
+CTX_SEGMENT: Final = 10
 CTX_WORDS: Final = 16
 
 # Barrier memory: three 32-bit words, each on a cache line of its own.

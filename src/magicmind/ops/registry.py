@@ -10,6 +10,7 @@ What a rule sees of its node is a `NodeView`.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
@@ -17,15 +18,15 @@ import numpy as np
 import onnx_ir
 
 from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
-from magicmind.ir.dims import Dim
-from magicmind.ir.types import Shape, TensorType, const_of, type_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, symbol
+from magicmind.ir.types import Shape, TensorType, ValueType, const_of, set_value_type, type_of, value_type_of
 
 if TYPE_CHECKING:
     from magicmind.lower.lowering import Lowering
     from magicmind.ops.expansion import Expansion
 
 Array: TypeAlias = np.ndarray[Any, Any]
-InferRule: TypeAlias = "Callable[[NodeView], Sequence[TensorType]]"
+InferRule: TypeAlias = "Callable[[NodeView], Sequence[ValueType]]"
 DataRule: TypeAlias = "Callable[[NodeView], Sequence[Array | None]]"
 ReferenceRule: TypeAlias = Callable[[onnx_ir.Node, Sequence["Array | None"]], Sequence[Array]]
 LowerRule: TypeAlias = "Callable[[Lowering, onnx_ir.Node], None]"
@@ -46,6 +47,7 @@ class Op:
       `data`:      node view -> contents of all outputs (object arrays of dims), None where unknown
       `reference`: (node, input arrays) -> output arrays, by numpy
       `lower`:     (lowering, node) -> None
+      `host`:      the numpy function of the run time that computes it where kernels do not
       `expand`:    (expansion) -> values that take the place of the outputs, None to decline; an operator with this
                    rule needs no `infer`
     """
@@ -57,6 +59,7 @@ class Op:
         self.data_rule: DataRule | None = None
         self.reference_rule: ReferenceRule | None = None
         self.lower_rule: LowerRule | None = None
+        self.host_name: str | None = None
         self.expand_rule: ExpandRule | None = None
         assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
         REGISTRY[domain, name] = self
@@ -81,6 +84,11 @@ class Op:
         self.lower_rule = rule
         return rule
 
+    def host(self, name: str | None = None) -> Op:
+        """Names the function in `runtime/host/` that computes nodes without kernels; None: the operator's name."""
+        self.host_name = name or (f"{self.domain}.{self.name}" if self.domain else self.name)
+        return self
+
     def expand(self, rule: ExpandRule) -> ExpandRule:
         """Sets the rule that writes a node as simpler ones."""
         self.expand_rule = rule
@@ -98,11 +106,12 @@ class NodeView:
     `opset` is the version of the node's operator set.  Inputs beyond the last one count as absent.
     """
 
-    __slots__ = ("node", "opset")
+    __slots__ = ("_walk", "node", "opset")
 
-    def __init__(self, node: onnx_ir.Node, opset: int = 0) -> None:
+    def __init__(self, node: onnx_ir.Node, opset: int = 0, walk: Callable[[onnx_ir.Graph], None] | None = None) -> None:
         self.node = node
         self.opset = opset
+        self._walk = walk
 
     @property
     def name(self) -> str:
@@ -144,6 +153,38 @@ class NodeView:
         if found is None or found.shape is None:
             raise ShapeError(f"the shape of input {i} ({value.name!r}) is not known")
         return found
+
+    def value_type(self, i: int) -> ValueType:
+        """The type of input `i`, which may be no tensor.  Raises ModelFormatError when it is absent."""
+        value = self.value(i)
+        found = None if value is None else value_type_of(value)
+        if found is None:
+            raise ModelFormatError(f"input {i} is missing")
+        return found
+
+    def unknown(self, output: int, axis: int = 0) -> Dim:
+        """A new symbol (>= 0) for a size of an output that only the data tells."""
+        return symbol(data_symbol(self.node.outputs[output], axis))
+
+    def body(self, name: str, types: Sequence[ValueType] = ()) -> list[ValueType]:
+        """The types of a nested graph's outputs, given those of its inputs.
+
+        Raises ModelFormatError when it is missing or has another number of inputs.
+        """
+        attr = self.node.attributes.get(name)
+        if attr is None or attr.type != onnx_ir.AttributeType.GRAPH or self._walk is None:
+            raise ModelFormatError(f"the nested graph {name!r} is missing")
+        graph = attr.as_graph()
+        if len(graph.inputs) != len(types):
+            raise ModelFormatError(f"{name} has {len(graph.inputs)} inputs; {len(types)} are expected")
+        for value, t in zip(graph.inputs, types, strict=True):
+            set_value_type(value, t)
+            set_data(value, None)
+        self._walk(graph)
+        found = [value_type_of(value) for value in graph.outputs]
+        if any(t is None for t in found):
+            raise UnsupportedOperatorError(f"{name} holds operators that are not supported")
+        return [t for t in found if t is not None]
 
     def shape(self, i: int) -> Shape:
         """The shape of input `i`."""
@@ -212,6 +253,17 @@ class NodeView:
     def axis(self, default: int, rank: int, *, inclusive: bool = False) -> int:
         """The attribute `axis`, made non-negative.  `inclusive` allows `rank` itself."""
         return normalise_axis(self.attr("axis", default), rank, inclusive=inclusive)
+
+
+def data_symbol(value: onnx_ir.Value, axis: int) -> str:
+    """The name of the symbol for an axis of a value whose size only the data tells."""
+    return f"{DATA_PREFIX}{re.sub(r'[^0-9A-Za-z_]', '_', value.name or '')}_{axis}"
+
+
+def data_symbol_names(value: onnx_ir.Value) -> frozenset[str]:
+    """All such names that the value may have."""
+    rank = 0 if value.shape is None else value.shape.rank()
+    return frozenset(data_symbol(value, axis) for axis in range(rank))
 
 
 def normalise_axis(axis: int, rank: int, *, inclusive: bool = False) -> int:

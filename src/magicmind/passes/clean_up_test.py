@@ -5,8 +5,9 @@ from __future__ import annotations
 import onnx_ir
 import pytest
 
+from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.fold_constants import FoldConstants
-from magicmind.passes.merge_common import MergeCommon, is_deterministic
+from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
 from magicmind.passes.remove_dead import RemoveDead

@@ -11,9 +11,9 @@ import onnx_ir
 from magicmind.ir.reference import run_node
 from magicmind.ir.types import const_of, type_of
 from magicmind.ops.registry import data_of
+from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.edit import add_constant, graph_of, graphs_of
 from magicmind.passes.infra import Decline, Pass
-from magicmind.passes.merge_common import is_deterministic
 
 Array = npt.NDArray[np.generic]
 

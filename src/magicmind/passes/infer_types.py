@@ -7,27 +7,34 @@ model are reported in one error.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Callable, Iterable, Sequence
 
 import onnx_ir
 
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
-from magicmind.ir.dims import Dim, Expr, bounds, product, substitute, symbol, symbols_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, bounds, parse, product, substitute, symbol, symbols_of
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import (
     TensorType,
+    ValueType,
     ranges_of,
     set_ranges,
     set_type,
+    set_value_type,
     shape_of,
     to_ir_shape,
-    type_of,
+    value_type_of,
 )
 from magicmind.ops.expansion import can_expand, expand_node
 from magicmind.ops.registry import MAX_DATA, Array, NodeView, Op, contents_of, lookup, set_data
 from magicmind.ops.shapes import MustEqual
+from magicmind.passes.determinism import is_deterministic
 
 _MAX_ELEMENTS = 1 << 40  # of one tensor; beyond it a file is damaged rather than large
+
+SAME_KEY = "magicmind.same"
+"""Where a model's metadata keeps what data-dependent symbols were found to equal."""
 
 # What rules and onnx's evaluator raise on attributes of the wrong type, out-of-range indices and the like.
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
@@ -44,8 +51,9 @@ def infer_types(model: onnx_ir.Model) -> bool:
         walk = _Walk(model)
         try:
             modified |= walk.run()
+            _add_ranges(model, walk.order)
         except MustEqual as error:
-            if not _unify(model, error.a, error.b):
+            if not _unify(model, error.a, error.b, list(walk.order)):
                 raise _unequal(model, error) from error
             modified = True
             continue
@@ -58,29 +66,47 @@ class _Walk:
     def __init__(self, model: onnx_ir.Model) -> None:
         self.opset = model.graph.opset_imports.get("", 0)
         self.graph = model.graph
+        self.same = _same_of(model)
         self.modified = False
         self.unsupported: list[str] = []
+        self.order: dict[str, None] = {}  # data-dependent symbols as they appear
 
     def run(self) -> bool:
-        for value in self.graph.initializers.values():
-            self._type_initializer(value)
-        for node in self.graph:
-            self._visit(node)
+        self.walk(self.graph)
         if self.unsupported:
-            count = len(self.unsupported)
-            listing = "\n".join(f"  {line}" for line in self.unsupported)
+            lines = list(dict.fromkeys(self.unsupported))  # a loop's body is visited more than once
+            count = len(lines)
+            listing = "\n".join(f"  {line}" for line in lines)
             raise UnsupportedOperatorError(
                 f"{count} node{'s are' if count > 1 else ' is'} not supported:\n{listing}",
                 hint="replace these operators when exporting, or cut the model before them",
             )
         return self.modified
 
+    def walk(self, graph: onnx_ir.Graph) -> None:
+        """Types a graph's constants, then its nodes; of nested graphs the inputs have their types by now."""
+        for value in graph.initializers.values():
+            self._type_initializer(value)
+        for node in graph:
+            self._visit(node)
+
     def _type_initializer(self, value: onnx_ir.Value) -> None:
         tensor = value.const_value
         if tensor is not None and (value.dtype != tensor.dtype or value.shape is None):
             set_type(value, TensorType(tensor.dtype, tuple(tensor.shape.numpy())))
 
+    def _walk_nested(self, graph: onnx_ir.Graph) -> None:
+        """As `walk`. A loop's body is typed several times on the way to its types: only `_visit` can tell a change."""
+        modified = self.modified
+        self.walk(graph)
+        self.modified = modified
+
     def _visit(self, node: onnx_ir.Node) -> None:
+        before = _nested_types(node)
+        self._type(node)
+        self.modified |= bool(before) and before != _nested_types(node)
+
+    def _type(self, node: onnx_ir.Node) -> None:
         if not can_type(node, self.opset):
             self._refuse(node, "")
             return
@@ -88,7 +114,7 @@ class _Walk:
             _forget(node)  # an unsupported operator upstream, listed already
             return
         try:
-            types, contents = types_and_contents(node, self.opset)
+            types, contents = types_and_contents(node, self.opset, self._walk_nested)
         except UnsupportedOperatorError as error:
             self._refuse(node, f": {error}")
             return
@@ -99,16 +125,34 @@ class _Walk:
             raise ModelFormatError(text, hint="export the model again, or check it with onnx.checker") from error
         self._write(node, types, contents)
 
-    def _write(self, node: onnx_ir.Node, types: Sequence[TensorType], contents: Sequence[Array | None]) -> None:
-        for value, t, data in zip(node.outputs, types, contents, strict=False):
-            if type_of(value) != t:
-                set_type(value, t)
+    def _write(self, node: onnx_ir.Node, types: Sequence[ValueType], contents: Sequence[Array | None]) -> None:
+        for value, given, data in zip(node.outputs, types, contents, strict=False):
+            t = self._resolved(given)
+            if value_type_of(value) != t:
+                set_value_type(value, t)
                 self.modified = True
             set_data(value, data)
+
+    def _resolved(self, t: ValueType) -> ValueType:
+        """The type with data-dependent symbols replaced by what they were found to equal."""
+        if not isinstance(t, TensorType) or t.shape is None:
+            return t
+        for d in t.shape:
+            self.order.update(dict.fromkeys(n for n in sorted(symbols_of(d)) if n.startswith(DATA_PREFIX)))
+        if not self.same:
+            return t
+        return TensorType(t.dtype, tuple(substitute(d, self.same) for d in t.shape))
 
     def _refuse(self, node: onnx_ir.Node, reason: str) -> None:
         self.unsupported.append(_describe(node) + reason)
         _forget(node)
+
+
+def _nested_types(node: onnx_ir.Node) -> list[ValueType | None]:
+    """The types of all values in the node's nested graphs, in order."""
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type == onnx_ir.AttributeType.GRAPH]
+    inner = [g for graph in graphs for g in (graph, *graph.subgraphs())]
+    return [value_type_of(v) for g in inner for v in (*g.inputs, *(o for n in g for o in n.outputs))]
 
 
 def can_type(node: onnx_ir.Node, opset: int) -> bool:
@@ -117,11 +161,13 @@ def can_type(node: onnx_ir.Node, opset: int) -> bool:
     return (op is not None and op.infer_rule is not None) or can_expand(node, opset)
 
 
-def types_and_contents(node: onnx_ir.Node, opset: int) -> tuple[list[TensorType], Sequence[Array | None]]:
+def types_and_contents(
+    node: onnx_ir.Node, opset: int, walk: Callable[[onnx_ir.Graph], None] | None = None
+) -> tuple[list[ValueType], Sequence[Array | None]]:
     """The types of a node's outputs and what is known of their elements."""
     op = lookup(node.domain, node.op_type)
     if op is not None and op.infer_rule is not None:
-        view = NodeView(node, opset)
+        view = NodeView(node, opset, walk)
         types = list(op.infer_rule(view))
         _check(types, node)
         return types, _contents(op, view, types)
@@ -132,7 +178,7 @@ def types_and_contents(node: onnx_ir.Node, opset: int) -> tuple[list[TensorType]
     expansion.discard()
     types = [t for t, _ in found]
     _check(types, node)
-    return types, [c if c is not None and c.size <= MAX_DATA else None for _, c in found]
+    return list(types), [c if c is not None and c.size <= MAX_DATA else None for _, c in found]
 
 
 def type_node(node: onnx_ir.Node, opset: int) -> None:
@@ -141,7 +187,7 @@ def type_node(node: onnx_ir.Node, opset: int) -> None:
         raise UnsupportedOperatorError(f"{node.op_type}, which it is made of, is not supported")
     types, contents = types_and_contents(node, opset)
     for value, t, data in zip(node.outputs, types, contents, strict=False):
-        set_type(value, t)
+        set_value_type(value, t)
         set_data(value, data)
 
 
@@ -152,11 +198,13 @@ def _forget(node: onnx_ir.Node) -> None:
         set_data(value, None)
 
 
-def _check(types: Sequence[TensorType], node: onnx_ir.Node) -> None:
+def _check(types: Sequence[ValueType], node: onnx_ir.Node) -> None:
     used = max((i + 1 for i, v in enumerate(node.outputs) if v.uses() or v.is_graph_output()), default=0)
     if len(types) < used:
         raise ModelFormatError(f"{used} outputs are used; {node.op_type} has {len(types)}")
     for t in types:
+        if not isinstance(t, TensorType) or t.shape is None:
+            continue
         if any(isinstance(d, int) and d < 0 for d in t.dims):
             raise ShapeError(f"the output would have shape {t}")
         size = bounds(product(t.dims), {})[0]
@@ -164,10 +212,10 @@ def _check(types: Sequence[TensorType], node: onnx_ir.Node) -> None:
             raise ShapeError(f"the output would have {size} elements: {t}")
 
 
-def _contents(op: Op, view: NodeView, types: Sequence[TensorType]) -> Sequence[Array | None]:
+def _contents(op: Op, view: NodeView, types: Sequence[ValueType]) -> Sequence[Array | None]:
     """What is known of the outputs' elements: by the operator's rule, else by running the node on known inputs."""
     nothing: list[Array | None] = [None] * len(types)
-    if not _is_small(types[0]):
+    if not types or not isinstance(types[0], TensorType) or not _is_small(types[0]) or _is_opaque(view.node):
         return nothing
     found = nothing if op.data_rule is None else op.data_rule(view)
     if any(f is not None for f in found) or view.op_type == "Constant" or view.node.domain:
@@ -179,6 +227,12 @@ def _contents(op: Op, view: NodeView, types: Sequence[TensorType]) -> Sequence[A
         return evaluate_node(view.node, arrays, view.opset)
     except (*_MALFORMED, Error, RuntimeError):  # the evaluator has gaps; then the contents simply stay unknown
         return nothing
+
+
+def _is_opaque(node: onnx_ir.Node) -> bool:
+    """Whether running a node once tells nothing: random ones, those with nested graphs, those on no tensors."""
+    tensors = all(v is None or isinstance(v.type, onnx_ir.TensorType) for v in node.inputs)
+    return not tensors or not is_deterministic(node)
 
 
 def _is_small(t: TensorType) -> bool:
@@ -198,13 +252,21 @@ def _known(value: onnx_ir.Value) -> Array | None:
 # --------------------------------------------------------------------------------------------------- equal symbols
 
 
-def _unify(model: onnx_ir.Model, a: Dim, b: Dim) -> bool:
-    """Makes `a` and `b` equal by replacing one symbol in the graph's inputs; False when no such replacement exists."""
+def _unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
+    """Makes `a` and `b` equal by replacing one symbol; False when no such replacement exists.
+
+    `order`: the data-dependent symbols, first ones first.
+    """
     ranges = ranges_of(model)
-    found = _solve(a, b, _order_of_symbols(model))
+    found = _solve_data(a, b, order) or _solve(a, b, _order_of_symbols(model))
     if found is None:
         return False
     name, replacement = found
+    if name.startswith(DATA_PREFIX):
+        same = {n: substitute(d, {name: replacement}) for n, d in _same_of(model).items()}
+        texts = {n: str(d) for n, d in {**same, name: replacement}.items()}
+        model.metadata_props[SAME_KEY] = json.dumps(texts, sort_keys=True)
+        return True
     low, high = ranges.pop(name, (1, None))
     if isinstance(replacement, int):
         if replacement < low or high is not None:  # a range the user gave is never narrowed silently
@@ -221,6 +283,34 @@ def _unify(model: onnx_ir.Model, a: Dim, b: Dim) -> bool:
             value.shape = to_ir_shape(tuple(substitute(d, {name: replacement}) for d in shape))
     set_ranges(model, ranges)
     return True
+
+
+def _solve_data(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+    """A data-dependent symbol that stands alone on one side, and the other side, when that is known before it.
+
+    The run time checks such a size once it knows it, so anything may be asked of it here.
+    """
+    place = {name: i for i, name in enumerate(order)}
+    for dim, other in ((a, b), (b, a)):
+        name = str(dim)
+        earlier = all(place.get(s, -1) < place.get(name, -1) for s in symbols_of(other))
+        if name in place and symbols_of(dim) == {name} and earlier and (not isinstance(other, int) or other >= 0):
+            return name, other
+    return None
+
+
+def _same_of(model: onnx_ir.Model) -> dict[str, Dim]:
+    """What data-dependent symbols were found to equal."""
+    found: dict[str, str] = json.loads(model.metadata_props.get(SAME_KEY, "{}"))
+    return {name: parse(text) for name, text in found.items()}
+
+
+def _add_ranges(model: onnx_ir.Model, symbols: Iterable[str]) -> None:
+    """Gives data-dependent symbols the range 0.. ."""
+    ranges = ranges_of(model)
+    new = {name: (0, None) for name in symbols if name not in ranges}
+    if new:
+        set_ranges(model, {**ranges, **new})
 
 
 def _unequal(model: onnx_ir.Model, error: MustEqual) -> ShapeError:
@@ -263,7 +353,7 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
 
 
 def _describe(node: onnx_ir.Node) -> str:
-    types = ", ".join("-" if v is None else str(type_of(v) or "?") for v in node.inputs)
+    types = ", ".join("-" if v is None else str(value_type_of(v) or "?") for v in node.inputs)
     domain = f"{node.domain}." if node.domain else ""
     return f"{node.name} ({domain}{node.op_type}) with inputs {types or 'none'}"
 

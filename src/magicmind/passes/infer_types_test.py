@@ -15,7 +15,7 @@ DATA = Path(__file__).parents[4] / "shared" / "data"
 
 
 def parse(text: str, **options: object) -> magicmind.Graph:
-    header = '<ir_version: 8, opset_import: ["" : 17]>\n'
+    header = '<ir_version: 8, opset_import: ["" : 17, "test" : 1]>\n'
     return magicmind.parse(onnx.parser.parse_model(header + text), **options)
 
 
@@ -105,18 +105,18 @@ def test_all_unsupported_operators_in_one_error() -> None:
     with pytest.raises(magicmind.UnsupportedOperatorError) as caught:
         parse(
             """g (float[n, 3] x) => (y) {
-                i = NonZero(x)
+                i = test.First(x)
                 a = Relu(x)
-                b = StringNormalizer(a)
+                b = test.Second(a)
                 c = Relu(b)
-                y = RandomNormalLike(c)
-            }"""
+                y = test.Third(c)
+            }""",
         )
     text = str(caught.value)
     assert "3 nodes are not supported" in text
-    assert "NonZero_0 (NonZero) with inputs float32[n, 3]" in text
-    assert "StringNormalizer_2 (StringNormalizer) with inputs float32[n, 3]" in text
-    assert "RandomNormalLike_4 (RandomNormalLike) with inputs ?" in text
+    assert "First_0 (test.First) with inputs float32[n, 3]" in text
+    assert "Second_2 (test.Second) with inputs float32[n, 3]" in text
+    assert "Third_4 (test.Third) with inputs ?" in text
 
 
 def test_a_target_from_run_time_data_is_listed_with_its_reason() -> None:

@@ -9,13 +9,9 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir
 
+from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.edit import forward, graphs_of
 from magicmind.passes.infra import Pass
-
-_RANDOM = frozenset(
-    {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial"}
-)
-_GRAPH_ATTRIBUTES = (onnx_ir.AttributeType.GRAPH, onnx_ir.AttributeType.GRAPHS)
 
 
 class MergeCommon(Pass):
@@ -83,11 +79,6 @@ def _key(node: onnx_ir.Node) -> Hashable | None:
     attributes = tuple(sorted((name, _attribute_key(attr)) for name, attr in node.attributes.items()))
     used = tuple(bool(output.name) for output in node.outputs)
     return (node.domain, node.op_type, tuple(map(id, node.inputs)), attributes, used)
-
-
-def is_deterministic(node: onnx_ir.Node) -> bool:
-    """Whether equal inputs give equal outputs, for all that is known: nested graphs are not looked into."""
-    return node.op_type not in _RANDOM and all(a.type not in _GRAPH_ATTRIBUTES for a in node.attributes.values())
 
 
 def _attribute_key(attr: onnx_ir.Attr) -> str:

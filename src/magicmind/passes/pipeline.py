@@ -26,6 +26,7 @@ from magicmind.passes.infra import Runner, Stage
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
+from magicmind.passes.outline import OutlineBodies
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
@@ -93,7 +94,16 @@ def simplify(model: onnx_ir.Model) -> None:
 
 def layout_stages() -> list[Stage]:
     """What follows once the portable form is saved: how values lie in memory."""
-    return [Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), ChooseLayout(), RemoveDead()])]
+    return [
+        Stage("nested graphs", passes=[OutlineBodies(_optimise)]),  # portable passes are done with them
+        Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), ChooseLayout(), RemoveDead()]),
+    ]
+
+
+def _optimise(model: onnx_ir.Model) -> None:
+    """All passes on a nested graph."""
+    simplify(model)
+    lower_layout(model)
 
 
 def lower_layout(model: onnx_ir.Model) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import _thread
-import mmap
 import os
 import threading
 import time
@@ -18,6 +17,7 @@ from magicmind.errors import Error
 from magicmind.modelfile import abi
 from magicmind.runtime import feeds as checks
 from magicmind.runtime import team
+from magicmind.runtime.memory import Memory, pages
 from magicmind.runtime.program import Layout, Program
 from magicmind.runtime.queue import Queue
 
@@ -26,27 +26,10 @@ if TYPE_CHECKING:
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-_INTERRUPTIBLE_NS = 50_000_000
+INTERRUPTIBLE_NS = 50_000_000
 """Calls expected to be longer run on a helper thread when made from the main thread, so that Ctrl-C gets through."""
 
-_HUGE_BYTES = 4 << 20
 _CTX_OFFSET = abi.BARRIER_BYTES  # the control block: barrier memory, context words, dims, slots, time stamps
-
-
-class _Memory:
-    """Anonymous zeroed memory, page-aligned, with its address."""
-
-    def __init__(self, size: int) -> None:
-        self.size = size
-        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
-        if size >= _HUGE_BYTES:
-            self._map.madvise(mmap.MADV_HUGEPAGE)
-        self.words = memoryview(self._map).cast("q")
-        self.address: int = np.frombuffer(self._map, np.uint8).__array_interface__["data"][0]
-
-    def close(self) -> None:
-        self.words.release()
-        self._map.close()
 
 
 class Context:
@@ -64,12 +47,12 @@ class Context:
         self._queue: Queue | None = None
         self._closed = False
         self._layout: Layout | None = None
-        self._arena: _Memory | None = None
+        self._arena: Memory | None = None
         self._inputs = program.inputs
         dims = _CTX_OFFSET // 8 + abi.CTX_WORDS
         self._slots = dims + program.dim_count
         self._stamps = self._slots + program.slot_count
-        self._control = _Memory(_pages(8 * (self._stamps + len(program.steps) + 1)))
+        self._control = Memory(pages(8 * (self._stamps + len(program.steps) + 1)))
         self._ctx = self._control.address + _CTX_OFFSET
         self._words = self._control.words
         self._dims = dims
@@ -162,14 +145,14 @@ class Context:
 
     def _prepare(self, layout: Layout) -> Layout:
         """Makes the context ready for a layout: memory, dims, arena addresses."""
-        scratch = _pages(layout.arena_bytes)  # from the arena's start
+        scratch = pages(layout.arena_bytes)  # from the arena's start
         size = scratch + self._threads * layout.scratch_bytes
         self._layout = None  # stays so if memory runs out below
         if self._arena is None or self._arena.size < size:
             if self._arena is not None:
                 self._arena.close()
                 self._arena = None
-            self._arena = _Memory(size)
+            self._arena = Memory(size)
         arena, words = self._arena.address, self._words
         words[self._dims : self._slots] = memoryview(array_of_words("q", layout.dims))
         for slot, offset in layout.arena_slots:
@@ -182,27 +165,18 @@ class Context:
     def _call(self, layout: Layout) -> None:
         expected = layout.last_ns
         start = time.perf_counter_ns()
-        long = expected is None or expected > _INTERRUPTIBLE_NS
+        long = expected is None or expected > INTERRUPTIBLE_NS
         team_address = team.address(self._threads)
         if long and threading.current_thread() is threading.main_thread():
-            self._call_interruptibly(team_address)
+            call_interruptibly(
+                lambda: team.caller()(team_address, self._program.entry, self._ctx, self._threads), self._stop
+            )
         else:
             team.caller()(team_address, self._program.entry, self._ctx, self._threads)
         layout.last_ns = time.perf_counter_ns() - start
 
-    def _call_interruptibly(self, team_address: int | None) -> None:
-        """The native call on a helper thread; a signal that raises here stops it between kernels."""
-        helper = _Helper(lambda: team.caller()(team_address, self._program.entry, self._ctx, self._threads))
-        stop = _CTX_OFFSET // 8 + abi.CTX_STOP
-        try:
-            _thread.start_new_thread(helper.work, ())
-            helper.ended.acquire()
-        except BaseException:
-            # Whatever a signal handler raises: the arrays are in use until the native call has ended.
-            self._words[stop] = 1
-            helper.cancel()
-            self._words[stop] = 0
-            raise
+    def _stop(self, on: bool) -> None:
+        self._words[_CTX_OFFSET // 8 + abi.CTX_STOP] = int(on)
 
     def _check_open(self) -> None:
         if self._closed:
@@ -236,9 +210,18 @@ def _usable(array: Array) -> bool:
     return flags.c_contiguous and flags.aligned
 
 
-def _pages(size: int) -> int:
-    """Whole pages, at least one."""
-    return max(1, -(-size // mmap.PAGESIZE)) * mmap.PAGESIZE
+def call_interruptibly(call: Callable[[], object], stop: Callable[[bool], None]) -> None:
+    """Makes a native call on a helper thread; a signal that raises here stops it between kernels, by `stop`."""
+    helper = _Helper(call)
+    try:
+        _thread.start_new_thread(helper.work, ())
+        helper.ended.acquire()
+    except BaseException:
+        # Whatever a signal handler raises: the arrays are in use until the native call has ended.
+        stop(True)
+        helper.cancel()
+        stop(False)
+        raise
 
 
 class _Helper:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from magicmind.errors import Error
 from magicmind.runtime import team
 from magicmind.runtime.context import Context
+from magicmind.runtime.host_context import HostContext
 from magicmind.runtime.program import Program
 
 if TYPE_CHECKING:
@@ -31,7 +32,7 @@ class Engine:
         with self._lock:
             if self._closed:
                 raise Error("the engine is closed", hint="make another one with model.engine()")
-            context = Context(self)
+            context = Context(self) if self.program.routine is None else HostContext(self)
             self._contexts.add(context)
             return context
 

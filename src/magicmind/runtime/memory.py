@@ -1,9 +1,35 @@
-"""Where buffers lie in the arena: offset packing of buffers that live in ranges of epochs."""
+"""Memory of calls, and where buffers lie in it: offset packing of buffers that live in ranges of epochs."""
 
 from __future__ import annotations
 
+import mmap
 from bisect import insort
 from collections.abc import Sequence
+
+import numpy as np
+
+_HUGE_BYTES = 4 << 20
+
+
+class Memory:
+    """Anonymous zeroed memory, page-aligned, with its address."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+        if size >= _HUGE_BYTES:
+            self._map.madvise(mmap.MADV_HUGEPAGE)
+        self.words = memoryview(self._map).cast("q")
+        self.address: int = np.frombuffer(self._map, np.uint8).__array_interface__["data"][0]
+
+    def close(self) -> None:
+        self.words.release()
+        self._map.close()
+
+
+def pages(size: int) -> int:
+    """Whole pages, at least one."""
+    return max(1, -(-size // mmap.PAGESIZE)) * mmap.PAGESIZE
 
 
 def pack(

@@ -17,6 +17,7 @@ from magicmind.modelfile.reader import OfflineFile
 from magicmind.runtime import team
 from magicmind.runtime.cpu import capped, cpu_features
 from magicmind.runtime.memory import pack
+from magicmind.runtime.routine import Routine
 from magicmind.runtime.shapes import PlanShapes, Shape
 
 _CACHED_LAYOUTS = 8
@@ -73,7 +74,7 @@ class Program:
         self.plan: dict[str, Any] = file.json(f"plan:{name}")
         try:
             self._read_plan()
-            code_offset = _entry(file, f"code:{name}", self.target["entries"], abi.PROGRAM_SYMBOL)
+            code_offset = self._entry(abi.PROGRAM_SYMBOL)
             self._adopt_team(f"team:{name}")
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise OfflineModelError(
@@ -81,6 +82,7 @@ class Program:
             ) from error
         self._code = file.map_section(f"code:{name}")
         self.entry = self._code.address + code_offset
+        self.routine = self._read_routine()
         self._layouts: dict[tuple[Shape, ...], Layout] = {}
 
     def _read_plan(self) -> None:
@@ -88,7 +90,7 @@ class Program:
         self.inputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["inputs"]]
         self.outputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["outputs"]]
         self.steps: list[dict[str, Any]] = plan["steps"]
-        self.shapes = PlanShapes(plan)
+        self._staged = bool(plan.get("bodies")) or any("host" in step for step in self.steps)
         self.dim_count, self.slot_count = len(plan["dims"]), len(plan["slots"])
         # Tiny networks: starting a team costs more than it saves.
         self.thread_bound = int(plan.get("threads_hint") or team.MAX_THREADS)
@@ -98,6 +100,9 @@ class Program:
         self._arena_slots: list[tuple[int, int]] = []  # slot, buffer
         for slot, item in enumerate(plan["slots"]):
             self._read_slot(slot, item)
+        if self._staged:
+            return
+        self.shapes = PlanShapes(plan)
         buffers = plan["buffers"]
         self._firsts = [int(buffer["first"]) for buffer in buffers]
         self._lasts = [int(buffer["last"]) for buffer in buffers]
@@ -115,8 +120,28 @@ class Program:
             self.weight_slots.append((slot, self.file.weights_address + offset))
         elif kind == "arena":
             self._arena_slots.append((slot, _index(item["buffer"], self.plan["buffers"])))
+        elif kind == "object" and self._staged:
+            _index(item["index"], range(self.plan["objects"]))
         else:
             raise ValueError(f"the kind {kind!r} of slot {slot}")
+
+    def _read_routine(self) -> Routine | None:
+        """The plan and those of its nested graphs, for plans with host steps. Raises OfflineModelError."""
+        if not self._staged:
+            return None
+        weights, limit = self.file.weights_address, self.file.sections[WEIGHTS].size
+        bodies: list[Routine] = []
+        try:
+            for plan in self.plan.get("bodies", ()):
+                entry = self._code.address + self._entry(plan["entry"])
+                bodies.append(Routine(plan, entry, weights, limit, bodies))
+            return Routine(self.plan, self.entry, weights, limit, bodies)
+        except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+            raise OfflineModelError(f"{self.file.where}: a host step lacks or garbles {error}", hint=REBUILD) from error
+
+    def _entry(self, symbol: str) -> int:
+        """Offset of an entry point in the code."""
+        return _entry(self.file, f"code:{self.target['name']}", self.target["entries"], symbol)
 
     def _adopt_team(self, section: str) -> None:
         described = self.target["team"]
