@@ -33,6 +33,7 @@ from magicmind.passes.resolve_auto_pad import ResolveAutoPad
 from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
 from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
+from magicmind.passes.to_plain_conv import ToPlainConv
 
 __all__ = ["describe", "lower_layout", "simplify", "stages"]
 
@@ -68,6 +69,7 @@ def stages() -> list[Stage]:
                 GemmToMatmul(),
                 MatmulToOwn(),
                 FuseMatmulBias(),  # while the addition still is an Add
+                ToPlainConv(),  # before the blocked kernels take the rest
                 ConvToOwn(),
                 ToElementwise(),  # after all that looks for single ONNX operators
                 RemoveDead(),
