@@ -28,6 +28,10 @@ Fresh = Callable[[int], Dim]
 @if_.infer
 def infer_if(node: NodeView) -> list[ValueType]:
     """What both branches agree on; sizes that differ are unforeseen."""
+    condition = node.const(0)
+    if condition is not None and condition.size == 1:  # the other branch may not even fit these shapes
+        taken = node.body("then_branch" if condition.reshape(-1)[0] else "else_branch")
+        return [_outside(t, _fresh(node, i)) for i, t in enumerate(taken)]
     branches = [node.body("then_branch"), node.body("else_branch")]
     if len(branches[0]) != len(branches[1]) or len(branches[0]) != node.num_outputs:
         raise ModelFormatError(f"its branches have {len(branches[0])} and {len(branches[1])} outputs")

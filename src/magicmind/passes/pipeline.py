@@ -23,6 +23,7 @@ from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
 from magicmind.passes.infra import Runner, Stage
+from magicmind.passes.inline_if import InlineIf
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
@@ -46,6 +47,7 @@ def stages() -> list[Stage]:
             until_stable=True,
             passes=[
                 InferTypes(),  # everything below relies on dtype and rank
+                InlineIf(),  # before all that looks at nodes: the branch not taken is not even typed
                 ExpandOperators(),  # what has no kernel of its own becomes operators that have
                 FoldConstants(),  # soon: what looks computed is often a constant, and shape arithmetic goes away
                 RemoveDead(),  # before anything that asks how often a value is used

@@ -169,3 +169,18 @@ def test_the_profile_shows_host_steps() -> None:
     rows = {row["kernel"]: row for row in found.rows()}
     assert 0 < rows["host NonZero"]["share"] < 1
     assert all(row["us"] >= 0 for row in rows.values())
+
+
+def test_an_if_on_shapes_is_decided_when_building() -> None:
+    text = """g (float[1, 3, 1] x) => (o) {
+        s = Shape<start=2>(x)
+        one = Constant<value_ints=[1]>()
+        c = Equal(s, one)
+        y = If<
+            then_branch = t () => (p) { axis = Constant<value_ints=[2]>() p = Squeeze(x, axis) },
+            else_branch = e () => (q) { q = Identity(x) }
+        >(c)
+        o = Neg(y)
+    }"""
+    model = check(text, {"x": normal(1, 3, 1)})
+    assert not any("host" in step for step in model.info()["steps"])

@@ -1,0 +1,89 @@
+"""Puts the branch of an If whose condition is known (of shapes, mostly) in the place of the node."""
+
+from __future__ import annotations
+
+import onnx_ir
+
+from magicmind.ops.registry import contents_of
+from magicmind.passes.edit import graph_of, graphs_of, insert_node, is_op
+from magicmind.passes.infra import Pass
+
+__all__ = ["InlineIf", "known_condition"]
+
+
+def known_condition(node: onnx_ir.Node) -> bool | None:
+    """The condition of an If where it is known now."""
+    value = node.inputs[0] if node.inputs else None
+    found = None if value is None else contents_of(value)
+    if found is None or found.size != 1 or found.dtype == object:
+        return None
+    return bool(found.reshape(-1)[0])
+
+
+class InlineIf(Pass):
+    """Replaces an If whose condition is known by the nodes of that branch."""
+
+    def call(self, model: onnx_ir.Model) -> bool:
+        modified = False
+        again = True
+        while again:  # a branch may hold another one
+            again = any(_inline(node) for graph in list(graphs_of(model)) for node in list(graph))
+            modified |= again
+        return modified
+
+
+def _inline(node: onnx_ir.Node) -> bool:
+    condition = known_condition(node) if is_op(node, "If") else None
+    if condition is None or not isinstance(node.graph, onnx_ir.Graph):
+        return False
+    graph = graph_of(node)
+    branch = node.attributes["then_branch" if condition else "else_branch"].as_graph()
+    _discard(node.attributes["else_branch" if condition else "then_branch"].as_graph())
+    taken = {v.name for v in (*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs))}
+    results = list(branch.outputs)
+    branch.outputs.clear()  # a value is an output of one graph at most
+    for constant in list(branch.initializers.values()):
+        _move_constant(graph, constant, results, taken)
+    nodes = list(branch)
+    branch.remove(nodes)
+    for moved in nodes:
+        for value in moved.outputs:
+            if value.name:
+                value.name = _free(value.name, taken)
+    graph.insert_before(node, nodes)
+    for output, result in zip(node.outputs, results, strict=True):
+        copy = insert_node(node, "Identity", [result], name=f"{node.name}.{output.name}").outputs[0]
+        copy.type, copy.shape = result.type, result.shape
+        name, output.name = output.name, None
+        output.replace_all_uses_with(copy, replace_graph_outputs=True)
+        copy.name = name
+    graph.remove(node, safe=True)
+    return True
+
+
+def _discard(graph: onnx_ir.Graph) -> None:
+    """Lets go of everything that a graph which is thrown away reads from outside."""
+    for inner in (graph, *graph.subgraphs()):
+        inner.outputs.clear()
+        for node in inner:
+            for i in range(len(node.inputs)):
+                node.replace_input_with(i, None)
+
+
+def _move_constant(
+    graph: onnx_ir.Graph, constant: onnx_ir.Value, results: list[onnx_ir.Value], taken: set[str | None]
+) -> None:
+    name = _free(constant.name or "constant", taken)
+    copy = onnx_ir.Value(name=name, type=constant.type, shape=constant.shape, const_value=constant.const_value)
+    constant.replace_all_uses_with(copy)
+    results[:] = [copy if value is constant else value for value in results]
+    graph.register_initializer(copy)
+
+
+def _free(name: str, taken: set[str | None]) -> str:
+    free, number = name, 1
+    while free in taken:
+        number += 1
+        free = f"{name}.{number}"
+    taken.add(free)
+    return free
