@@ -12,19 +12,17 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import re
 import sys
 import time
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from multiprocessing.connection import Connection
-from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
 from magicmind.testing import backend_cases
-from magicmind.testing.backend_cases import Verdict, cases, operator_of, prepare_magicmind, prepare_reference, run_case
+from magicmind.testing.backend_cases import cases, operator_of, prepare_magicmind, prepare_reference, run_case
+from magicmind.testing.worker import Verdict, Worker
 
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "tests"))
@@ -33,59 +31,6 @@ from onnx_backend_exclusions import reason_to_exclude  # noqa: E402  (lies in te
 
 RUNNERS = {"magicmind": prepare_magicmind, "reference": prepare_reference}
 STATUSES = ("passed", "failed", "crashed", "timeout", "unsupported", "excluded")
-
-
-class Worker:
-    """A process that runs one case after the other; replaced when it dies or takes too long."""
-
-    def __init__(self, runner: str, limit: float) -> None:
-        self._runner = runner
-        self._limit = limit
-        self._context = multiprocessing.get_context("fork")  # the cases are loaded already, and shared
-        self._process: BaseProcess | None = None
-        self._connection: Connection | None = None
-
-    def run(self, name: str) -> Verdict:
-        """The verdict on one case, "crashed" and "timeout" included."""
-        if self._process is None:
-            self._start()
-        assert self._connection is not None and self._process is not None
-        self._connection.send(name)
-        if not self._connection.poll(self._limit):
-            self.stop()
-            return Verdict("timeout", f"no result after {self._limit:.0f} s")
-        try:
-            status, reason = self._connection.recv()
-        except EOFError:
-            self._process.join()
-            code = self._process.exitcode
-            self.stop()
-            return Verdict("crashed", f"the process ended with code {code}")
-        return Verdict(status, reason)
-
-    def _start(self) -> None:
-        self._connection, theirs = self._context.Pipe()
-        self._process = self._context.Process(target=_serve, args=(theirs, self._runner), daemon=True)
-        self._process.start()
-        theirs.close()
-
-    def stop(self) -> None:
-        """Ends the process; the next `run` starts another."""
-        if self._process is not None and self._connection is not None:
-            self._process.kill()
-            self._process.join()
-            self._connection.close()
-        self._process = self._connection = None
-
-
-def _serve(connection: Connection, runner: str) -> None:
-    while True:
-        try:
-            name = connection.recv()
-        except EOFError:
-            return
-        verdict = run_case(cases()[name], RUNNERS[runner])
-        connection.send((verdict.status, verdict.reason))
 
 
 def read_results(path: Path) -> dict[str, dict[str, Any]]:
@@ -164,7 +109,8 @@ def main() -> int:
     if not arguments.resume and not arguments.match:
         log.unlink(missing_ok=True)
     known = read_results(log) if arguments.resume else {}
-    worker = Worker(arguments.runner, arguments.timeout)
+    prepare = RUNNERS[arguments.runner]
+    worker = Worker(lambda name: run_case(cases()[name], prepare), arguments.timeout)
     try:
         run_all([name for name in chosen if name not in known], worker, log, progress=sys.stderr.isatty())
     finally:

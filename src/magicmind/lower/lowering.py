@@ -309,7 +309,10 @@ class Lowering:
         """Adds one kernel call; the last `outputs` refs are written. `scratch` is bytes per thread.
 
         `repeat`: so many calls with barriers between; the kernel's last size is the number of the call.
+        A call that only writes tensors without elements is left out, so no kernel has to expect a size of 0.
         """
+        if all(ref.storage.bytes == 0 for ref in refs[len(refs) - outputs :]):
+            return
         sources = node.metadata_props.get("magicmind.sources", node.name or "")
         self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes, repeat))
         if any(name.startswith(DATA_PREFIX) for name in symbols_of(scratch)):

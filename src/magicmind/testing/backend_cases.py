@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -19,19 +18,12 @@ from onnx.backend.test.loader import load_model_tests
 from onnx.backend.test.runner import Runner
 
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.testing.worker import Verdict
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
 
 Prepare = Callable[[onnx.ModelProto], Callable[[list[Any]], Sequence[Any]]]
 """From a model to a function from its inputs to its outputs."""
-
-
-@dataclass(frozen=True)
-class Verdict:
-    """How a case ended: "passed", "failed" (wrong, or an unexpected error), "unsupported"; and why."""
-
-    status: str
-    reason: str = ""
 
 
 @cache

@@ -157,12 +157,12 @@ class _DeclaredDims:
         self.names: dict[str, str] = {}  # dim_param -> symbol
 
     def shape(self, info: onnx.ValueInfoProto) -> Shape | None:
-        """None when the file gives no rank.  Sizes below 1 are how some exporters write `unknown`."""
+        """None when the file gives no rank.  Negative sizes are how some exporters write `unknown`; 0 is a size."""
         if not info.type.tensor_type.HasField("shape"):
             return None
         dims: list[Dim] = []
         for i, dim in enumerate(info.type.tensor_type.shape.dim):
-            if dim.HasField("dim_value") and dim.dim_value > 0:
+            if dim.HasField("dim_value") and dim.dim_value >= 0:
                 dims.append(dim.dim_value)
             else:
                 dims.append(symbol(self._name(dim.dim_param or f"{info.name}_d{i}")))

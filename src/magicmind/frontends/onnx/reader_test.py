@@ -55,7 +55,7 @@ def test_unsorted_nodes_are_sorted() -> None:
 
 
 def test_symbols_of_inputs() -> None:
-    model = model_of([helper.make_node("Sum", ["x", "z"], ["y"])], {"x": ["batch size", None, 3], "z": [-1, 0, 3]})
+    model = model_of([helper.make_node("Sum", ["x", "z"], ["y"])], {"x": ["batch size", None, 3], "z": [-1, -1, 3]})
     assert input_types(model) == {"x": "float32[batch_size, x_d1, 3]", "z": "float32[z_d0, z_d1, 3]"}
 
 

@@ -1,0 +1,87 @@
+"""A random graph through the compiler, against onnx's reference evaluator."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx.reference import ReferenceEvaluator
+
+import magicmind
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.testing.random_graphs import RandomGraph
+from magicmind.testing.worker import Verdict
+
+Array = np.ndarray[Any, Any]
+
+TOLERANCE = 2e-5
+"""Of the largest element; several float32 roundings, summed in another order."""
+CONDITION = 100.0
+"""Times the effect of changing the inputs by some 1e-6: an ill-conditioned graph magnifies any rounding alike."""
+
+
+def check(graph: RandomGraph, seed: int = 0) -> Verdict:
+    """Builds the graph once and runs it with the sizes of every run.
+
+    "passed", "failed" with what differs, "unsupported", or "skipped" where the reference has no finite answer.
+    """
+    model = graph.model()
+    runs = []
+    for run in range(len(graph.sizes)):
+        feeds = graph.feeds(run, seed)
+        want = _reference(model, feeds)
+        nearby = _reference(model, _nudged(feeds))
+        if want is None or nearby is None:
+            return Verdict("skipped", "the reference evaluator has no finite answer")
+        runs.append((feeds, want, nearby))
+    try:
+        with magicmind.build(magicmind.parse(model)) as built, built.session(threads=2) as session:
+            for feeds, want, nearby in runs:
+                got = session.run(feeds)
+                for name, array in want.items():
+                    if text := _difference(array, got[name], nearby[name]):
+                        shapes = {n: list(x.shape) for n, x in feeds.items()}
+                        return Verdict("failed", f"output {name} for inputs {shapes}: {text}")
+    except UnsupportedOperatorError as error:
+        return Verdict("unsupported", str(error))
+    except Exception as error:  # any other error is a finding, whatever its type
+        return Verdict("failed", f"{type(error).__name__}: {error}")
+    return Verdict("passed")
+
+
+def _reference(model: onnx.ModelProto, feeds: dict[str, Array]) -> dict[str, Array] | None:
+    with warnings.catch_warnings(action="ignore"):
+        try:
+            evaluator = ReferenceEvaluator(model)
+            found = dict(zip(evaluator.output_names, map(np.asarray, evaluator.run(None, feeds)), strict=True))
+        except Exception:  # the evaluator has gaps of its own (mostly at sizes of 0); they show as all sorts of errors
+            return None
+    return found if all(np.isfinite(y).all() for y in found.values()) else None
+
+
+def _nudged(feeds: dict[str, Array]) -> dict[str, Array]:
+    rng = np.random.default_rng(1)
+    return {
+        name: x if x.dtype.kind != "f" else np.asarray(x * (1 + 1e-6 * rng.choice([-1, 1], x.shape)), x.dtype)
+        for name, x in feeds.items()
+    }
+
+
+def _difference(want: Array, got: Array, nearby: Array) -> str:
+    if want.shape != got.shape or want.dtype != got.dtype:
+        return f"{want.dtype}{list(want.shape)} is expected, {got.dtype}{list(got.shape)} came"
+    if want.dtype.kind != "f":
+        wrong = int((want != got).sum())
+        return f"{wrong} of {want.size} elements differ" if wrong else ""
+    if not want.size:
+        return ""
+    scale = float(np.abs(want).max())
+    error = float(np.abs(want.astype(np.float64) - got).max())
+    allowed = TOLERANCE * (scale + 1e-3) + CONDITION * float(np.abs(want.astype(np.float64) - nearby).max())
+    return (
+        ""
+        if error <= allowed
+        else f"an error of {error:.2e} where {allowed:.2e} is allowed, largest element {scale:.2e}"
+    )
