@@ -191,5 +191,6 @@ def inline_body(e: Expansion) -> list[Value]:
         inputs = [known[name] for name in proto.input]
         outputs = e.add(proto.domain, proto.op_type, inputs, list(node.attributes.values()), len(proto.output))
         known.update(zip(proto.output, outputs, strict=True))
-    results = [known[name] for name in body.outputs[: len(e.node.outputs)]]
-    return [value for value in results if value is not None]
+    # A body leaves out what the node does not ask for; the first result stands in where nobody looks.
+    results = [known.get(name) for name in body.outputs[: len(e.node.outputs)]]
+    return [value or filler for filler in results[:1] if filler is not None for value in results]

@@ -52,6 +52,12 @@ def test_symbolic_sizes_bare_inputs_large_hidden_state(kind: str) -> None:
     assert kind == "RNN" or any("stepwise" in name for name in kernels)
 
 
+@pytest.mark.parametrize("kind", ["RNN", "GRU", "LSTM"])
+def test_a_single_step(kind: str) -> None:
+    inputs = _inputs(kind, 1, 2, 3, 18)
+    check_lowering(kind, inputs, {"hidden_size": 18}, outputs=len(inputs) - 4, rtol=TOLERANCE)
+
+
 @pytest.mark.parametrize("hidden", [5, 208])
 def test_gru_with_linear_before_reset(hidden: int) -> None:
     inputs = _inputs("GRU", 6, 2, 4, hidden)

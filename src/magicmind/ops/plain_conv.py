@@ -12,7 +12,7 @@ from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.ir.evaluate import evaluate_op
-from magicmind.ir.types import TensorType
+from magicmind.ir.types import ValueType
 from magicmind.kernels.conv.plain import SCRATCH_BYTES, PackPlain, PlainConv, Sizes, Three, pack_plain
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
@@ -28,7 +28,7 @@ plain_conv = Op("PlainConv", "magicmind")
 
 
 @plain_conv.infer
-def infer(node: NodeView) -> Sequence[TensorType]:
+def infer(node: NodeView) -> Sequence[ValueType]:
     """As the ONNX operator."""
     return infer_transposed(node) if node.attr("transposed", 0) else infer_conv(node)
 
