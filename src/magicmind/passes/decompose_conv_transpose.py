@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
+from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType, const_of, dtype_of, shape_of
 from magicmind.ops.conv_transpose import transposed_pads
 from magicmind.ops.registry import NodeView
@@ -48,8 +49,8 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
         if rank > 2:
             return Decline(f"{rank}-D")
         strides = tuple(attribute(node, "strides", [1] * rank))
-        if len(set(strides)) > 1:
-            return Decline("the strides differ")
+        if len(set(strides)) > 1 and not all(isinstance(d, int) for d in shape_of(node.outputs[0]) or [""]):
+            return Decline("the strides differ and a size is mutable")
         begin = transposed_pads(NodeView(node))[0]
         fixed = tuple(p for p in begin if isinstance(p, int))
         if len(fixed) != rank or any(p < 0 for p in fixed):
@@ -86,7 +87,7 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
         whole = conv.outputs[0]
         if phases > 1:
             full = tuple(d * s for d, s in zip(spatial, found.strides, strict=True))
-            whole = _interleave(node, whole, found.strides[0], TensorType(dtype, (x_shape[0], out[1], *full)))
+            whole = _interleave(node, whole, found.strides, TensorType(dtype, (x_shape[0], out[1], *full)))
         begin = np.array(found.begin, np.int64)
         # Ends counted from the front where the size is a number, else from the back.
         ends = np.array([_end(b, d, w) for b, d, w in zip(found.begin, out[2:], shape_of(whole)[2:], strict=True)])  # type: ignore[index]
@@ -126,8 +127,11 @@ def _by_phase(found: _Transposed) -> Weights:
     return np.asarray(flipped.transpose(0, 2, *phases, 1, *taps).reshape(-1, ic // found.groups, *found.taps))
 
 
-def _interleave(node: onnx_ir.Node, value: onnx_ir.Value, stride: int, after: TensorType) -> onnx_ir.Value:
+def _interleave(node: onnx_ir.Node, value: onnx_ir.Value, strides: tuple[int, ...], after: TensorType) -> onnx_ir.Value:
     """Phases from the channels into the spatial axes."""
+    stride = strides[0]
+    if after.rank == 4 and len(set(strides)) > 1:
+        return _interleave_unequal(node, value, strides, after)
     if after.rank == 4:
         return insert_node(
             node,
@@ -157,3 +161,26 @@ def _interleave(node: onnx_ir.Node, value: onnx_ir.Value, stride: int, after: Te
     ).outputs[0]
     join = add_constant(graph, np.array([0, c, -1], np.int64), f"{node.name}.join")
     return insert_node(node, "Reshape", [turned, join], name=f"{name}.join", types=[after]).outputs[0]
+
+
+def _interleave_unequal(
+    node: onnx_ir.Node, value: onnx_ir.Value, strides: tuple[int, ...], after: TensorType
+) -> onnx_ir.Value:
+    """As `_interleave`, in two axes of known size with different strides."""
+    graph, (n, c, h, w) = graph_of(node), after.dims
+    down, across = strides
+    name = f"{node.name}.interleave"
+    shape = (n, c, down, across, h // down, w // across)
+
+    def step(
+        op_type: str, hint: str, read: onnx_ir.Value, shape: tuple[Dim, ...], perm: list[int] | None = None
+    ) -> onnx_ir.Value:
+        inputs = [read]
+        if perm is None:
+            inputs.append(add_constant(graph, np.array([0, *shape[1:]], np.int64), f"{node.name}.{hint}"))
+        made = TensorType(after.dtype, shape)
+        return insert_node(node, op_type, inputs, {"perm": perm}, name=f"{name}.{hint}", types=[made]).outputs[0]
+
+    parts = step("Reshape", "split", value, shape)
+    turned = step("Transpose", "turn", parts, tuple(shape[i] for i in (0, 1, 4, 2, 5, 3)), [0, 1, 4, 2, 5, 3])
+    return step("Reshape", "join", turned, after.dims)
