@@ -16,6 +16,7 @@ from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
 from magicmind.kernels.move import BY_SIZE, Copy
 from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, string_constant
+from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
 from magicmind.ops.registry import Op, lookup
@@ -85,6 +86,7 @@ class Lowering:
         if missing:
             listing = "\n".join(f"  {self.describe_node(n)}" for n in missing)
             raise UnsupportedOperatorError(f"no kernel for {len(missing)} node(s):\n{listing}")
+        self._place_concats()
         refused: list[UnsupportedOperatorError] = []
         for node in nodes:
             self._node = node
@@ -101,6 +103,12 @@ class Lowering:
             raise UnsupportedOperatorError(f"{len(refused)} nodes are not supported:\n{listing}")
         self._copy_results()
         return self.plan
+
+    def _place_concats(self) -> None:
+        """Gives the parts of a concatenation their place in its result, where that is one run of memory."""
+        for part, result, elements in concat_places(self.model.graph, self.physical_shape):
+            if part not in self._refs and self._has_kernels(part) and self._has_kernels(result):
+                self._bind(part, self.ref(result).offset_bytes(elements * ITEMSIZE[self.dtype(part)]))
 
     def _lower(self, op: Op, node: ir.Node) -> None:
         """By kernels where there are any for these types and attributes, else by the host function."""
@@ -216,8 +224,9 @@ class Lowering:
         return Ref(Storage("arena", nbytes))
 
     def alias(self, value: ir.Value, ref: Ref) -> bool:
-        """Makes `value` a view of existing memory. Refused (False) for graph outputs: the user owns their memory."""
-        if value in self._outputs:
+        """Makes `value` a view of existing memory. Refused (False) when it has a place already: the user's memory for a
+        graph output, or its part of a concatenation."""
+        if value in self._outputs or value in self._refs:
             return False
         self._bind(value, ref)
         return True

@@ -114,7 +114,8 @@ def lower_concat(low: Lowering, node: ir.Node) -> None:
             continue
         axes = [Axis(e, s, t) for e, s, t in zip(shape, row_major(shape), strides, strict=True)]
         target = low.ref(out).offset_bytes(start * strides[axis] * size)
-        call_copy(low, node, axes, low.ref(value), target, low.dtype(out))
+        if low.ref(value) != target:  # else its producer wrote it in place
+            call_copy(low, node, axes, low.ref(value), target, low.dtype(out))
         start = start + shape[axis]
 
 
