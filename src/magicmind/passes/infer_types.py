@@ -317,12 +317,29 @@ def _unequal(model: onnx_ir.Model, error: MustEqual) -> ShapeError:
     """What to tell the user when no replacement makes two dims equal."""
     found = _solve(error.a, error.b, _order_of_symbols(model))
     if found is None or not isinstance(found[1], int):
-        return ShapeError(f"{error.what}: dimensions {error.a} and {error.b} have to be equal", hint=error.advice)
+        text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"
+        if examples := _examples(error.a, error.b):
+            text += f"; they are for {examples}"
+        return ShapeError(text, hint=error.advice)
     name, number = found
     return ShapeError(
         f"{error.what}: this holds for {name}={number} only",
         hint=f"the model has {name}={number} written into it: build it with that, or export it with a dynamic size",
     )
+
+
+def _examples(a: Dim, b: Dim) -> str:
+    """Some of the sizes up to 64 for which two dims of one symbol are equal, as in `H = 2, 4, 6, ..., not for 1, 3`."""
+    names = symbols_of(a) | symbols_of(b)
+    if len(names) != 1:
+        return ""
+    (name,) = names
+    same = [n for n in range(1, 65) if substitute(a, {name: n}) == substitute(b, {name: n})]
+    if not same:
+        return f"no {name} up to 64"
+    different = [str(n) for n in range(1, 65) if n not in same]
+    more = ", ..." if len(same) > 3 else ""
+    return f"{name} = {', '.join(map(str, same[:3]))}{more}, not for {', '.join(different[:3])}"
 
 
 def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
@@ -332,14 +349,18 @@ def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
 
 
 def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
-    """A symbol and what to put in its place so that `a` equals `b`: an earlier symbol, or a number."""
+    """A symbol and what to put in its place so that `a` equals `b`: an earlier symbol, or a number.
+
+    A number only where it is the one solution, which a linear equation has: `2*((H + 1)//2) == H` holds for every even
+    H, and to take one of them would refuse the others.
+    """
     names = [n for n in order if n in symbols_of(a) | symbols_of(b)]
     for i, keep in enumerate(names):
         for drop in names[i + 1 :]:
             if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
                 return drop, symbol(keep)
     difference = a - b
-    if len(names) == 1 and isinstance(difference, Expr):
+    if len(names) == 1 and isinstance(difference, Expr) and _is_linear(difference):
         name = names[0]
         slope = substitute(difference, {name: 2}) - substitute(difference, {name: 1})
         if isinstance(slope, int) and slope:
@@ -347,6 +368,11 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
             if isinstance(value, int) and value >= 1 and substitute(difference, {name: value}) == 0:
                 return name, value
     return None
+
+
+def _is_linear(dim: Expr) -> bool:
+    """Whether `dim` is a sum of multiples of plain symbols and a number."""
+    return all(len(factors) <= 1 and all(f.kind == "symbol" for f in factors) for factors, _ in dim.terms)
 
 
 # ---------------------------------------------------------------------------------------------------------- texts

@@ -131,6 +131,20 @@ def test_inferring_again_changes_nothing() -> None:
     assert not infer_types(graph.model)
 
 
+def test_a_size_is_not_fixed_to_one_of_many_that_would_do() -> None:
+    text = """g (float[1, 4, H, 8] x) => (y) <float[4] scales = {1, 1, 2, 1}> {
+        half = AveragePool <kernel_shape = [3, 1], strides = [2, 1], pads = [1, 0, 1, 0]> (x)
+        double = Resize <mode = "nearest"> (half, , scales)
+        [the_skip] y = Concat <axis = 1> (double, x)
+    }"""
+    condition = r"the_skip \(Concat\).*\n?.*have to be equal; they are for H = 2, 4, 6, ..., not for 1, 3, 5"
+    with pytest.raises(magicmind.ShapeError, match=condition):
+        parse(text)
+    assert parse(text, input_shapes={"x": (1, 4, 6, 8)}).outputs[0].shape == (1, 8, 6, 8)
+    with pytest.raises(magicmind.ShapeError, match="the_skip"):
+        parse(text, input_shapes={"x": (1, 4, 7, 8)})
+
+
 NETWORKS = {
     "detection/rfb320_face/version-RFB-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
     "detection/rfb320_face/version-slim-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
