@@ -166,7 +166,18 @@ def test_one_operator(case: Case) -> None:
 
 
 # Beside their lowering, with several cases each.
-TESTED_ELSEWHERE = {"CumProd", "CumSum", "ScatterElements", "ScatterND", "TopK", "GRU", "LSTM", "RNN"}
+TESTED_ELSEWHERE = {
+    "CumProd",
+    "CumSum",
+    "ScatterElements",
+    "ScatterND",
+    "TopK",
+    "GridSample",
+    "RoiAlign",
+    "GRU",
+    "LSTM",
+    "RNN",
+}
 
 
 def test_every_operator_has_a_case() -> None:
