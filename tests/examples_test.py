@@ -16,6 +16,8 @@ import magicmind
 
 Image = pytest.importorskip("PIL.Image", reason="needs the extra [plot]")
 
+pytestmark = pytest.mark.slow  # builds real networks
+
 FOLDER = Path(__file__).parents[1] / "examples"
 Array = np.ndarray[Any, np.dtype[Any]]
 Offline = Callable[[str], Path]

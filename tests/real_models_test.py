@@ -12,6 +12,8 @@ import pytest
 
 import magicmind
 
+pytestmark = pytest.mark.slow  # builds real networks
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Offline = Callable[[str], Path]
 
