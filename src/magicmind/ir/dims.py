@@ -15,6 +15,7 @@ import ast
 import math
 from collections.abc import Iterable, Mapping
 from functools import cache, lru_cache
+from types import MappingProxyType
 from typing import TypeAlias, Union
 
 from magicmind.errors import ShapeError
@@ -187,6 +188,28 @@ def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
     return total
 
 
+def narrow(dim: Dim, ranges: Ranges) -> Dim:
+    """`dim` without the operands of `min` and `max` that the ranges of the symbols rule out."""
+    if isinstance(dim, int) or not ("min(" in str(dim) or "max(" in str(dim)):
+        return dim
+    total: Dim = 0
+    for monomial, coefficient in dim.terms:
+        total = total + product([_narrow_atom(a, ranges) for a in monomial]) * coefficient
+    return total
+
+
+def _narrow_atom(atom: Atom, ranges: Ranges) -> Dim:
+    if atom.kind == "symbol":
+        return _of_atom(atom)
+    args = [narrow(a, ranges) for a in atom.args]
+    if atom.kind in ("min", "max"):
+        for arg in list(args):
+            others = [o for o in args if o is not arg]
+            if any(_dominates(atom.kind, o, arg, ranges) for o in others):
+                args = others
+    return _apply(atom.kind, args)
+
+
 @lru_cache(maxsize=4096)
 def symbols_of(dim: Dim) -> frozenset[str]:
     """The names of all symbols in `dim`."""
@@ -346,9 +369,9 @@ def _operands(kind: str, dim: Dim) -> list[Dim]:
     return [dim]
 
 
-def _dominates(kind: str, a: Dim, b: Dim) -> bool:
+def _dominates(kind: str, a: Dim, b: Dim, ranges: Ranges = MappingProxyType({})) -> bool:
     """Whether `b` may be left out beside `a`; of two equal operands the caller keeps the first."""
-    low, high = _interval(a - b, {})
+    low, high = _interval(a - b, ranges)
     if a == b:
         return True
     return low >= 0 if kind == "max" else high <= 0

@@ -19,7 +19,7 @@ from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_nam
 from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
-from magicmind.ops.registry import Op, lookup
+from magicmind.ops.registry import LATE_KEY, Op, lookup
 
 DTYPES: dict[ir.DataType, str] = {
     ir.DataType.FLOAT: "f32",
@@ -113,7 +113,8 @@ class Lowering:
     def _lower(self, op: Op, node: ir.Node) -> None:
         """By kernels where there are any for these types and attributes, else by the host function."""
         done = len(self.plan.steps)
-        if op.lower_rule is not None and (op.host_name is None or self._may_lower(node)):
+        kernels = op.lower_rule is not None and LATE_KEY not in node.metadata_props
+        if op.lower_rule is not None and kernels and (op.host_name is None or self._may_lower(node)):
             bound = set(self._refs)
             try:
                 op.lower_rule(self, node)

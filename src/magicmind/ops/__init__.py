@@ -10,3 +10,5 @@ from pkgutil import iter_modules
 for _module in iter_modules(__path__):
     if not _module.name.endswith("_test"):
         import_module(f"{__name__}.{_module.name}")
+
+import_module(f"{__name__}.late").attach()

@@ -36,6 +36,7 @@ T = TypeVar("T")
 REGISTRY: dict[tuple[str, str], Op] = {}
 
 DATA_KEY = "magicmind.data"  # where the symbolic contents of a small integer tensor lie in `value.meta`
+LATE_KEY = "magicmind.late"  # in a node's metadata: its shape is computed at run time, so its host function runs
 MAX_DATA = 1024  # elements; shapes and index lists are far smaller
 
 
@@ -60,6 +61,7 @@ class Op:
         self.reference_rule: ReferenceRule | None = None
         self.lower_rule: LowerRule | None = None
         self.host_name: str | None = None
+        self.late_rule: InferRule | None = None
         self.expand_rule: ExpandRule | None = None
         assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
         REGISTRY[domain, name] = self
@@ -88,6 +90,13 @@ class Op:
         """Names the function in `runtime/host/` that computes nodes without kernels; None: the operator's name."""
         self.host_name = name or (f"{self.domain}.{self.name}" if self.domain else self.name)
         return self
+
+    def late(self, rule: InferRule) -> InferRule:
+        """Sets the type rule for nodes that `infer` refuses because a shape is computed at run time; they run as host
+        steps."""
+        self.late_rule = rule
+        self.host()
+        return rule
 
     def expand(self, rule: ExpandRule) -> ExpandRule:
         """Sets the rule that writes a node as simpler ones."""

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Sequence
 import onnx_ir
 
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
-from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, bounds, parse, product, substitute, symbol, symbols_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, bounds, narrow, parse, product, substitute, symbol, symbols_of
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import (
     TensorType,
@@ -27,7 +27,7 @@ from magicmind.ir.types import (
     value_type_of,
 )
 from magicmind.ops.expansion import can_expand, expand_node
-from magicmind.ops.registry import MAX_DATA, Array, NodeView, Op, contents_of, lookup, set_data
+from magicmind.ops.registry import LATE_KEY, MAX_DATA, Array, NodeView, Op, contents_of, lookup, set_data
 from magicmind.ops.shapes import MustEqual
 from magicmind.passes.determinism import is_deterministic
 
@@ -67,6 +67,7 @@ class _Walk:
         self.opset = model.graph.opset_imports.get("", 0)
         self.graph = model.graph
         self.same = _same_of(model)
+        self.ranges = ranges_of(model)
         self.modified = False
         self.unsupported: list[str] = []
         self.order: dict[str, None] = {}  # data-dependent symbols as they appear
@@ -134,14 +135,12 @@ class _Walk:
             set_data(value, data)
 
     def _resolved(self, t: ValueType) -> ValueType:
-        """The type with data-dependent symbols replaced by what they were found to equal."""
+        """The type with data-dependent symbols replaced by what they were found to equal, within the ranges."""
         if not isinstance(t, TensorType) or t.shape is None:
             return t
         for d in t.shape:
             self.order.update(dict.fromkeys(n for n in sorted(symbols_of(d)) if n.startswith(DATA_PREFIX)))
-        if not self.same:
-            return t
-        return TensorType(t.dtype, tuple(substitute(d, self.same) for d in t.shape))
+        return TensorType(t.dtype, tuple(narrow(substitute(d, self.same), self.ranges) for d in t.shape))
 
     def _refuse(self, node: onnx_ir.Node, reason: str) -> None:
         self.unsupported.append(_describe(node) + reason)
@@ -168,8 +167,12 @@ def types_and_contents(
     op = lookup(node.domain, node.op_type)
     if op is not None and op.infer_rule is not None:
         view = NodeView(node, opset, walk)
-        types = list(op.infer_rule(view))
+        types, late = _types(op, view)
         _check(types, node)
+        if late:
+            node.metadata_props[LATE_KEY] = "1"
+            return types, [None] * len(types)
+        node.metadata_props.pop(LATE_KEY, None)
         return types, _contents(op, view, types)
     expansion = expand_node(node, opset, type_node)
     if expansion is None:
@@ -179,6 +182,17 @@ def types_and_contents(
     types = [t for t, _ in found]
     _check(types, node)
     return list(types), [c if c is not None and c.size <= MAX_DATA else None for _, c in found]
+
+
+def _types(op: Op, view: NodeView) -> tuple[list[ValueType], bool]:
+    """Types of the outputs, and whether the shapes are only known at run time."""
+    assert op.infer_rule is not None
+    try:
+        return list(op.infer_rule(view)), False
+    except UnsupportedOperatorError:
+        if op.late_rule is None:
+            raise
+        return list(op.late_rule(view)), True
 
 
 def type_node(node: onnx_ir.Node, opset: int) -> None:

@@ -119,9 +119,14 @@ def test_all_unsupported_operators_in_one_error() -> None:
     assert "Third_4 (test.Third) with inputs ?" in text
 
 
-def test_a_target_from_run_time_data_is_listed_with_its_reason() -> None:
-    with pytest.raises(magicmind.UnsupportedOperatorError, match=r"Reshape_0 .*depends on run-time data"):
-        parse("g (float[2, 3] x, int64[2] t) => (y) { y = Reshape(x, t) }")
+def test_a_shape_from_run_time_data_has_its_rank() -> None:
+    graph = parse("g (float[2, 3] x, int64[2] t) => (y) { y = Reshape(x, t) }")
+    assert shapes_of(graph)["y"] == "float32[any_y_0, any_y_1]"
+
+
+def test_a_rank_from_run_time_data_is_listed_with_its_reason() -> None:
+    with pytest.raises(magicmind.UnsupportedOperatorError, match=r"Reshape_0 .*not even the rank"):
+        parse("g (float[2, 3] x, int64[n] t) => (y) { y = Reshape(x, t) }")
 
 
 def test_inferring_again_changes_nothing() -> None:

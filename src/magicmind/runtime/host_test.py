@@ -184,3 +184,25 @@ def test_an_if_on_shapes_is_decided_when_building() -> None:
     }"""
     model = check(text, {"x": normal(1, 3, 1)})
     assert not any("host" in step for step in model.info()["steps"])
+
+
+def ints(*values: int) -> Array:
+    return np.array(values, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("node", "extra"),
+    [
+        ("Reshape(x, a)", {"a": ints(4, -1)}),
+        ("Expand(x, a)", {"a": ints(2, 1, 3, 1)}),
+        ("Tile(x, a)", {"a": ints(1, 2, 1)}),
+        ("Slice(x, a, b, c, d)", {"a": ints(0, -1), "b": ints(2, -100), "c": ints(2, 1), "d": ints(1, -1)}),
+        ("Pad(x, a)", {"a": ints(0, 1, 0, 0, -1, 2)}),
+        ("Unsqueeze(x, a)", {"a": ints(0, 2)}),
+        ("ReduceSum<keepdims=0>(x, a)", {"a": ints(1)}),
+        ("ReduceMax(x, a)", {"a": ints(-1, 0)}),
+    ],
+)
+def test_shapes_that_are_fed(node: str, extra: dict[str, Array]) -> None:
+    inputs = ", ".join(f"int64[{value.size}] {name}" for name, value in extra.items())
+    check(f"g (float[N, 3, 4] x, {inputs}) => (o) {{ y = {node} o = Neg(y) }}", {"x": normal(2, 3, 4), **extra})

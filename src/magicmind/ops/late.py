@@ -1,0 +1,100 @@
+"""Operators whose output shape is an input that only the run time computes: their rank, and a host function.
+
+Where the shape is known when building, the operators' own files apply; what stands here is the second choice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import onnx_ir
+
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.types import TensorType
+from magicmind.ops.registry import InferRule, NodeView, lookup
+
+Rank = Callable[[NodeView], int]
+
+
+def _length(i: int) -> Rank:
+    """As many dims as input `i` has elements."""
+
+    def rank(node: NodeView) -> int:
+        size = node.input(i).size
+        if not isinstance(size, int):
+            raise UnsupportedOperatorError(f"not even the rank is known: input {i} has an unforeseen length")
+        return size
+
+    return rank
+
+
+def _same(node: NodeView) -> int:
+    return node.input(0).rank
+
+
+def _plus(i: int, sign: int) -> Rank:
+    return lambda node: node.input(0).rank + sign * _length(i)(node)
+
+
+def _reduced(node: NodeView) -> int:
+    return node.input(0).rank if node.attr("keepdims", 1) else node.input(0).rank - _length(1)(node)
+
+
+def _expanded(node: NodeView) -> int:
+    return max(node.input(0).rank, _length(1)(node))
+
+
+def _unknown(node: NodeView, output: int, rank: int, dtype: onnx_ir.DataType) -> TensorType:
+    return TensorType(dtype, tuple(node.unknown(output, axis) for axis in range(rank)))
+
+
+def _first_dtype(rank: Rank) -> InferRule:
+    return lambda node: [_unknown(node, i, rank(node), node.input(0).dtype) for i in range(node.num_outputs)]
+
+
+_RANKS: dict[str, Rank] = {
+    "Reshape": _length(1),
+    "Expand": _expanded,
+    "Tile": _same,
+    "Slice": _same,
+    "Pad": _same,
+    "Resize": _same,
+    "Split": _same,
+    "Range": lambda node: 1,
+    "Squeeze": _plus(1, -1),
+    "Unsqueeze": _plus(1, 1),
+    **{
+        f"Reduce{kind}": _reduced
+        for kind in ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
+    },
+}
+
+
+def late_constant_of_shape(node: NodeView) -> list[TensorType]:
+    """The dtype of `value`, float32 without one."""
+    value = node.node.attributes.get("value")
+    dtype = onnx_ir.DataType.FLOAT if value is None else value.as_tensor().dtype
+    return [_unknown(node, 0, _length(0)(node), dtype)]
+
+
+def late_top_k(node: NodeView) -> list[TensorType]:
+    """The `k` largest along `axis`, and where they were."""
+    x, axis = node.input(0), node.axis(-1, node.input(0).rank)
+    count = node.unknown(0, axis)
+    dims = tuple(count if i == axis else d for i, d in enumerate(x.dims))
+    return [TensorType(x.dtype, dims), TensorType(onnx_ir.DataType.INT64, dims)]
+
+
+def late_one_hot(node: NodeView) -> list[TensorType]:
+    """A new axis of unforeseen size."""
+    return [_unknown(node, 0, node.input(0).rank + 1, node.input(2).dtype)]
+
+
+def attach() -> None:
+    """Gives the operators their second choice; once all of them are registered."""
+    rules: dict[str, InferRule] = {name: _first_dtype(rank) for name, rank in _RANKS.items()}
+    rules |= {"ConstantOfShape": late_constant_of_shape, "TopK": late_top_k, "OneHot": late_one_hot}
+    for name, rule in rules.items():
+        op = lookup("", name)
+        assert op is not None, name
+        op.late(rule)
