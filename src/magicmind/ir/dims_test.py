@@ -15,6 +15,7 @@ from magicmind.ir.dims import (
     dim_min,
     evaluate,
     exact_div,
+    narrow,
     parse,
     substitute,
     symbol,
@@ -121,3 +122,11 @@ def test_random_expressions_keep_their_value() -> None:
             low, high = bounds(dim, {name: (1, 20) for name in "NMH"})
             assert low <= expected and (high is None or expected <= high)
         assert symbols_of(dim) <= {"N", "M", "H"}
+
+
+def test_ranges_rule_out_operands_of_min_and_max() -> None:
+    length = symbol("L")
+    assert narrow(dim_min(length, 11), {"L": (1, 11)}) == length
+    assert narrow(dim_min(length, 11) * 2 + 1, {"L": (12, None)}) == 23
+    assert narrow(dim_max(length - 3, 0), {"L": (1, 3)}) == 0
+    assert narrow(dim_min(length, 11), {"L": (1, 12)}) == dim_min(length, 11)
