@@ -14,10 +14,10 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from magicmind import knobs
-from magicmind.cli import build, demo, info, parse, run
+from magicmind.cli import build, compare, demo, info, parse, run
 from magicmind.errors import Error
 
-COMMANDS = (parse, build, run, info, demo)
+COMMANDS = (parse, build, run, info, compare, demo)
 
 FAILED = 1
 INTERRUPTED = 130
