@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import sequence_models
 from onnx import TensorProto, helper, numpy_helper
 
 Batch = int | str
@@ -251,6 +252,9 @@ MODELS: dict[str, Callable[[Batch], onnx.ModelProto]] = {
     "resnet50": resnet50_v1,
     "mobilenetv2": mobilenet_v2,
     "onenode": one_node,
+    "bert": sequence_models.bert_base,
+    "vit": sequence_models.vit_b16,
+    "lstm": sequence_models.lstm,
 }
 
 

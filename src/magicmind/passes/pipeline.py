@@ -19,6 +19,7 @@ from magicmind.passes.fold_pad import FoldPad
 from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
+from magicmind.passes.fuse_gelu import FuseGelu
 from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
@@ -67,6 +68,7 @@ def stages() -> list[Stage]:
         Stage(
             "to own domain",
             passes=[
+                FuseGelu(),  # while its parts still are single operators
                 DecomposeConvTranspose(),  # after its scales and normalisations are folded
                 GemmToMatmul(),
                 MatmulToOwn(),
