@@ -15,6 +15,7 @@ from magicmind.kernels.contract import Ahead, multiply_accumulate, register_tile
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
+from magicmind.kernels.transpose import side, transpose
 
 _ROWS_PER_ITEM = 56
 _MANY_ROWS, _MANY_CHUNKS = 512, 8
@@ -168,19 +169,45 @@ class _Emitter:
     def _pack(self, b: Pointer, block0: Index, nr: int) -> Pointer:
         """A chunk of a run-time `b` as [k][nr * 16] in scratch, zeros beyond the last column."""
         k = self.k
+        if self.spec.trans_b:
+            for j in range(nr):
+                self._pack_turned(b, (block0 + j) * BLOCK, k.scratch.offset(j * BLOCK), nr * BLOCK)
+            return k.scratch
         with k.loop("k", 0, self.depth) as kk:
             for j in range(nr):
                 column = (block0 + j) * BLOCK
                 to = k.scratch.offset((kk * nr + j) * BLOCK)
-                if self.spec.trans_b:
-                    width = k.index_min(self.n - column, BLOCK)
-                    if not (isinstance(width, int) and width == BLOCK):
-                        to.store(k.const(0.0, "f32", BLOCK))
-                    with k.loop("column", 0, width) as c:
-                        to.store(b.load(1, (column + c) * self.depth + kk), c)
-                else:
-                    to.store(b.load(BLOCK, kk * self.n + column, k.first_lanes(self.n - column, BLOCK)))
+                to.store(b.load(BLOCK, kk * self.n + column, k.first_lanes(self.n - column, BLOCK)))
         return k.scratch
+
+    def _pack_turned(self, b: Pointer, column: Index, to: Pointer, row: int) -> None:
+        """16 columns of a `b` stored as [n, k]: squares turned in registers, element by element where none fits."""
+        k, depth = self.k, self.depth
+        size = side(k.target, "f32")
+        left = self.n - column
+        full = k.less(BLOCK - 1, left)
+        with k.when(full):
+            whole = depth // size * size
+            with k.loop("square", 0, whole, size) as kk:
+                for first in range(0, BLOCK, size):
+                    source = b.offset((column + first) * depth + kk)
+                    turned = transpose(k, [source.load(size, i * depth) for i in range(size)])
+                    for i, vector in enumerate(turned):
+                        to.store(vector, (kk + i) * row + first)
+            self._pack_elements(b, column, to, row, whole, BLOCK)
+        if full is not True:
+            with k.when(k.less(left, BLOCK)):
+                self._pack_elements(b, column, to, row, 0, left)
+
+    def _pack_elements(self, b: Pointer, column: Index, to: Pointer, row: int, first: Index, width: Index) -> None:
+        """Rows from `first` on of `width` columns, zeros beside them."""
+        k = self.k
+        with k.loop("k", first, self.depth) as kk:
+            place = to.offset(kk * row)
+            if not (isinstance(width, int) and width == BLOCK):
+                place.store(k.const(0.0, "f32", BLOCK))
+            with k.loop("column", 0, width) as c:
+                place.store(b.load(1, (column + c) * self.depth + kk), c)
 
     def _store(self, acc: Tile, image: Index, row: Index, block0: Index) -> None:
         k = self.k

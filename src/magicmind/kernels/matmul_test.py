@@ -36,3 +36,23 @@ def test_packed(m: int, n: int, k: int, target: str) -> None:
     expected = np.maximum(a.astype(np.float64) @ b + bias + residual, 0)
     assert np.abs(results[0] - expected).max(initial=0) <= 1e-6 * max(np.abs(expected).max(initial=0), k)
     np.testing.assert_array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize("trans_b", [False, True])
+@pytest.mark.parametrize(("m", "n", "k"), [(5, 40, 35), (3, 16, 16), (2, 7, 20), (17, 33, 3)])
+def test_packed_at_run_time(m: int, n: int, k: int, trans_b: bool, target: str) -> None:
+    rng = np.random.default_rng(m + n + k)
+    a, b = rng.standard_normal((2, m, k), np.float32), rng.standard_normal((2, k, n), np.float32)
+    stored = np.ascontiguousarray(np.swapaxes(b, 1, 2)) if trans_b else b
+    schedule = choose_matmul(find_target(target), m)
+    results = []
+    for runtime in (False, True):
+        size = [Param(i) if runtime else v for i, v in enumerate((m, n, k))]
+        spec = MatMul(2, size[0], size[1], size[2], schedule, packed=False, trans_b=trans_b)
+        c = np.full((2, m, n), np.nan, np.float32)
+        params = (m, n, k) if runtime else ()
+        run_kernel(spec, [a, stored, c], params, target, 2, scratch=k * schedule.nr * BLOCK * 4)
+        results.append(c)
+    np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, atol=1e-5)
+    np.testing.assert_array_equal(results[0], results[1])
