@@ -167,6 +167,7 @@ def test_one_operator(case: Case) -> None:
 
 # Beside their lowering, with several cases each.
 TESTED_ELSEWHERE = {
+    "BitCast",
     "CumProd",
     "CumSum",
     "ScatterElements",
@@ -181,5 +182,9 @@ TESTED_ELSEWHERE = {
 
 
 def test_every_operator_has_a_case() -> None:
-    known = {name for (domain, name), op in REGISTRY.items() if domain == "" and op.infer_rule is not None}
+    known = {
+        name
+        for (domain, name), op in REGISTRY.items()
+        if domain == "" and op.infer_rule is not None and op.host_name is None
+    }
     assert known - TESTED_ELSEWHERE == {case.op for case in CASES}

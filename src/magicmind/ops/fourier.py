@@ -24,8 +24,11 @@ Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
 def waves(n: int, bins: int, sign: float = -1.0) -> tuple[Matrix, Matrix]:
     """cos and sin of sign * 2 pi * i * j / n, [n, bins]; the product i * j is reduced exactly before."""
-    angle = 2 * np.pi * (np.outer(np.arange(n), np.arange(bins)) % n) / n
-    return np.cos(angle), sign * np.sin(angle)
+    turns = np.outer(np.arange(n), np.arange(bins)) % n
+    angle = 2 * np.pi * turns / n
+    quarter = 4 * turns % n == 0  # there one of the two is exactly zero
+    cosine, sine = np.cos(angle), np.sin(angle)
+    return np.where(quarter, np.rint(cosine), cosine), sign * np.where(quarter, np.rint(sine), sine)
 
 
 @dft.expand

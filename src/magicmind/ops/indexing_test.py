@@ -80,3 +80,15 @@ def test_indexing(case: Case, mutable: bool) -> None:
 
 def test_cum_prod() -> None:
     check_lowering("CumProd", [f32(3, 6), np.array(1)], passes=True, rtol=2e-6, opset=26, oracle="onnx")
+
+
+@pytest.mark.parametrize("mode", ["linear", "circular"])
+def test_tensor_scatter(mode: str) -> None:
+    inputs = [f32(2, 3, 4, 5), f32(2, 3, 2, 5), np.array([1, 2 if mode == "linear" else 3])]
+    shapes: dict[int, tuple[int | str, ...]] = {0: ("A", 3, "C", 5), 1: ("A", 3, 2, 5), 2: ("A",)}
+    check_lowering("TensorScatter", inputs, {"mode": mode}, shapes=shapes, passes=True, opset=24, oracle="onnx")
+
+
+def test_bit_cast() -> None:
+    x = f32(3, 4)
+    check_lowering("BitCast", [x], {"to": 6}, passes=True, opset=26, want=[x.view(np.int32)])

@@ -22,6 +22,13 @@ RANGES = {
     DataType.INT16: (-32768, 32767),
 }
 _SMALL = (DataType.INT4, DataType.UINT4, DataType.INT2, DataType.UINT2)
+_SMALL_FLOATS = (
+    DataType.FLOAT8E4M3FN,
+    DataType.FLOAT8E4M3FNUZ,
+    DataType.FLOAT8E5M2,
+    DataType.FLOAT8E5M2FNUZ,
+    DataType.FLOAT4E2M1,
+)
 
 
 def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataType) -> Value:
@@ -39,6 +46,9 @@ def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataT
 
 def dequantise(e: Expansion, x: Value, scale: Value, zero: Value | None) -> Value:
     """(x - zero) * scale in the dtype of scale; scale and zero broadcast to x."""
+    array = const_of(x)
+    if array is not None and x.dtype in _SMALL_FLOATS:  # constants of 4 and 8 bits; their zero point is zero
+        return e.op("Mul", e.cast(e.const(array, np.float32), e.type(scale).dtype), scale)
     return e.op("Mul", e.cast(centred(e, x, zero), e.type(scale).dtype), scale)
 
 

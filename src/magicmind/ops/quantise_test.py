@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
+import magicmind
 from magicmind.testing.check_lowering import check_lowering
 
 RNG = np.random.default_rng(0)
@@ -99,3 +101,21 @@ def test_qlinear_mul_rounds_halves_to_even() -> None:
     want = [np.clip(exact, 0, 255).astype(np.uint8)]
     shapes = {0: a.shape, 3: b.shape}
     check_lowering("QLinearMul", inputs, shapes=shapes, passes=True, domain="com.microsoft", want=want)
+
+
+def test_weights_of_four_and_eight_bits() -> None:
+    """Constants of narrow types are widened when the network is built."""
+    x = f32(3, 4)
+    for dtype in (onnx.TensorProto.INT4, onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2):
+        kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)
+        weights = RNG.integers(-7, 8, (4,)).astype(kind)
+        helper = onnx.helper
+        nodes = [helper.make_node("DequantizeLinear", ["w", "s"], ["d"]), helper.make_node("Mul", ["x", "d"], ["y"])]
+        info = helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [3, 4])
+        out = helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [3, 4])
+        constants = [onnx.numpy_helper.from_array(weights, "w"), onnx.numpy_helper.from_array(np.array(0.5, F), "s")]
+        graph = helper.make_graph(nodes, "g", [info], [out], constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 21)])
+        with magicmind.build(magicmind.parse(model)) as built:
+            (y,) = built.session(threads=1).run({"x": x}).values()
+        np.testing.assert_array_equal(y, x * (weights.astype(F) * F(0.5)))

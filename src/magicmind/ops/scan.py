@@ -15,6 +15,8 @@ cum_prod = Op("CumProd")
 
 
 def _axis(node: NodeView, rank: int) -> int:
+    if rank == 1:
+        return 0  # whatever the axis turns out to be
     return normalise_axis(node.need_ints(1, "axis")[0], rank)
 
 
