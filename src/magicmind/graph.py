@@ -7,13 +7,14 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import onnx_ir
 
 from magicmind.errors import Error
 from magicmind.ir.dims import bounds
 from magicmind.ir.input_shapes import apply_shapes
 from magicmind.ir.shape_spec import ShapeSpecs
-from magicmind.ir.types import TensorType, ranges_of, type_of
+from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, value_type_of
 from magicmind.passes.infer_types import SAME_KEY, infer_types
 from magicmind.tensorinfo import TensorInfo
 
@@ -43,7 +44,7 @@ class Graph:
         """
         model = self.model.clone()
         model.metadata_props.pop(SAME_KEY, None)
-        types = {v.name or "": _typed(v) for v in model.graph.inputs}
+        types = {v.name or "": t for v in model.graph.inputs if isinstance(t := _typed(v), TensorType)}
         apply_shapes(model, types, shapes, ranges_of(model))
         return Graph(model)
 
@@ -72,14 +73,18 @@ class Graph:
         return [tensor_info(v.name or "", _typed(v), ranges) for v in values]
 
 
-def tensor_info(name: str, t: TensorType, ranges: dict[str, tuple[int, int | None]]) -> TensorInfo:
-    """`t` with every symbolic dim as the (min, max) it can have."""
-    shape = tuple(d if isinstance(d, int) else bounds(d, ranges) for d in t.dims)
-    return TensorInfo(name, t.dtype.numpy(), shape)
+def tensor_info(name: str, t: ValueType, ranges: dict[str, tuple[int, int | None]]) -> TensorInfo:
+    """`t` with every symbolic dim as the (min, max) it can have; no dims where not even the rank is known."""
+    kind, element = "tensor", t
+    while not isinstance(element, TensorType):
+        kind, element = "sequence" if isinstance(element, SequenceOf) else "optional", element.element
+    dtype = np.dtype(object) if element.dtype == onnx_ir.DataType.STRING else element.dtype.numpy()
+    shape = tuple(d if isinstance(d, int) else bounds(d, ranges) for d in element.shape or ())
+    return TensorInfo(name, dtype, shape, kind)
 
 
-def _typed(value: onnx_ir.Value) -> TensorType:
-    t = type_of(value)
+def _typed(value: onnx_ir.Value) -> ValueType:
+    t = value_type_of(value)
     assert t is not None, f"{value.name} has no type"
     return t
 

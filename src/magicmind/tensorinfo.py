@@ -14,3 +14,5 @@ class TensorInfo:
     name: str
     dtype: np.dtype[np.generic]
     shape: tuple[int | tuple[int, int | None], ...]
+    kind: str = "tensor"
+    """`tensor`, or `sequence` or `optional` of tensors: then the shape is what is known of each, if anything."""

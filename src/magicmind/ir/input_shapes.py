@@ -33,6 +33,8 @@ def apply_shapes(
     fixed = table.fixed()
     for value in model.graph.inputs:
         name = value.name or ""
+        if name not in shapes:
+            continue  # no tensor
         shape = tuple(substitute(d, fixed) for d in shapes[name])
         set_type(value, TensorType(types[name].dtype, shape))
     set_ranges(model, {s: r for s, r in table.ranges.items() if s in used and s not in fixed})

@@ -21,6 +21,9 @@ RANGES_KEY = "magicmind.ranges"
 
 Shape = tuple[Dim, ...]
 
+ELEMENT = dims.symbol(f"{dims.DATA_PREFIX}element")
+"""A dim in which the tensors of a list differ; a tensor taken from it has a symbol of its own there."""
+
 
 @dataclass(frozen=True, slots=True)
 class TensorType:

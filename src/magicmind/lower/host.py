@@ -60,9 +60,10 @@ def body_plan(graph: ir.Graph, plan: Plan, captures: int) -> BodyPlan:
     own = frozenset[str]()
     for value in graph.inputs[captures:]:
         own |= data_symbol_names(value)
+    captured = frozenset[str]().union(*map(_dims, graph.inputs[:captures]))
     used: set[str] = set()
     for value in graph.inputs:
-        used |= _symbols(shape_of(value) or ())
+        used |= _dims(value)
     for step in plan.steps:
         used |= _symbols((step.flops, step.bytes))
         if isinstance(step, Step):
@@ -70,17 +71,22 @@ def body_plan(graph: ir.Graph, plan: Plan, captures: int) -> BodyPlan:
             used |= _symbols(ref.storage.bytes for ref in step.refs)
         else:
             used |= frozenset().union(*(_symbols(x.shape or ()) for x in step.inputs if x is not None))
-            own |= _bound_by(step, used)
+            own |= _bound_by(step) - captured
             used |= {name for number in _numbers(step) for name in plan.bodies[number].given}
-    used |= frozenset().union(*(_symbols(shape_of(value) or ()) for value in graph.outputs))
+    used |= frozenset().union(*map(_dims, graph.outputs))
     used |= _symbols([plan.scratch, *plan.late_scratch])
     return BodyPlan(plan, tuple(sorted(used - own)))
 
 
-def _bound_by(step: HostStep, known: set[str]) -> frozenset[str]:
+def _dims(value: ir.Value) -> frozenset[str]:
+    """The symbols in a tensor's shape."""
+    return _symbols(shape_of(value) or ()) if isinstance(value.type, ir.TensorType) else frozenset()
+
+
+def _bound_by(step: HostStep) -> frozenset[str]:
     """The symbols that a host step's outputs define."""
     dims = [d for x in step.outputs if x is not None for d in x.shape or ()]
-    return frozenset(str(d) for d in dims if not isinstance(d, int) and str(d) in symbols_of(d)) - known
+    return frozenset(str(d) for d in dims if not isinstance(d, int) and str(d) in symbols_of(d))
 
 
 def _numbers(step: HostStep) -> list[int]:

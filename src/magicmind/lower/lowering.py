@@ -25,6 +25,7 @@ DTYPES: dict[ir.DataType, str] = {
     ir.DataType.FLOAT: "f32",
     ir.DataType.DOUBLE: "f64",
     ir.DataType.FLOAT16: "f16",
+    ir.DataType.BFLOAT16: "bf16",
     ir.DataType.INT64: "i64",
     ir.DataType.INT32: "i32",
     ir.DataType.INT16: "i16",

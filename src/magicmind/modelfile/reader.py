@@ -182,4 +182,4 @@ def open_bytes(data: bytes | memoryview) -> OfflineFile:
 
 def _tensor(item: dict[str, Any]) -> TensorInfo:
     shape = tuple(dim if isinstance(dim, int) else (int(dim[0]), dim[1]) for dim in item["shape"])
-    return TensorInfo(str(item["name"]), np.dtype(item["dtype"]), shape)
+    return TensorInfo(str(item["name"]), np.dtype(item["dtype"]), shape, str(item.get("kind", "tensor")))

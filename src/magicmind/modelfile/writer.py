@@ -122,7 +122,8 @@ def _manifest(parts: ModelParts, hashes: Mapping[str, str]) -> dict[str, Any]:
 
 def _tensor(item: TensorInfo) -> dict[str, Any]:
     shape = [dim if isinstance(dim, int) else list(dim) for dim in item.shape]
-    return {"name": item.name, "dtype": item.dtype.name, "shape": shape}
+    kind = {} if item.kind == "tensor" else {"kind": item.kind}
+    return {"name": item.name, "dtype": item.dtype.name, "shape": shape, **kind}
 
 
 def _target(item: TargetParts) -> dict[str, Any]:

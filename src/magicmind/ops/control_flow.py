@@ -11,7 +11,7 @@ import onnx_ir
 
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.ir.dims import DATA_PREFIX, Dim, symbol, symbols_of
-from magicmind.ir.types import OptionalOf, SequenceOf, TensorType, ValueType, const_of
+from magicmind.ir.types import ELEMENT, OptionalOf, SequenceOf, TensorType, ValueType, const_of
 from magicmind.ops.registry import NodeView, Op, data_symbol, normalise_axis
 
 if_ = Op("If").host()
@@ -52,24 +52,30 @@ def joined(a: ValueType, b: ValueType, fresh: Fresh) -> ValueType:
         dims = enumerate(zip(a.shape, b.shape, strict=True))
         return TensorType(a.dtype, tuple(x if x == y else fresh(axis) for axis, (x, y) in dims))
     if isinstance(a, SequenceOf) and isinstance(b, SequenceOf) and a.element.dtype == b.element.dtype:
-        return a if a == b else SequenceOf(TensorType(a.element.dtype, None))
+        # An empty list has no shape yet. Where this guess is wrong, the run time refuses what it takes from the list.
+        if a.element.shape is None or b.element.shape is None:
+            return b if a.element.shape is None else a
+        element = joined(a.element, b.element, lambda axis: ELEMENT)
+        assert isinstance(element, TensorType)
+        return SequenceOf(element)
     if isinstance(a, OptionalOf) and isinstance(b, OptionalOf):
-        element = joined(a.element, b.element, fresh)
-        assert not isinstance(element, OptionalOf)
-        return OptionalOf(element)
+        content = joined(a.element, b.element, fresh)
+        assert not isinstance(content, OptionalOf)
+        return OptionalOf(content)
     raise ShapeError(f"one value would be {a} and {b}")
 
 
 def _outside(t: ValueType, fresh: Fresh) -> ValueType:
     """The type as the enclosing graph sees it: sizes that only the nested graph knows get names of their own."""
     if isinstance(t, TensorType) and t.shape is not None:
-        return TensorType(t.dtype, tuple(fresh(i) if _is_inner(d) else d for i, d in enumerate(t.shape)))
-    if isinstance(t, SequenceOf) and t.element.shape is not None and any(map(_is_inner, t.element.shape)):
-        return SequenceOf(TensorType(t.element.dtype, None))
+        return TensorType(t.dtype, tuple(fresh(i) if is_inner(d) else d for i, d in enumerate(t.shape)))
+    if isinstance(t, SequenceOf) and t.element.shape is not None:
+        return SequenceOf(TensorType(t.element.dtype, tuple(ELEMENT if is_inner(d) else d for d in t.element.shape)))
     return t
 
 
-def _is_inner(dim: Dim) -> bool:
+def is_inner(dim: Dim) -> bool:
+    """Whether a dim depends on what only data tells."""
     return any(name.startswith(DATA_PREFIX) for name in symbols_of(dim))
 
 

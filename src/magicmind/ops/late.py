@@ -5,12 +5,12 @@ Where the shape is known when building, the operators' own files apply; what sta
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import onnx_ir
 
 from magicmind.errors import UnsupportedOperatorError
-from magicmind.ir.types import TensorType
+from magicmind.ir.types import TensorType, ValueType
 from magicmind.ops.registry import InferRule, NodeView, lookup
 
 Rank = Callable[[NodeView], int]
@@ -98,3 +98,17 @@ def attach() -> None:
         op = lookup("", name)
         assert op is not None, name
         op.late(rule)
+    _pass_on_anything()
+
+
+def _pass_on_anything() -> None:
+    """Identity also takes sequences and optional values."""
+    identity = lookup("", "Identity")
+    assert identity is not None and identity.infer_rule is not None
+    tensors = identity.infer_rule
+
+    def infer(node: NodeView) -> Sequence[ValueType]:
+        t = node.value_type(0)
+        return tensors(node) if isinstance(t, TensorType) and t.shape is not None else [t]
+
+    identity.host().infer(infer)

@@ -80,7 +80,7 @@ def reason_against(node: onnx_ir.Node) -> Decline | None:
     """Why a node with constant inputs is computed at run time all the same."""
     if not is_deterministic(node):
         return Decline("the result is random, or made by a nested graph")
-    if any(output.dtype is None or output.dtype == onnx_ir.DataType.STRING for output in node.outputs if output.name):
+    if not all(_is_numeric(output) for output in node.outputs if output.name):
         return Decline("the result is no tensor of numbers")
     if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
         return Decline("quantised weights stay quantised")
@@ -89,6 +89,10 @@ def reason_against(node: onnx_ir.Node) -> Decline | None:
     if size > 4 * inputs + MAX_GROWTH_BYTES:  # bytes become floats: quantised weights
         return Decline(f"the result would take {size} bytes instead of {inputs}")
     return None
+
+
+def _is_numeric(value: onnx_ir.Value) -> bool:
+    return isinstance(value.type, onnx_ir.TensorType) and value.dtype not in (None, onnx_ir.DataType.STRING)
 
 
 def _bytes(value: onnx_ir.Value) -> int:

@@ -99,6 +99,10 @@ class _Walk:
     def _walk_nested(self, graph: onnx_ir.Graph) -> None:
         """As `walk`. A loop's body is typed several times on the way to its types: only `_visit` can tell a change."""
         modified = self.modified
+        for value in graph.inputs:
+            t = value_type_of(value)
+            if t is not None:
+                set_value_type(value, self._resolved(t))
         self.walk(graph)
         self.modified = modified
 

@@ -206,3 +206,29 @@ def ints(*values: int) -> Array:
 def test_shapes_that_are_fed(node: str, extra: dict[str, Array]) -> None:
     inputs = ", ".join(f"int64[{value.size}] {name}" for name, value in extra.items())
     check(f"g (float[N, 3, 4] x, {inputs}) => (o) {{ y = {node} o = Neg(y) }}", {"x": normal(2, 3, 4), **extra})
+
+
+def test_sequences_between_kernels() -> None:
+    check(
+        """g (float[N, 6] x) => (o, n, last) {
+            r = Relu(x)
+            s = SplitToSequence<axis=1, keepdims=1>(r)
+            more = SequenceInsert(s, r)
+            n = SequenceLength(more)
+            three = Constant<value_int=3>()
+            part = SequenceAt(more, three)
+            last = Neg(part)
+            all = ConcatFromSequence<axis=1>(more)
+            o = Sigmoid(all)
+        }""",
+        *({"x": normal(n, 6)} for n in (2, 3)),
+    )
+
+
+def test_seeded_random_numbers_repeat() -> None:
+    text = "g (float[N] x) => (o) { y = RandomNormalLike<seed=3.0>(x) o = Add(y, x) }"
+    session = magicmind.build(magicmind.parse(model_of(text))).session()
+    x = np.zeros(1000, np.float32)
+    first, again = session.run({"x": x})["o"], session.run({"x": x})["o"]
+    assert first.tobytes() == again.tobytes()
+    assert abs(first.mean()) < 0.15 and abs(first.std() - 1) < 0.1

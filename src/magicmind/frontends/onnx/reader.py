@@ -18,7 +18,17 @@ from magicmind.frontends.onnx.upgrade import OLDEST, upgrade
 from magicmind.ir.dims import Dim, symbol
 from magicmind.ir.input_shapes import apply_shapes
 from magicmind.ir.shape_spec import ANY, ShapeSpecs, sanitise
-from magicmind.ir.types import RANGES_KEY, Shape, TensorType, ranges_of
+from magicmind.ir.types import (
+    ELEMENT,
+    RANGES_KEY,
+    OptionalOf,
+    SequenceOf,
+    Shape,
+    TensorType,
+    ValueType,
+    ranges_of,
+    set_value_type,
+)
 
 Source = str | os.PathLike[str] | bytes | onnx.ModelProto
 
@@ -132,8 +142,36 @@ def _type_inputs(model: onnx_ir.Model, proto: onnx.GraphProto, input_shapes: Sha
     infos = {i.name: i for i in proto.input}
     names = [v.name or "" for v in model.graph.inputs]
     declared = _DeclaredDims()
-    types = {n: TensorType(_dtype(infos[n]), declared.shape(infos[n])) for n in names}
+    for value in model.graph.inputs:
+        kind = infos[value.name or ""].type
+        if kind.WhichOneof("value") in ("sequence_type", "optional_type"):
+            set_value_type(value, _element_type(kind, value.name or ""))
+    tensors = [n for n in names if infos[n].type.WhichOneof("value") not in ("sequence_type", "optional_type")]
+    types = {n: TensorType(_dtype(infos[n]), declared.shape(infos[n])) for n in tensors}
     apply_shapes(model, types, input_shapes, declared.ranges(_saved_ranges(model)))
+
+
+def _element_type(kind: onnx.TypeProto, name: str) -> ValueType:
+    """The type of an input that may be no tensor; what a file says about shapes within it is not relied on."""
+    match kind.WhichOneof("value"):
+        case "sequence_type":
+            element = _element_type(kind.sequence_type.elem_type, name)
+            if isinstance(element, TensorType):
+                return SequenceOf(element)
+        case "optional_type":
+            element = _element_type(kind.optional_type.elem_type, name)
+            if not isinstance(element, OptionalOf):
+                return OptionalOf(element)
+        case "tensor_type":
+            return TensorType(onnx_ir.DataType(kind.tensor_type.elem_type), _shape_within(kind.tensor_type))
+    raise ModelFormatError(f"input {name!r} is of a kind that cannot be used")
+
+
+def _shape_within(kind: onnx.TypeProto.Tensor) -> Shape | None:
+    """The dims of a list's tensors: each may have its own where the file gives no number."""
+    if not kind.HasField("shape"):
+        return None
+    return tuple(d.dim_value if d.dim_value > 0 else ELEMENT for d in kind.shape.dim)
 
 
 def _dtype(info: onnx.ValueInfoProto) -> onnx_ir.DataType:
@@ -145,7 +183,7 @@ def _dtype(info: onnx.ValueInfoProto) -> onnx_ir.DataType:
         dtype = onnx_ir.DataType(code)
     except ValueError:
         dtype = onnx_ir.DataType.UNDEFINED
-    if dtype in (onnx_ir.DataType.UNDEFINED, onnx_ir.DataType.STRING):
+    if dtype == onnx_ir.DataType.UNDEFINED:
         raise ModelFormatError(f"input {info.name!r} has the element type {code}, which cannot be used")
     return dtype
 
