@@ -1,4 +1,4 @@
-"""float16 to and from float32, bit for bit as IEEE says, with the CPU's instruction or with integer arithmetic.
+"""float16 and bfloat16 to and from float32, bit for bit, with the CPU's instruction or with integer arithmetic.
 
 LLVM would call a support routine where the CPU has no conversion; the code generator allows no external symbol.
 """
@@ -44,3 +44,18 @@ def float_to_half(x: Vec) -> Vec:
     half = k.select(magnitude.compare(">=", 0x477FF000), k.const(0x7C00, "u32", x.lanes), half)
     half = k.select(magnitude.compare(">", 0x7F800000), k.const(0x7E00, "u32", x.lanes), half)
     return k.convert(half | sign, "u16")
+
+
+def bfloat_to_float(bits: Vec) -> Vec:
+    """u16 bit patterns of bfloat16 -> f32, exact: they are its upper half."""
+    k = bits.k
+    return k.bitcast(k.convert(bits, "u32") << 16, "f32")
+
+
+def float_to_bfloat(x: Vec) -> Vec:
+    """f32 -> u16 bit patterns of the nearest bfloat16, halves to even; NaN stays NaN."""
+    k = x.k
+    bits = k.bitcast(x, "u32")
+    rounded = (bits + 0x7FFF + (bits >> 16 & 1)) >> 16
+    quiet = bits >> 16 | 0x40
+    return k.convert(k.select((bits & 0x7FFFFFFF).compare(">", 0x7F800000), quiet, rounded), "u16")

@@ -21,6 +21,7 @@ ELEMENT: dict[str, ir.Type] = {
     "f32": F32,
     "f64": F64,
     "f16": F16,
+    "bf16": I16,
     "i64": I64,
     "i32": I32,
     "i16": I16,
@@ -35,6 +36,7 @@ ELEMENT: dict[str, ir.Type] = {
 
 ITEMSIZE = {"f32": 4, "f64": 8, "f16": 2, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "u64": 8, "u32": 4, "u16": 2, "u8": 1}
 ITEMSIZE["bool"] = 1
+ITEMSIZE["bf16"] = 2  # a storage format: bits in memory, float32 in registers (`kernels/scalar.py`)
 FLOATS = frozenset({"f16", "f32", "f64"})
 UNSIGNED = frozenset({"u8", "u16", "u32", "u64", "bool"})
 

@@ -14,7 +14,7 @@ from onnx_ir import DataType
 
 from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Index, Kernel, Pointer
-from magicmind.codegen.half import float_to_half, half_to_float
+from magicmind.codegen.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
 from magicmind.codegen.values import ITEMSIZE, UNSIGNED, Vec
 from magicmind.ir.scalar import Argument, ScalarProgram, Statement, Var
 
@@ -22,6 +22,7 @@ KERNEL_DTYPES: dict[DataType, str] = {
     DataType.FLOAT: "f32",
     DataType.DOUBLE: "f64",
     DataType.FLOAT16: "f16",
+    DataType.BFLOAT16: "bf16",
     DataType.INT64: "i64",
     DataType.INT32: "i32",
     DataType.INT16: "i16",
@@ -36,12 +37,14 @@ KERNEL_DTYPES: dict[DataType, str] = {
 
 
 def compute_dtype(dtype: str) -> str:
-    """The type of a value in registers: float16 is computed in float32."""
-    return "f32" if dtype == "f16" else dtype
+    """The type of a value in registers: float16 and bfloat16 are computed in float32."""
+    return "f32" if dtype in ("f16", "bf16") else dtype
 
 
 def load_value(p: Pointer, lanes: int = 1, at: Index = 0, mask: Vec | None = None) -> Vec:
     """`lanes` elements as computed with; lanes where `mask` is false are zero."""
+    if p.dtype == "bf16":
+        return bfloat_to_float(p.cast("u16").load(lanes, at, mask))
     if p.dtype != "f16":
         return p.load(lanes, at, mask)
     return half_to_float(p.cast("u16").load(lanes, at, mask))
@@ -49,7 +52,9 @@ def load_value(p: Pointer, lanes: int = 1, at: Index = 0, mask: Vec | None = Non
 
 def store_value(p: Pointer, value: Vec, at: Index = 0, mask: Vec | None = None) -> None:
     """Stores what `load_value` gives; the dtypes must agree."""
-    if p.dtype != "f16":
+    if p.dtype == "bf16":
+        p.cast("u16").store(float_to_bfloat(value), at, mask)
+    elif p.dtype != "f16":
         p.store(value, at, mask)
     else:
         p.cast("u16").store(float_to_half(value), at, mask)
@@ -312,7 +317,9 @@ def _shift(a: Vec, b: Vec, direction: str) -> Vec:
 
 
 def _cast(x: Vec, to: DataType) -> Vec:
-    """float16 rounds, then goes on as float32."""
+    """float16 and bfloat16 round, then go on as float32."""
+    if to == DataType.BFLOAT16:
+        return bfloat_to_float(float_to_bfloat(x.k.convert(x, "f32")))
     if to == DataType.FLOAT16:
         return half_to_float(float_to_half(x.k.convert(x, "f32")))
     return x.k.convert(x, KERNEL_DTYPES[to])

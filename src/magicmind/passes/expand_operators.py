@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import onnx_ir
 
+from magicmind.ir.scalar_ops import SCALAR_OPS
 from magicmind.ops.expansion import Expansion, can_expand, expand_node
 from magicmind.passes.edit import SOURCES, add_constant, graph_of, graphs_of, merge_sources
 from magicmind.passes.infer_types import type_node
@@ -20,13 +21,41 @@ class ExpandOperators(Pass):
             waiting = list(graph)[::-1]
             while waiting:
                 node = waiting.pop()
-                if node.graph is not graph or not can_expand(node, opset):
+                if node.graph is not graph:
                     continue
-                expansion = expand_node(node, opset, type_node)
+                expansion = expand_node(node, opset, type_node) if can_expand(node, opset) else None
+                if expansion is None and is_narrow(node):
+                    expansion = widened(node, opset)
                 if expansion is not None:
                     waiting += place(expansion)[::-1]
                     modified = True
         return modified
+
+
+_STORES = frozenset(SCALAR_OPS) | frozenset({
+    "Sum", "Mean", "Max", "Min", "CastLike", "Constant", "ConstantOfShape", "Shape", "Size", "Reshape", "Flatten",
+    "Squeeze", "Unsqueeze", "Transpose", "Slice", "Split", "Concat", "Expand", "Tile", "Gather", "GatherND",
+    "GatherElements", "Pad", "DepthToSpace", "SpaceToDepth", "If", "Loop", "Scan",
+})  # fmt: skip
+"""Operators whose kernels read and write bfloat16 in memory, or only move it."""
+
+
+def is_narrow(node: onnx_ir.Node) -> bool:
+    """Whether an ONNX operator computes with bfloat16 and has no kernel for that."""
+    if node.domain or node.op_type in _STORES:
+        return False
+    return any(v is not None and v.dtype == onnx_ir.DataType.BFLOAT16 for v in node.inputs)
+
+
+def widened(node: onnx_ir.Node, opset: int) -> Expansion:
+    """The node in float32 between casts."""
+    e = Expansion(node, opset, type_node)
+    narrow, wide = onnx_ir.DataType.BFLOAT16, onnx_ir.DataType.FLOAT
+    inputs = [e.cast(v, wide) if v is not None and v.dtype == narrow else v for v in node.inputs]
+    outputs = e.add(node.domain, node.op_type, inputs, list(node.attributes.values()), len(node.outputs))
+    pairs = zip(node.outputs, outputs, strict=True)
+    e.results = [e.cast(new, narrow) if old.dtype == narrow else new for old, new in pairs]
+    return e
 
 
 def place(expansion: Expansion) -> list[onnx_ir.Node]:
