@@ -51,6 +51,7 @@ def execute(arguments: argparse.Namespace) -> None:
     import magicmind
     from magicmind.compiler import compile_parts
     from magicmind.modelfile.writer import write_model
+    from magicmind.runtime.model import host_nodes
 
     output = arguments.output or arguments.model.with_suffix(".mm")
     start = time.perf_counter()
@@ -67,6 +68,7 @@ def execute(arguments: argparse.Namespace) -> None:
         report("writing", 0, 1)
         write_model(output, parts)
     seconds = time.perf_counter() - start
+    fallback = host_nodes(parts.targets[0].plan)
     file_bytes = output.stat().st_size
     if arguments.json:
         text.print_json(
@@ -76,6 +78,7 @@ def execute(arguments: argparse.Namespace) -> None:
                 "seconds": seconds,
                 "precision": parts.precision,
                 "targets": [target.name for target in parts.targets],
+                "fallback": fallback,
                 "inputs": [text.tensor_json(info) for info in parts.inputs],
                 "outputs": [text.tensor_json(info) for info in parts.outputs],
             }
@@ -83,3 +86,5 @@ def execute(arguments: argparse.Namespace) -> None:
         return
     names = ", ".join(target.name for target in parts.targets)
     print(f"written {output}: {text.size(file_bytes)}, {parts.precision}, for {names}, in {seconds:.1f} s")
+    if fallback:
+        print(f"no native code, run by Python: {', '.join(fallback)}")

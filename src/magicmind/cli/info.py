@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import options, text
+from magicmind.runtime.model import host_nodes
 
 if TYPE_CHECKING:
     from magicmind.modelfile.reader import OfflineFile
@@ -66,6 +67,7 @@ def _target(file: OfflineFile, target: Mapping[str, Any]) -> dict[str, Any]:
         "arena": plan["arena"],
         "scratch": plan["scratch"],
         "steps": steps,
+        "fallback": host_nodes(plan),
     }
 
 
@@ -83,6 +85,8 @@ def print_description(description: Mapping[str, Any]) -> None:
     first = description["targets"][0]
     counts = Counter(step["op"] for step in first["steps"]).most_common()
     print(f"steps of {first['name']}: " + ", ".join(f"{count} {op}" for op, count in counts))
+    if first["fallback"]:
+        print(f"no native code, run by Python: {', '.join(first['fallback'])}")
 
 
 def _target_rows(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:

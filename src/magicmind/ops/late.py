@@ -90,6 +90,10 @@ def late_one_hot(node: NodeView) -> list[TensorType]:
     return [_unknown(node, 0, node.input(0).rank + 1, node.input(2).dtype)]
 
 
+_STRINGS = ("Equal", "Cast")
+"""Operators whose kernels know no strings; their host functions do."""
+
+
 def attach() -> None:
     """Gives the operators their second choice; once all of them are registered."""
     rules: dict[str, InferRule] = {name: _first_dtype(rank) for name, rank in _RANKS.items()}
@@ -99,6 +103,10 @@ def attach() -> None:
         assert op is not None, name
         op.late(rule)
     _pass_on_anything()
+    for name in _STRINGS:
+        op = lookup("", name)
+        assert op is not None, name
+        op.host()
 
 
 def _pass_on_anything() -> None:

@@ -232,3 +232,13 @@ def test_seeded_random_numbers_repeat() -> None:
     first, again = session.run({"x": x})["o"], session.run({"x": x})["o"]
     assert first.tobytes() == again.tobytes()
     assert abs(first.mean()) < 0.15 and abs(first.std() - 1) < 0.1
+
+
+def test_strings_in_and_out() -> None:
+    text = """g (string[N] x) => (parts, counts, same) {
+        parts, counts = StringSplit<delimiter="-">(x)
+        same = RegexFullMatch<pattern="[a-z]+">(x)
+    }"""
+    words = np.array(["a-b-c", "word", ""], object)
+    model = check(text, {"x": words}, {"x": words[:1]})
+    assert sorted(model.info()["fallback"]) == ["RegexFullMatch_1 (RegexFullMatch)", "StringSplit_0 (StringSplit)"]

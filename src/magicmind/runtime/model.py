@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,15 @@ class Model:
         self.path = Path(path).absolute()
 
     def info(self) -> dict[str, Any]:
-        """What the file says about itself: see `describe`."""
+        """What the file says about itself (see `describe`), the steps, and which of them are no native code."""
         self._check_open()
-        return {**description(self._file), "target": self.target, "steps": self._program.steps}
+        steps = self._program.steps
+        return {
+            **description(self._file),
+            "target": self.target,
+            "steps": steps,
+            "fallback": host_nodes(self._program.plan),
+        }
 
     def _check_open(self) -> None:
         if self._closed:
@@ -129,6 +136,12 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         return description(file)
     finally:
         file.close()
+
+
+def host_nodes(plan: Mapping[str, Any]) -> list[str]:
+    """The nodes that run as host functions, `name (operator)`, those of nested graphs included."""
+    plans = (plan, *plan.get("bodies", ()))
+    return [f"{step['node']} ({step['op']})" for each in plans for step in each["steps"] if "host" in step]
 
 
 def description(file: OfflineFile) -> dict[str, Any]:
