@@ -88,8 +88,8 @@ def test_operators_without_a_kernel_are_all_listed_at_once() -> None:
 
 def test_forms_without_a_kernel_are_all_listed_at_once() -> None:
     n = Net()
-    x = n.input("x", (1, 2, 4, 4, 4))
-    x = n.conv(n.op("Relu", n.conv(x, 2, 3, (3, 3, 3))), 3, 2, (1, 1, 1))
+    x = n.input("x", (1, 2, 4, 4, 4, 4))
+    x = n.conv(n.op("Relu", n.conv(x, 2, 3, (3, 3, 3, 3))), 3, 2, (1, 1, 1, 1))
     first, second = (node.name for node in n.nodes if node.op_type == "Conv")
     with pytest.raises(magicmind.UnsupportedOperatorError) as caught:
         magicmind.build(magicmind.parse(n.model(x)))

@@ -16,11 +16,12 @@ from magicmind.ir.types import ValueType
 from magicmind.kernels.conv.plain import SCRATCH_BYTES, PackPlain, PlainConv, Sizes, Three, pack_plain
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
-from magicmind.ops.conv import conv_window
+from magicmind.ops.conv import conv, conv_window
 from magicmind.ops.conv import infer as infer_conv
+from magicmind.ops.conv_transpose import conv_transpose, transposed_pads
 from magicmind.ops.conv_transpose import infer as infer_transposed
 from magicmind.ops.conv_transpose import reference as reference_transposed
-from magicmind.ops.conv_transpose import transposed_pads
+from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.geometry import per_axis
 from magicmind.ops.registry import Array, NodeView, Op
 
@@ -95,3 +96,15 @@ def _three(values: Sequence[int], filler: int) -> Three:
 def _sizes(p: Params, values: Sequence[Dim], filler: int) -> Sizes:
     a, b, c = (p.size(v) for v in [*([filler] * (3 - len(values))), *values])
     return a, b, c
+
+
+@conv.expand
+@conv_transpose.expand
+def expand_halves(e: Expansion) -> list[Value] | None:
+    """float16 and bfloat16 are convolved in float32."""
+    dtype = e.type(e.input(0)).dtype
+    if dtype not in (ir.DataType.FLOAT16, ir.DataType.BFLOAT16):
+        return None
+    inputs = [e.cast(value, ir.DataType.FLOAT) for value in e.node.inputs if value is not None]
+    (wide,) = e.add("", e.node.op_type, inputs, list(e.node.attributes.values()), 1)
+    return [e.cast(wide, dtype)]

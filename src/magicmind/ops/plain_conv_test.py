@@ -61,3 +61,10 @@ def test_same_padding_of_a_size_known_at_run_time(mode: str) -> None:
 def test_transposed(x: tuple[int, ...], w: tuple[int, ...], attributes: dict[str, Any]) -> None:
     inputs = [_draw(*x), _draw(*w), _draw(w[1] * attributes.get("group", 1))]
     _check("ConvTranspose", inputs, attributes, shapes={i: np.shape(v) for i, v in enumerate(inputs)})
+
+
+@pytest.mark.parametrize("op", ["Conv", "ConvTranspose"])
+def test_float16_is_convolved_in_float32(op: str) -> None:
+    x, w = _draw(1, 4, 7, 6), _draw(4, 4, 3, 3)
+    inputs = [x.astype(np.float16), w.astype(np.float16)]
+    check_lowering(op, inputs, {"strides": [2, 2]}, passes=True, rtol=2e-2, oracle="onnx")
