@@ -103,3 +103,11 @@ def test_what_cannot_be_compared(folder: Path) -> None:
         Side.open(folder / "net.mm", "onnx")
     with pytest.raises(Error, match="there is no engine 'fast'"):
         Side.open(folder / "right.onnx", "fast")
+
+
+def test_the_guide_lists_every_setting() -> None:
+    from magicmind.knobs import KNOBS
+
+    guide = (Path(__file__).parents[1] / "docs" / "guide" / "debugging.md").read_text()
+    for knob in KNOBS:
+        assert f"| `{knob.name}` | {knob.default or '(not set)'} | {knob.meaning} |" in guide

@@ -162,3 +162,13 @@ def test_a_gemm_whose_bias_is_computed() -> None:
     n = Net()
     a, b, c = n.input("a", (2, 3)), n.input("b", (3, 4)), n.input("c", (4,))
     check_model(n.model(n.op("Gemm", a, b, c), n.op("Gemm", a, n.floats(3, 4), n.op("Neg", c), alpha=0.5)))
+
+
+def test_passes_of_both_pipelines_can_be_skipped(monkeypatch: pytest.MonkeyPatch) -> None:
+    n = Net()
+    model = n.model(n.block(n.input("x", (1, 3, 6, 6)), 3, 8))
+    monkeypatch.setenv("MAGICMIND_SKIP", "fuse_epilogue,fuse_separable")
+    check_model(model)
+    monkeypatch.setenv("MAGICMIND_SKIP", "fuse_epilog")
+    with pytest.raises(magicmind.Error, match=r"(?s)no pass named 'fuse_epilog'.*fuse_epilogue.*fuse_separable"):
+        magicmind.build(magicmind.parse(model))

@@ -9,6 +9,7 @@ Floating-point control: every thread runs with round to nearest, all exceptions 
 
 from __future__ import annotations
 
+import functools
 from string import Template
 
 from llvmlite import binding
@@ -309,8 +310,9 @@ def emit_team_module(target: Target) -> str:
     return _render(_WAIT + _TEAM + _ATTRIBUTES, target)
 
 
+@functools.cache
 def compile_barrier(target: Target) -> bytes:
-    """Object with `mm_barrier`."""
+    """Object with `mm_barrier`; the same in every model for one target."""
     return _compile(emit_barrier_module(target), "barrier", target)
 
 

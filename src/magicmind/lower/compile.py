@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,6 +19,7 @@ from magicmind.kernels.spec import symbol_for
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import HostStep, KernelSpec, Operand, Plan, Ref, Step, Storage, assign_epochs
 from magicmind.lower.program import ENTRY, Tables, emit_program
+from magicmind.modelfile.blob import Blob
 from magicmind.modelfile.parts import TargetParts, WeightStore
 from magicmind.runtime.memory import pack
 
@@ -49,8 +51,14 @@ def compile_target(model: ir.Model, target: Target, weights: WeightStore, progre
         requires=target.requires,
         plan={**texts[ENTRY], "bodies": bodies} if bodies else texts[ENTRY],
         code=link(objects, list(plans)),
-        team=link([compile_team(target)], _TEAM_EXPORTS),
+        team=_team_blob(target),
     )
+
+
+@functools.cache
+def _team_blob(target: Target) -> Blob:
+    """The same in every model for one target."""
+    return link([compile_team(target)], _TEAM_EXPORTS)
 
 
 def _compile_kernels(steps: Sequence[Step], symbols: Sequence[str], target: Target, progress: Progress) -> list[bytes]:

@@ -123,8 +123,9 @@ class Runner:
     compare: Callable[[onnx_ir.Model, onnx_ir.Model], None] | None = None
     records: list[Record] = field(default_factory=list)
 
-    def run(self, stages: Sequence[Stage], model: onnx_ir.Model) -> None:
-        self.settings.require_known({p.name for stage in stages for p in stage.passes})
+    def run(self, stages: Sequence[Stage], model: onnx_ir.Model, elsewhere: Sequence[Stage] = ()) -> None:
+        """`elsewhere`: stages of other runs, whose passes the settings may name too."""
+        self.settings.require_known({p.name for stage in (*stages, *elsewhere) for p in stage.passes})
         for stage in stages:
             began = time.perf_counter()
             finished = self._run_stage(stage, model)

@@ -95,7 +95,7 @@ def stages() -> list[Stage]:
 
 def simplify(model: onnx_ir.Model) -> None:
     """Runs all portable passes, in place. Raises magicmind.Error, with a note that names the pass."""
-    Runner(compare=compare_outputs).run(stages(), model)
+    Runner(compare=compare_outputs).run(stages(), model, layout_stages())
 
 
 def layout_stages() -> list[Stage]:
@@ -114,7 +114,7 @@ def _optimise(model: onnx_ir.Model) -> None:
 
 def lower_layout(model: onnx_ir.Model) -> None:
     """Chooses memory layouts, in place."""
-    Runner(compare=compare_outputs).run(layout_stages(), model)
+    Runner(compare=compare_outputs).run(layout_stages(), model, stages())
 
 
 def describe() -> str:
