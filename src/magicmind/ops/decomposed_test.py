@@ -53,6 +53,7 @@ CASES: list[Case] = [
     ("DFT", [f32(2, 10, 1), np.array(8)], {"onesided": 1}, 17, "onnxruntime"),
     ("DFT", [f32(2, 10, 3, 2), None, np.array(2)], {}, 20, "onnxruntime"),
     ("DFT", [f32(2, 10, 1), np.array(16), np.array(1)], {"onesided": 1}, 20, "onnxruntime"),
+    ("DFT", [f32(2, 6, 2), None, np.array(1)], {"inverse": 1, "onesided": 1}, 20, "onnx"),
     ("STFT", [f32(1, 128), np.array(8), None, np.array(16)], {}, 17, "onnxruntime"),
     ("STFT", [f32(1, 128, 1), np.array(8), f32(16)], {"onesided": 0}, 17, "onnxruntime"),
     ("AffineGrid", [f32(2, 2, 3), np.array([2, 3, 4, 5])], {}, 20, "onnxruntime"),

@@ -39,15 +39,18 @@ def expand_dft(e: Expansion) -> list[Value]:
     axis = (e.view.need_ints(2, "axis")[0] if e.has(2) else e.view.attr("axis", 1 if e.opset < 20 else -2)) % rank
     inverse, onesided = bool(e.view.attr("inverse", 0)), bool(e.view.attr("onesided", 0))
     given = e.shape(x)[axis]
-    n = e.view.need_ints(1, "dft_length")[0] if e.has(1) else given
+    half = inverse and onesided
+    whole = given if not half else (given - 1) * 2
+    n = e.view.need_ints(1, "dft_length")[0] if e.has(1) else whole
     if not isinstance(n, int) or not isinstance(given, int):
         raise UnsupportedOperatorError("the length of the transform is mutable")
     last = [i for i in range(rank - 1) if i != axis] + [axis]
-    real = inverse and onesided
     turned = e.op("Transpose", x, perm=[*last, rank - 1])
     parts = e.shape(x)[-1]
-    if real:
-        raise UnsupportedOperatorError("the inverse of half a spectrum has no expansion")
+    back = [last.index(i) for i in range(rank - 1)]
+    if half:
+        signal = _from_half(e, _of_length(e, turned, min(given, n // 2 + 1), rank - 2), n)
+        return [e.op("Transpose", signal, perm=[*back, rank - 1])]
     turned = _of_length(e, turned, min(given, n), rank - 2)
     bins = n // 2 + 1 if onesided else n
     cosine, sine = (w[: min(given, n)] / (n if inverse else 1) for w in waves(n, bins, 1.0 if inverse else -1.0))
@@ -61,8 +64,22 @@ def expand_dft(e: Expansion) -> list[Value]:
             e.op("Sub", _times(e, real_in, cosine), _times(e, imaginary_in, sine)),
             e.op("Add", _times(e, real_in, sine), _times(e, imaginary_in, cosine)),
         )
-    back = [last.index(i) for i in range(rank - 1)]
     return [e.op("Transpose", result, perm=[*back, rank - 1])]
+
+
+def _from_half(e: Expansion, x: Value, n: int) -> Value:
+    """n real points, [..., n, 1], from the first half of their spectrum, [..., bins, 2]; the rest mirrors it."""
+    axis = e.rank(x) - 1
+    bins = e.shape(x)[axis - 1]
+    assert isinstance(bins, int)
+    cosine, sine = (w.T for w in waves(n, bins))
+    weight = np.full((bins, 1), 2.0)
+    weight[0] = 1
+    if n % 2 == 0 and bins == n // 2 + 1:
+        weight[-1] = 1
+    real, imaginary = (e.squeeze(e.slice(x, axis, i, i + 1), axis) for i in (0, 1))
+    total = e.op("Add", _times(e, real, cosine * weight / n), _times(e, imaginary, sine * weight / n))
+    return e.unsqueeze(total, axis)
 
 
 def _of_length(e: Expansion, x: Value, length: int, axis: int) -> Value:
