@@ -19,6 +19,7 @@ from onnx import helper
 import magicmind
 from magicmind.cli import main
 from magicmind.modelfile.reader import open_bytes
+from magicmind.ops.registry import lookup
 from magicmind.runtime.model import from_bytes
 
 
@@ -75,14 +76,15 @@ def test_unknown_operators_are_all_listed_at_once() -> None:
     assert "stage2/quux" in text and "com.example" in text and "int64[2]" in text
 
 
-def test_operators_without_a_kernel_are_all_listed_at_once() -> None:
+def test_operators_without_a_kernel_are_all_listed_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(lookup("", "Softmax"), "lower_rule", None)
     n = Net()
-    x = n.op("MeanVarianceNormalization", n.input("x", (1, 3, 8, 8)), name="first")
-    x = n.op("MeanVarianceNormalization", n.op("Relu", x), name="second")
+    x = n.op("Softmax", n.input("x", (1, 3, 8, 8)), name="first")
+    x = n.op("Softmax", n.op("Relu", x), name="second")
     with pytest.raises(magicmind.UnsupportedOperatorError) as caught:
         magicmind.build(magicmind.parse(n.model(x)))
     text = str(caught.value)
-    assert "first (MeanVarianceNormalization)" in text and "second (MeanVarianceNormalization)" in text
+    assert "first (Softmax)" in text and "second (Softmax)" in text
     assert "[1,3,8,8]" in text
 
 
