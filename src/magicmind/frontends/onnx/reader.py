@@ -12,7 +12,7 @@ import onnx.inliner
 import onnx_ir
 from google.protobuf.message import DecodeError
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.onnx.build import GraphBuilder, check_texts
 from magicmind.frontends.onnx.upgrade import OLDEST, upgrade
 from magicmind.ir.dims import Dim, symbol
@@ -177,7 +177,7 @@ def _shape_within(kind: onnx.TypeProto.Tensor) -> Shape | None:
 def _dtype(info: onnx.ValueInfoProto) -> onnx_ir.DataType:
     if not info.type.HasField("tensor_type"):
         kind = info.type.WhichOneof("value") or "nothing"
-        raise ModelFormatError(f"input {info.name!r} is declared as {kind}; only tensors can be inputs")
+        raise UnsupportedOperatorError(f"input {info.name!r} is declared as {kind}; only tensors can be inputs")
     code = info.type.tensor_type.elem_type
     try:
         dtype = onnx_ir.DataType(code)
