@@ -48,5 +48,3 @@ class OfflineModelError(Error):
 
 class MissingExtraError(Error, ImportError):
     """An optional dependency is not installed; the text names the extra and the command."""
-
-

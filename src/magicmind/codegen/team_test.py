@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from magicmind.codegen.link import link
-from magicmind.codegen.target import TARGETS
+from magicmind.codegen.target import TARGETS, Target
 from magicmind.codegen.team import compile_barrier, compile_team, emit_barrier_module, emit_team_module
 from magicmind.modelfile import abi
 from magicmind.modelfile.reader import Mapping, map_code
@@ -165,9 +165,9 @@ def test_floating_point_control_is_the_same_everywhere_and_restored(call: team.T
 
 
 @pytest.mark.parametrize("target", TARGETS.values(), ids=lambda t: t.name)
-def test_every_target_links_without_external_symbols(target: object) -> None:
-    assert link([compile_team(target)], [abi.TEAM_CALL_SYMBOL]).data  # type: ignore[arg-type]
-    assert link([compile_barrier(target)], [abi.BARRIER_SYMBOL]).data  # type: ignore[arg-type]
+def test_every_target_links_without_external_symbols(target: Target) -> None:
+    assert link([compile_team(target)], [abi.TEAM_CALL_SYMBOL]).data
+    assert link([compile_barrier(target)], [abi.BARRIER_SYMBOL]).data
 
 
 def test_the_texts_differ_only_in_the_machine_table() -> None:

@@ -32,6 +32,7 @@ ReferenceRule: TypeAlias = Callable[[onnx_ir.Node, Sequence["Array | None"]], Se
 LowerRule: TypeAlias = "Callable[[Lowering, onnx_ir.Node], None]"
 ExpandRule: TypeAlias = "Callable[[Expansion], Sequence[onnx_ir.Value] | None]"
 T = TypeVar("T")
+Rule = TypeVar("Rule", bound="InferRule")
 
 REGISTRY: dict[tuple[str, str], Op] = {}
 
@@ -66,7 +67,7 @@ class Op:
         assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
         REGISTRY[domain, name] = self
 
-    def infer(self, rule: InferRule) -> InferRule:
+    def infer(self, rule: Rule) -> Rule:
         """Sets the type rule."""
         self.infer_rule = rule
         return rule

@@ -29,7 +29,7 @@ def test_grid_sample(mode: str, padding: str, corners: int) -> None:
 def test_grid_sample_of_volumes_and_mutable_sizes(mode: str) -> None:
     grid = RNG.uniform(-1.3, 1.3, (2, 2, 4, 3, 3)).astype(np.float32)
     inputs, attributes = [f32(2, 3, 4, 5, 6), grid], {"mode": mode}
-    shapes = {0: ("N", 3, "D", "H", "W"), 1: ("N", "A", "B", "C", 3)}
+    shapes: dict[int, list[int | str]] = {0: ["N", 3, "D", "H", "W"], 1: ["N", "A", "B", "C", 3]}
     check_lowering("GridSample", inputs, attributes, shapes=shapes, passes=True, rtol=1e-4, opset=20)
 
 

@@ -26,7 +26,8 @@ def both(nodes: list[onnx.NodeProto], x: Any, constants: dict[str, Any]) -> tupl
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 22)])
     with magicmind.build(magicmind.parse(model)) as built:
         (got,) = built.session(threads=1).run({"x": x}).values()
-    return got, ReferenceEvaluator(model).run(None, {"x": x})[0]
+    expected: Any = ReferenceEvaluator(model).run(None, {"x": x})
+    return got, expected[0]
 
 
 def cast(read: str, written: str, to: int) -> onnx.NodeProto:

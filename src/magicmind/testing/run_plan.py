@@ -14,7 +14,7 @@ from magicmind.codegen.target import find_target
 from magicmind.ir.dims import evaluate
 from magicmind.ir.types import dtype_of, shape_of
 from magicmind.lower.lowering import Lowering
-from magicmind.lower.plan import Ref, Storage
+from magicmind.lower.plan import Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
 from magicmind.testing.run_kernel import load_kernel
 
@@ -35,9 +35,10 @@ def run_plan(
     scratch = np.zeros(evaluate(plan.scratch, values) + 64, np.uint8)
     machine = find_target(target)
     for step in plan.steps:
+        assert isinstance(step, Step), f"{step.node}: host steps need the run time"
         code, address = load_kernel(cast(Hashable, step.spec), machine)
         sizes = [evaluate(d, values) for d in step.params]
-        kinds = (
+        kinds: list[Any] = (
             [ctypes.c_void_p] * len(step.refs)
             + [ctypes.c_int64] * (len(sizes) + 2 + (step.repeat is not None))
             + [ctypes.c_void_p]
@@ -45,13 +46,15 @@ def run_plan(
         function = ctypes.CFUNCTYPE(None, *kinds)(address)
         pointers = [memory.address(ref) for ref in step.refs]
         work = int(scratch.ctypes.data)
-        turns = [()] if step.repeat is None else [(i,) for i in range(evaluate(step.repeat, values))]
+        turns: list[tuple[int, ...]] = (
+            [()] if step.repeat is None else [(i,) for i in range(evaluate(step.repeat, values))]
+        )
         for turn in turns:
             for tid in range(nthreads):
                 function(*pointers, *sizes, *turn, tid, nthreads, work + -work % 64)
         del code
         memory.check(step.spec.name)
-    return memory.outputs(), [step.spec.name for step in plan.steps]
+    return memory.outputs(), [step.spec.name for step in plan.steps if isinstance(step, Step)]
 
 
 def _symbol_values(model: ir.Model, feeds: Mapping[str, Array]) -> dict[str, int]:
