@@ -15,7 +15,7 @@ from magicmind.ir.bodies import bodies_of
 from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
 from magicmind.kernels.move import BY_SIZE, Copy
-from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, string_constant
+from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, refuse_narrow, string_constant
 from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
@@ -255,6 +255,7 @@ class Lowering:
 
     def host_call(self, node: ir.Node, function: str) -> None:
         """Adds a call of the host function: inputs, outputs, attributes and nested graphs are those of the node."""
+        refuse_narrow(node)
         attributes = attributes_json(node)
         for name, (model, captures) in bodies_of(node).items():
             attributes[name] = {"body": self._body(model, captures)}
