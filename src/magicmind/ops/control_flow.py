@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 
 import onnx_ir
 
-from magicmind.errors import ModelFormatError, ShapeError
+from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.ir.dims import DATA_PREFIX, Dim, symbol, symbols_of
 from magicmind.ir.types import ELEMENT, OptionalOf, SequenceOf, TensorType, ValueType, const_of
 from magicmind.ops.registry import NodeView, Op, data_symbol, normalise_axis
@@ -45,7 +45,10 @@ def _fresh(node: NodeView, output: int) -> Fresh:
 
 
 def joined(a: ValueType, b: ValueType, fresh: Fresh) -> ValueType:
-    """A type that both have; `fresh` names the dims that differ.  Raises ShapeError for different kinds or dtypes."""
+    """A type that both have; `fresh` names the dims that differ.  Raises ShapeError for different kinds or dtypes.
+
+    Raises UnsupportedOperatorError for an optional and a value that always has content.
+    """
     if isinstance(a, TensorType) and isinstance(b, TensorType) and a.dtype == b.dtype:
         if a.shape is None or b.shape is None or len(a.shape) != len(b.shape):
             return TensorType(a.dtype, None)
@@ -62,6 +65,8 @@ def joined(a: ValueType, b: ValueType, fresh: Fresh) -> ValueType:
         content = joined(a.element, b.element, fresh)
         assert not isinstance(content, OptionalOf)
         return OptionalOf(content)
+    if isinstance(a, OptionalOf) != isinstance(b, OptionalOf):
+        raise UnsupportedOperatorError(f"one value would be {a} and {b}")
     raise ShapeError(f"one value would be {a} and {b}")
 
 
@@ -140,7 +145,9 @@ def _trips(node: NodeView) -> Dim | None:
 
 @scan.infer
 def infer_scan(node: NodeView) -> list[ValueType]:
-    """States, then the stacked slices."""
+    """States, then the stacked slices. Raises UnsupportedOperatorError for the form before opset 9, with batches."""
+    if node.opset < 9:
+        raise UnsupportedOperatorError(f"Scan of opset {node.opset}", hint="export the model with opset 9 or later")
     slices = int(node.attr("num_scan_inputs", 0))
     states = len(node.node.inputs) - slices
     axes = node.ints_attr("scan_input_axes") or [0] * slices

@@ -155,13 +155,16 @@ class NodeView:
         return [self.input(i) for i in range(len(self.node.inputs)) if self.has(i)]
 
     def input(self, i: int) -> TensorType:
-        """The type of input `i`, with a known rank.  Raises when it is absent (ModelFormatError) or unknown."""
+        """The type of input `i`, with a known rank.  Raises ModelFormatError when it is absent.
+
+        Raises UnsupportedOperatorError when the rank depends on run-time data.
+        """
         value = self.value(i)
         if value is None:
             raise ModelFormatError(f"input {i} is missing")
         found = type_of(value)
         if found is None or found.shape is None:
-            raise ShapeError(f"the shape of input {i} ({value.name!r}) is not known")
+            raise UnsupportedOperatorError(f"the rank of input {i} ({value.name!r}) is only known at run time")
         return found
 
     def value_type(self, i: int) -> ValueType:

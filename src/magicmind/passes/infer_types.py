@@ -331,8 +331,13 @@ def _add_ranges(model: onnx_ir.Model, symbols: Iterable[str]) -> None:
         set_ranges(model, {**ranges, **new})
 
 
-def _unequal(model: onnx_ir.Model, error: MustEqual) -> ShapeError:
+def _unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
     """What to tell the user when no replacement makes two dims equal."""
+    if any(name.startswith(DATA_PREFIX) for name in symbols_of(error.a) | symbols_of(error.b)):
+        return UnsupportedOperatorError(
+            f"{error.what}: whether {error.a} and {error.b} are equal is only known at run time",
+            hint="export the model with fixed sizes there",
+        )
     found = _solve(error.a, error.b, _order_of_symbols(model))
     if found is None or not isinstance(found[1], int):
         text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"

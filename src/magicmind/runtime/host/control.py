@@ -67,7 +67,7 @@ def scan(call: HostCall) -> Sequence[Any]:
     made = call.outputs - len(states)
     collected: list[list[Array]] = [[] for _ in range(made)]
     for turn in range(rows[0].shape[0]):
-        results = body([*captured, *states, *(np.ascontiguousarray(x[turn]) for x in rows)])
+        results = body([*captured, *states, *(np.asarray(x[turn], order="C") for x in rows)])
         states = results[: len(states)]
         for parts, part in zip(collected, results[len(states) :], strict=True):
             parts.append(part)

@@ -129,8 +129,8 @@ _Reduction = Callable[..., Any]
 _REDUCTIONS: dict[str, _Reduction] = {
     "ReduceSum": np.sum,
     "ReduceMean": np.mean,
-    "ReduceMax": np.max,
-    "ReduceMin": np.min,
+    "ReduceMax": lambda x, **how: np.max(x, initial=_bound(x.dtype, largest=False), **how),
+    "ReduceMin": lambda x, **how: np.min(x, initial=_bound(x.dtype, largest=True), **how),
     "ReduceProd": np.prod,
     "ReduceL1": lambda x, **how: np.sum(np.abs(x), **how),
     "ReduceL2": lambda x, **how: np.sqrt(np.sum(np.square(x), **how)),
@@ -140,10 +140,18 @@ _REDUCTIONS: dict[str, _Reduction] = {
 }
 
 
+def _bound(dtype: np.dtype[Any], largest: bool) -> Any:
+    """The largest or smallest value of a type: what a minimum or maximum over no elements is."""
+    if dtype.kind in "iu":
+        return np.iinfo(dtype).max if largest else np.iinfo(dtype).min
+    return largest if dtype.kind == "b" else np.inf if largest else -np.inf
+
+
 def _log_sum_exp(x: Array, axis: tuple[int, ...] | None, keepdims: bool) -> Any:
-    top = np.max(x, axis=axis, keepdims=True)
+    top = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
     top = np.where(np.isfinite(top), top, 0)
-    total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
+    with np.errstate(divide="ignore"):  # over no elements it is -inf
+        total = np.log(np.sum(np.exp(x - top), axis=axis, keepdims=True)) + top
     return total if keepdims else np.squeeze(total, axis)
 
 
