@@ -145,9 +145,7 @@ def _trips(node: NodeView) -> Dim | None:
 
 @scan.infer
 def infer_scan(node: NodeView) -> list[ValueType]:
-    """States, then the stacked slices. Raises UnsupportedOperatorError for the form before opset 9, with batches."""
-    if node.opset < 9:
-        raise UnsupportedOperatorError(f"Scan of opset {node.opset}", hint="export the model with opset 9 or later")
+    """States, then the stacked slices."""
     slices = int(node.attr("num_scan_inputs", 0))
     states = len(node.node.inputs) - slices
     axes = node.ints_attr("scan_input_axes") or [0] * slices

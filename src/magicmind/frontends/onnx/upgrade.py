@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.ir.evaluate import OPSET
 from magicmind.ir.types import const_of
 
@@ -99,6 +99,14 @@ def _batch_normalization_outputs(node: onnx_ir.Node) -> None:
     """Training outputs that inference exports list without using them."""
     if not any(v.uses() or v.is_graph_output() for v in node.outputs[1:]):
         node.resize_outputs(1)
+
+
+@below(9, "Scan")
+def _scan(node: onnx_ir.Node) -> None:
+    """It went over a batch of sequences of different lengths; later versions have neither batch nor lengths."""
+    raise UnsupportedOperatorError(
+        f"{node.name} (Scan): the form of operator set 8 has no successor", hint="export the model with a newer set"
+    )
 
 
 @below(12, "Dropout")
