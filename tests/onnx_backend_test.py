@@ -1,4 +1,4 @@
-"""The official ONNX backend suite. Every fifteenth case is in the quick suite; the rest is marked slow.
+"""The official ONNX backend suite. Every fifteenth case is in the quick suite; the rest is marked `suite`.
 
 `python tools/backend_suite.py` runs all of it in worker processes and prints a table.
 """
@@ -20,7 +20,7 @@ QUICK_EVERY = 15
 
 def _parameters() -> list[object]:
     return [
-        pytest.param(name, marks=() if i % QUICK_EVERY == 0 else pytest.mark.slow) for i, name in enumerate(cases())
+        pytest.param(name, marks=() if i % QUICK_EVERY == 0 else pytest.mark.suite) for i, name in enumerate(cases())
     ]
 
 
