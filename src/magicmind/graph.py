@@ -4,28 +4,34 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import onnx_ir
 
-from magicmind.errors import Error
+from magicmind.errors import Error, ShapeError
 from magicmind.ir.dims import bounds
-from magicmind.ir.input_shapes import apply_shapes
-from magicmind.ir.shape_spec import ShapeSpecs
-from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, value_type_of
+from magicmind.ir.input_shapes import apply_shapes, settle_shapes
+from magicmind.ir.shape_spec import Range, ShapeSpecs, by_name
+from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, set_ranges, value_type_of
 from magicmind.passes.infer_types import SAME_KEY, infer_types
+from magicmind.source import Source
 from magicmind.tensorinfo import TensorInfo
 
 
 class Graph:
-    """A network in the unified form.  `model` is the onnx-ir model, with the type of every value inferred."""
+    """A network in the unified form.  Every value of its `model` has its type."""
 
     def __init__(self, model: onnx_ir.Model) -> None:
         """Infers all types.  Raises UnsupportedOperatorError, ShapeError, ModelFormatError."""
         infer_types(model)
-        self.model = model
+        self._model = model
+
+    @property
+    def model(self) -> onnx_ir.Model:
+        """The onnx-ir model."""
+        return self._model
 
     @property
     def inputs(self) -> list[TensorInfo]:
@@ -71,6 +77,68 @@ class Graph:
     def _infos(self, values: Sequence[onnx_ir.Value]) -> list[TensorInfo]:
         ranges = ranges_of(self.model)
         return [tensor_info(v.name or "", _typed(v), ranges) for v in values]
+
+
+class SourceGraph(Graph):
+    """A network of a framework other than ONNX: for other input shapes its source is converted anew.
+
+    As long as the rank of an input is unknown there is no `model`; `with_shapes`, or `shapes` of `build`, make one.
+    """
+
+    def __init__(self, source: Source, types: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> None:
+        """Converts the source, if all ranks are known.
+
+        Raises UnsupportedOperatorError, ShapeError, ModelFormatError.
+        """
+        self._source = source
+        self._types = dict(types)
+        self._ranges = dict(ranges)
+        self._unknown = [name for name, t in types.items() if t.shape is None]
+        if not self._unknown:
+            model = source.convert(self._types)
+            set_ranges(model, self._ranges)
+            super().__init__(model)
+
+    @classmethod
+    def of(cls, source: Source, shapes: ShapeSpecs | None = None) -> SourceGraph:
+        """The graph of a source just read, with `shapes` in place of what it declares."""
+        return cls(source, *_settle(source.inputs, shapes, {}))
+
+    @property
+    def model(self) -> onnx_ir.Model:
+        """The onnx-ir model.  Raises ShapeError while the rank of an input is unknown."""
+        if self._unknown:
+            raise ShapeError(
+                f"the shape of input {', '.join(map(repr, self._unknown))} is not known: the file does not say it",
+                hint='give input_shapes to parse or shapes to build, as in shapes={"' + self._unknown[0] + '": (1, 3)}',
+            )
+        return super().model
+
+    @property
+    def inputs(self) -> list[TensorInfo]:
+        """As of `Graph`; without dims where the rank is unknown."""
+        return [tensor_info(name, t, self._ranges) for name, t in self._types.items()]
+
+    def with_shapes(self, shapes: ShapeSpecs) -> SourceGraph:
+        """The same network for other input shapes, converted from its source."""
+        given = by_name(shapes, list(self._types))
+        free = {name: t for name, t in self._source.inputs.items() if name in given and t.shape is None}
+        return SourceGraph(self._source, *_settle(self._types | free, given, self._ranges))
+
+    def __repr__(self) -> str:
+        if not self._unknown:
+            return super().__repr__()
+        return f"SourceGraph({', '.join(f'{name}: {t}' for name, t in self._types.items())}; shapes to be given)"
+
+
+def _settle(
+    types: Mapping[str, TensorType], shapes: ShapeSpecs | None, ranges: Mapping[str, Range]
+) -> tuple[dict[str, TensorType], dict[str, Range]]:
+    """`settle_shapes`, leaving inputs open whose rank neither the file nor `shapes` gives."""
+    given = by_name(shapes, list(types))
+    open_ = {name: t for name, t in types.items() if t.shape is None and name not in given}
+    settled, new_ranges = settle_shapes({n: t for n, t in types.items() if n not in open_}, given, ranges)
+    return {name: settled.get(name, t) for name, t in types.items()}, new_ranges
 
 
 def tensor_info(name: str, t: ValueType, ranges: dict[str, tuple[int, int | None]]) -> TensorInfo:

@@ -22,6 +22,20 @@ def apply_shapes(
 
     Raises ShapeError naming the input, the dim and the text that does not fit.
     """
+    settled, ranges = settle_shapes(types, input_shapes, ranges)
+    for value in model.graph.inputs:
+        if value.name in settled:  # else it is no tensor
+            set_type(value, settled[value.name])
+    set_ranges(model, ranges)
+
+
+def settle_shapes(
+    types: Mapping[str, TensorType], input_shapes: ShapeSpecs | None, ranges: Mapping[str, Range]
+) -> tuple[dict[str, TensorType], dict[str, Range]]:
+    """The types of inputs, with `input_shapes` in place of what `types` says, and the ranges of their symbols.
+
+    Raises ShapeError as `apply_shapes`, and for an input whose rank nobody gave.
+    """
     table = SymbolTable()
     wanted = by_name(input_shapes, list(types))
     shapes: dict[str, Shape] = {}
@@ -31,13 +45,11 @@ def apply_shapes(
     for s in sorted(used):
         table.add(s, ANY if s in table.ranges else ranges.get(s, ANY))
     fixed = table.fixed()
-    for value in model.graph.inputs:
-        name = value.name or ""
-        if name not in shapes:
-            continue  # no tensor
-        shape = tuple(substitute(d, fixed) for d in shapes[name])
-        set_type(value, TensorType(types[name].dtype, shape))
-    set_ranges(model, {s: r for s, r in table.ranges.items() if s in used and s not in fixed})
+    settled = {
+        name: TensorType(types[name].dtype, tuple(substitute(d, fixed) for d in shape))
+        for name, shape in shapes.items()
+    }
+    return settled, {s: r for s, r in table.ranges.items() if s in used and s not in fixed}
 
 
 def _symbols(dim: Dim) -> Sequence[str]:

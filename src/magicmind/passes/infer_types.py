@@ -203,10 +203,15 @@ def type_node(node: onnx_ir.Node, opset: int) -> None:
     """Types the outputs of a node outside of any graph.  Raises UnsupportedOperatorError, ShapeError."""
     if not can_type(node, opset):
         raise UnsupportedOperatorError(f"{node.op_type}, which it is made of, is not supported")
-    types, contents = types_and_contents(node, opset)
+    types, contents = types_and_contents(node, opset, lambda graph: _type_nested(graph, opset))
     for value, t, data in zip(node.outputs, types, contents, strict=False):
         set_value_type(value, t)
         set_data(value, data)
+
+
+def _type_nested(graph: onnx_ir.Graph, opset: int) -> None:
+    for node in graph:
+        type_node(node, opset)
 
 
 def _forget(node: onnx_ir.Node) -> None:

@@ -1,0 +1,33 @@
+"""A read file whose graph depends on the shapes of its inputs, and how it becomes a `Graph`.
+
+Caffe's, TensorFlow's and PyTorch's operators are written as ONNX ones with the shapes at hand, so their front-ends keep
+the file and convert it again whenever the user sets other shapes. A file may leave ranks open (TorchScript does): then
+conversion waits until they are given.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Protocol
+
+import onnx_ir
+
+from magicmind.ir.types import TensorType
+
+
+class Source(Protocol):
+    """A network as its front-end has read it."""
+
+    @property
+    def inputs(self) -> Mapping[str, TensorType]:
+        """The declared types of the inputs by name, in order; a shape of None where the file gives no rank."""
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The names of the outputs, in order."""
+
+    def convert(self, inputs: Mapping[str, TensorType]) -> onnx_ir.Model:
+        """The unified graph for inputs of these types, which may have symbolic dims.
+
+        Raises UnsupportedOperatorError naming all operators without an importer, ShapeError, ModelFormatError.
+        """
