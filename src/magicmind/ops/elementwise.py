@@ -196,17 +196,25 @@ def data_binary(node: NodeView) -> list[Array | None]:
     if a is None or b is None or len(node.node.inputs) > 2:
         return [None]
     exact = node.input(0).dtype in FLOATS
-    combine = np.frompyfunc(lambda x, y: _combine(node.op_type, x, y, exact), 2, 1)
-    result = np.asarray(combine(a, b), object)
+    towards_zero = node.op_type == "Div" or node.attr("fmod", 0) == 1
+    combine = np.frompyfunc(lambda x, y: _combine(node.op_type, x, y, exact, towards_zero), 2, 1)
+    with np.errstate(invalid="ignore"):  # bounds of dims are infinite at times, numpy reads the CPU's flags
+        result = np.asarray(combine(a, b), object)
     return [None if any(d is None for d in result.flat) else result]
 
 
-def _combine(op: str, a: Dim, b: Dim, exact: bool) -> Any:
+def _combine(op: str, a: Dim, b: Dim, exact: bool, towards_zero: bool) -> Any:
     if op == "Div" and exact:
         return exact_div(a, b)
-    if op in ("Div", "Mod") and (bounds(a, {})[0] < 0 or bounds(b, {})[0] <= 0):
-        return None  # ONNX rounds towards zero, dims round down: they agree on naturals only
-    return _COMBINE[op](a, b)
+    if op not in ("Div", "Mod"):
+        return _COMBINE[op](a, b)
+    if bounds(b, {})[0] <= 0:
+        return None
+    if bounds(a, {})[0] >= 0 or not towards_zero:
+        return _COMBINE[op](a, b)
+    # Dims round down, ONNX's quotient towards zero. Of the two parts at most one is not 0.
+    quotient = dim_max(a, 0) // b - dim_max(0 - a, 0) // b
+    return quotient if op == "Div" else a - quotient * b
 
 
 _COMBINE: dict[str, Callable[[Any, Any], Any]] = {
