@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import onnx_ir
@@ -62,7 +63,7 @@ def test_a_misfit_is_reported_where_it_is_made() -> None:
 
 def test_bodies_are_typed_with_the_node_they_belong_to() -> None:
     net = network()
-    bodies = {}
+    bodies: dict[str, Any] = {}
     for name, op_type in (("then_branch", "Relu"), ("else_branch", "Abs")):
         body = net.nested(name)
         bodies[name] = body.graph({"out": body.op(op_type, net.values["data"])})
