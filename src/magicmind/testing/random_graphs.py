@@ -18,10 +18,13 @@ T = TypeVar("T")
 Dim = int | str
 Array = np.ndarray[Any, Any]
 
-SIZES = (1, 1, 2, 3, 5, 7, 13, 16, 17)
+SIZES = (1, 1, 2, 3, 4, 5, 7, 13, 16, 17, 31)
 SYMBOLS = ("N", "M")
 MAX_ELEMENTS = 20_000
 FLOAT, INT, BOOL = TensorProto.FLOAT, TensorProto.INT64, TensorProto.BOOL
+INT32, DOUBLE = TensorProto.INT32, TensorProto.DOUBLE
+NUMBERS = (FLOAT, INT, INT32, DOUBLE)
+INPUT_TYPES = (FLOAT,) * 9 + (INT, INT32, DOUBLE)
 
 
 class Choices(Protocol):
@@ -98,11 +101,13 @@ class RandomGraph:
         op: str,
         inputs: Sequence[str],
         outputs: Sequence[Sequence[Dim]],
-        dtype: int = FLOAT,
+        dtype: int | Sequence[int] = FLOAT,
         exact: bool = False,
         **attributes: Any,
     ) -> list[Value]:
-        made = [Value(self.fresh(op.lower()), tuple(dims), dtype, exact) for dims in outputs]
+        """A node with several outputs; `dtype` of all or of each."""
+        dtypes = [dtype] * len(outputs) if isinstance(dtype, int) else dtype
+        made = [Value(self.fresh(op.lower()), tuple(d), t, exact) for d, t in zip(outputs, dtypes, strict=True)]
         self.nodes.append(
             helper.make_node(op, list(inputs), [v.name for v in made], f"node_{made[0].name}", **attributes)
         )
@@ -127,7 +132,7 @@ class RandomGraph:
 
     def model(self) -> onnx.ModelProto:
         """The model; what nobody reads is an output."""
-        read = {name for node in self.nodes for name in node.input}
+        read = {name for node in self.nodes for name in [*node.input, *_captured(node)]}
         outputs = [v for v in self.values if v.name not in read and v not in self.inputs] or self.values[-1:]
         graph = helper.make_graph(
             self.nodes,
@@ -145,8 +150,14 @@ class RandomGraph:
         for value in self.inputs:
             shape = [d if isinstance(d, int) else self.sizes[run][d] for d in value.dims]
             numbers = rng.integers(-16, 17, shape)
-            found[value.name] = numbers.astype(np.int64) if value.dtype == INT else (numbers / 8).astype(np.float32)
+            scaled = numbers if value.dtype in (INT, INT32) else numbers / 8
+            found[value.name] = scaled.astype(helper.tensor_dtype_to_np_dtype(value.dtype))
         return found
+
+
+def _captured(node: onnx.NodeProto) -> list[str]:
+    """What the bodies of a node read."""
+    return [name for a in node.attribute for inner in a.g.node for name in inner.input]
 
 
 def random_graph(choices: Choices, most: int = 30) -> RandomGraph:
@@ -156,7 +167,7 @@ def random_graph(choices: Choices, most: int = 30) -> RandomGraph:
     sizes = tuple({s: choices.pick((1, 2, 3, 5, 7, 11)) for s in SYMBOLS} for _ in range(2))
     graph = RandomGraph(choices, sizes)
     for _ in range(choices.pick((1, 1, 2, 3))):
-        value = Value(graph.fresh("x"), _input_dims(choices), choices.pick((FLOAT,) * 5 + (INT,)), exact=True)
+        value = Value(graph.fresh("x"), _input_dims(choices), choices.pick(INPUT_TYPES), exact=True)
         graph.inputs.append(value)
         graph.values.append(value)
     wanted = choices.pick(range(1, most + 1))
@@ -178,7 +189,7 @@ def _input_dims(choices: Choices) -> tuple[Dim, ...]:
     dims: list[Dim] = [choices.pick(SIZES) for _ in range(rank)]
     for i in range(rank):
         kind = choices.pick(("fixed",) * 12 + ("zero",) + ("symbol",) * 4)
-        if kind == "zero" and choices.pick((True, False, False, False)):
+        if kind == "zero" and choices.pick((True, False)):
             dims[i] = 0
         elif kind == "symbol":
             dims[i] = choices.pick(SYMBOLS)

@@ -6,8 +6,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from onnx.helper import tensor_dtype_to_np_dtype
 
-from magicmind.testing.random_graphs import BOOL, FLOAT, INT, Dim, RandomGraph, Value
+from magicmind.testing.random_graphs import BOOL, DOUBLE, FLOAT, INT, INT32, NUMBERS, Dim, RandomGraph, Value
+from magicmind.testing.random_layers import LAYERS
+from magicmind.testing.random_selections import SELECTIONS
 
 UNARY = (
     "Relu", "Neg", "Abs", "Sigmoid", "Tanh", "Erf", "Elu", "LeakyRelu", "HardSwish", "HardSigmoid", "Softplus",
@@ -43,7 +46,7 @@ def step(g: RandomGraph) -> None:
 
 
 def binary(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT)
+    x = g.some(*NUMBERS)
     if x is None:
         return
     other, dims = _partner(g, x)
@@ -63,8 +66,8 @@ def _partner(g: RandomGraph, x: Value) -> tuple[str, tuple[Dim, ...]]:
     dims: list[Dim] = [1 if isinstance(d, str) or g.choices.pick((True, False, False)) else d for d in x.dims]
     shape = [int(d) for d in dims[g.choices.pick(range(len(dims) + 1)) :]]
     rng = np.random.default_rng(g.count)
-    array = np.asarray(rng.integers(-2, 3, shape)) if x.dtype == INT else rng.uniform(-1, 1, shape)
-    return g.constant(np.asarray(array, np.int64 if x.dtype == INT else np.float32)), x.dims
+    array = rng.integers(-2, 3, shape) if x.dtype in (INT, INT32) else rng.uniform(-1, 1, shape)
+    return g.constant(np.asarray(array, tensor_dtype_to_np_dtype(x.dtype))), x.dims
 
 
 def _broadcast(a: Sequence[Dim], b: Sequence[Dim]) -> tuple[Dim, ...] | None:
@@ -90,9 +93,9 @@ def select(g: RandomGraph) -> None:
 
 
 def cast(g: RandomGraph) -> None:
-    x = g.some(INT, BOOL) if g.choices.pick((True, False)) else g.some(FLOAT, exact=True)
+    x = g.some(INT, INT32, BOOL) if g.choices.pick((True, False)) else g.some(FLOAT, DOUBLE, exact=True)
     if x is not None:
-        to = INT if x.dtype == FLOAT else FLOAT
+        to = g.choices.pick([t for t in (FLOAT, FLOAT, INT, INT32, DOUBLE) if t != x.dtype])
         g.add("Cast", [x.name], x.dims, to, x.exact, to=to)
 
 
@@ -138,7 +141,7 @@ def softmax(g: RandomGraph) -> None:
 
 
 def transpose(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(2, 6))
+    x = g.some(*NUMBERS, ranks=range(2, 6))
     if x is not None:
         left, perm = list(range(len(x.dims))), []
         while left:
@@ -149,7 +152,7 @@ def transpose(g: RandomGraph) -> None:
 
 def reshape(g: RandomGraph) -> None:
     """Merges two neighbours, splits a size, or flattens."""
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is None:
         return
     i = g.choices.pick(range(len(x.dims)))
@@ -171,7 +174,7 @@ def reshape(g: RandomGraph) -> None:
 
 
 def squeeze(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT)
+    x = g.some(*NUMBERS)
     if x is None:
         return
     ones = [i for i, d in enumerate(x.dims) if d == 1]
@@ -185,7 +188,7 @@ def squeeze(g: RandomGraph) -> None:
 
 
 def concat(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is None:
         return
     axis = g.choices.pick(range(len(x.dims)))
@@ -203,7 +206,7 @@ def concat(g: RandomGraph) -> None:
 
 
 def split(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is None:
         return
     axis = g.choices.pick(range(len(x.dims)))
@@ -215,7 +218,7 @@ def split(g: RandomGraph) -> None:
 
 
 def slice_(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is None:
         return
     axis = g.choices.pick(range(len(x.dims)))
@@ -248,7 +251,7 @@ def pad(g: RandomGraph) -> None:
 
 
 def gather(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is None:
         return
     axis = g.choices.pick(range(len(x.dims)))
@@ -367,7 +370,7 @@ def layer_norm(g: RandomGraph) -> None:
 
 
 def expand(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(0, 4))
+    x = g.some(*NUMBERS, ranks=range(0, 4))
     if x is not None and all(isinstance(d, int) for d in x.dims):
         shape = [g.choices.pick((2, 3)) if d == 1 else int(d) for d in x.dims]
         shape = [*([g.choices.pick((1, 2))] if g.choices.pick((True, False)) else []), *shape]
@@ -375,7 +378,7 @@ def expand(g: RandomGraph) -> None:
 
 
 def tile(g: RandomGraph) -> None:
-    x = g.some(FLOAT, INT, ranks=range(1, 5))
+    x = g.some(*NUMBERS, ranks=range(1, 5))
     if x is not None:
         repeats = [1 if isinstance(d, str) else g.choices.pick((1, 1, 2)) for d in x.dims]
         dims = [d if isinstance(d, str) else d * r for d, r in zip(x.dims, repeats, strict=True)]
@@ -384,7 +387,7 @@ def tile(g: RandomGraph) -> None:
 
 def shape(g: RandomGraph) -> None:
     """Reshape to the shape of a value of the same number of elements: shape arithmetic that inference follows."""
-    x = g.some(FLOAT, INT, ranks=range(1, 6))
+    x = g.some(*NUMBERS, ranks=range(1, 6))
     if x is not None and 0 not in x.dims:
         size = g.add("Shape", [x.name], (len(x.dims),), INT, exact=True)
         flat = g.add("Reshape", [x.name, g.ints(-1)], ("*".join(map(str, x.dims)),), x.dtype, x.exact)
@@ -394,5 +397,5 @@ def shape(g: RandomGraph) -> None:
 OPERATORS: tuple[Callable[[RandomGraph], None], ...] = (
     unary, unary, unary, guarded, step, binary, binary, binary, select, cast, reduce, reduce, arg_reduce, softmax,
     transpose, reshape, squeeze, concat, split, slice_, pad, gather, matmul, products, gemm, conv, conv, pool,
-    global_pool, batch_norm, layer_norm, expand, tile, shape,
+    global_pool, batch_norm, layer_norm, expand, tile, shape, *LAYERS, *LAYERS, *SELECTIONS,
 )  # fmt: skip
