@@ -22,10 +22,11 @@ def run(
     outputs: Sequence[Array],
     params: Sequence[int] = (),
     threads: int = 1,
+    scratch: int = 0,
 ) -> list[Array]:
     """New arrays with what the kernel leaves where `outputs` were. Inputs must stay as they are."""
     read, written = [np.array(a) for a in inputs], [np.array(a) for a in outputs]
-    run_kernel(spec, [*read, *written], params, target, threads)
+    run_kernel(spec, [*read, *written], params, target, threads, scratch)
     for before, after in zip(inputs, read, strict=True):
         np.testing.assert_array_equal(before, after)
     return written

@@ -1,0 +1,336 @@
+"""Attention without its score matrix: out = softmax(scale q k^T + mask) v for every batch and head.
+
+An item is 32 queries (two vectors of 16) of one head. The queries stand in the *lanes*: scores are computed turned,
+[key][query], from scalars of k and turned queries, and so are the results, [column][query], from scalars of v and
+the exponentials just as they lie in scratch. Nothing else has to be packed, maxima and sums of the softmax are taken
+lane by lane, and k and v may lie in memory in any order of their axes.
+
+Keys come in blocks whose scores fit the first-level cache, with a running maximum and sum per query (online softmax:
+Milakov and Gimelshein 2018; Dao et al. 2022).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import inf
+
+from magicmind.codegen import math as vm
+from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.values import Vec
+from magicmind.kernels.contract import multiply_accumulate, register_tiles
+from magicmind.kernels.spec import count_params
+from magicmind.kernels.tiles import for_tiles
+from magicmind.kernels.turn import turn
+from magicmind.kernels.work import share, unravel
+
+KEYS_PER_BLOCK = 128
+
+
+@dataclass(frozen=True)
+class View:
+    """Elements from one batch, head, row and column of an operand to the next; 0 where it does not change."""
+
+    batch: Size
+    head: Size
+    row: Size
+    column: Size = 1
+
+
+@dataclass(frozen=True)
+class Mask:
+    """What is done to a score: added to it (float32), or, where a bool is false, put in its place (`fill`).
+
+    `column` of the view is 1; `row` is 0 where all queries share a row.
+    """
+
+    view: View
+    fill: float | None = None
+
+    @property
+    def dtype(self) -> str:
+        return "f32" if self.fill is None else "bool"
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Pointers: q, k, v, mask (when `mask`), out.
+
+    `depth` columns of q and k, `width` columns of v and out; `column` of q and out is 1. `group` heads of q share one
+    of k and v. `causal`: query i sees the keys up to i + causal. A query without a single finite score gives zeros
+    (`zero_masked`) or NaN as Softmax does; without any keys it gives zeros.
+    """
+
+    batch: Size
+    heads: Size
+    queries: Size
+    keys: Size
+    depth: Size
+    width: Size
+    q: View
+    k: View
+    v: View
+    out: View
+    scale: float = 1.0
+    group: Size = 1
+    mask: Mask | None = None
+    causal: Size | None = None
+    zero_masked: bool = False
+
+    @property
+    def name(self) -> str:
+        mask = "" if self.mask is None else f"_{self.mask.dtype}_mask"
+        causal = "" if self.causal is None else "_causal"
+        return f"attention_{self.heads}x{self.queries}x{self.keys}x{self.depth}{mask}{causal}"
+
+    def build(self, target: Target, symbol: str) -> Kernel:
+        mask = [] if self.mask is None else [self.mask.dtype]
+        k = Kernel(symbol, target, ["f32", "f32", "f32", *mask, "f32"], count_params(self))
+        _Emitter(k, self).emit()
+        return k
+
+
+def scratch_rows(depth: int, keys: int, width: int) -> int:
+    """Rows of scratch: turned queries, scores, turned results. Each is `scratch_row_bytes` long."""
+    return depth + min(keys, KEYS_PER_BLOCK) + width
+
+
+def scratch_row_bytes(target: Target) -> int:
+    return register_tiles(target)[0][1] * BLOCK * 4
+
+
+class _Emitter:
+    def __init__(self, k: Kernel, spec: Attention) -> None:
+        self.k, self.spec = k, spec
+        self.q, self.keys_in, self.v, *rest, self.out = k.pointers
+        self.mask_in = rest[0] if rest else None
+        self.batch, self.heads, self.queries, self.keys, self.depth, self.width = (
+            k.size(x) for x in (spec.batch, spec.heads, spec.queries, spec.keys, spec.depth, spec.width)
+        )
+
+    def emit(self) -> None:
+        """Deals out items of `blocks` vectors of queries; the last of a head may have fewer."""
+        k = self.k
+        blocks = register_tiles(k.target)[0][1]
+        chunks = k.ceildiv(self.queries, blocks * BLOCK)
+        cost = self.keys * (self.depth + self.width) * blocks
+        first, last = share(k, self.batch * self.heads * chunks, cost)
+        with k.loop("item", first, last) as item:
+            batch, head, chunk = unravel(item, [self.batch, self.heads, chunks])
+            query = chunk * (blocks * BLOCK)
+            left = self.queries - query
+            for width in range(1, blocks + 1):
+                if isinstance(self.queries, int) and not _occurs(self.queries, blocks, width):
+                    continue
+                needed = k.index_min(k.ceildiv(left, BLOCK), blocks)
+                with k.when(k.equal(needed, width)):
+                    _Chunk(self, batch, head, query, k.index_min(left, width * BLOCK), width).emit()
+
+
+def _occurs(queries: int, blocks: int, width: int) -> bool:
+    """Whether `queries`, cut into chunks of `blocks` vectors, leave a chunk of `width` vectors."""
+    last = -(-queries // BLOCK) % blocks
+    return width == last or (width == blocks and queries > last * BLOCK)
+
+
+class _Chunk:
+    """Up to `nr` vectors of queries of one head against all keys."""
+
+    def __init__(self, e: _Emitter, batch: Index, head: Index, query: Index, count: Index, nr: int) -> None:
+        k = e.k
+        self.e, self.k, self.spec, self.nr, self.query, self.count = e, k, e.spec, nr, query, count
+        wide, blocks = register_tiles(k.target)[0]
+        self.mr = wide * blocks // nr
+        self.row = nr * BLOCK  # of everything in scratch
+        own = head // k.size(e.spec.group)
+        self.q = self._at(e.q, e.spec.q, batch, head, query)
+        self.out = self._at(e.out, e.spec.out, batch, head, query)
+        self.keys_in = self._at(e.keys_in, e.spec.k, batch, own, 0)
+        self.v = self._at(e.v, e.spec.v, batch, own, 0)
+        self.turned = k.scratch
+        self.scores = self.turned.offset(e.depth * self.row)
+        self.result = self.scores.offset(k.index_min(e.keys, KEYS_PER_BLOCK) * self.row)
+        self.mask = e.mask_in
+        if e.mask_in is not None and e.spec.mask is not None:
+            self.mask = self._at(e.mask_in, e.spec.mask.view, batch, head, query)
+        self.top, self.total = k.tile("top", nr), k.tile("total", nr)
+
+    def _at(self, p: Pointer, view: View, batch: Index, head: Index, row: Index) -> Pointer:
+        k = self.k
+        return p.offset(batch * k.size(view.batch) + head * k.size(view.head) + row * k.size(view.row))
+
+    def emit(self) -> None:
+        k, spec = self.k, self.spec
+        partial = not (isinstance(self.e.queries, int) and self.e.queries % self.row == 0)
+        if partial:  # numbers left over in scratch could be denormal, which is slow
+            self._clear(self.turned, self.e.depth)
+        scale = spec.scale
+        turn(
+            k,
+            self.q,
+            k.size(spec.q.row),
+            self.count,
+            self.e.depth,
+            self.turned,
+            self.row,
+            lambda v: v if scale == 1 else v * scale,
+        )
+        self._clear(self.result, self.e.width)
+        self.top.fill(k.const(-inf, "f32", BLOCK))
+        # The sum over no keys divides a zero.
+        none = k.number(k.index_select(k.equal(self.e.keys, 0), 1, 0), "f32")
+        self.total.fill(k.broadcast(none, BLOCK))
+        self._blocks()
+        self._finish()
+
+    def _clear(self, p: Pointer, rows: Index) -> None:
+        k = self.k
+        with k.loop("clear", 0, rows * self.row, BLOCK) as i:
+            p.store(k.const(0.0, "f32", BLOCK), i)
+
+    def _blocks(self) -> None:
+        """All keys that the last query of the chunk may see."""
+        k, end = self.k, self.e.keys
+        if self.spec.causal is not None:
+            visible = self.query + self.row + k.size(self.spec.causal)
+            end = k.index_max(k.index_min(end, visible), 0)
+        whole = end // KEYS_PER_BLOCK * KEYS_PER_BLOCK
+        with k.loop("keys", 0, whole, KEYS_PER_BLOCK) as key:
+            _Block(self, key, KEYS_PER_BLOCK).emit()
+        rest = end - whole
+        if isinstance(rest, int):
+            if rest:
+                _Block(self, whole, rest).emit()
+            return
+        with k.when(k.less(0, rest)):
+            _Block(self, whole, rest).emit()
+
+    def _finish(self) -> None:
+        """Divides by the sums and stores the results turned back."""
+        k = self.k
+        factors = []
+        for j in range(self.nr):
+            factor = 1.0 / self.total[j,]
+            if self.spec.zero_masked:
+                factor = k.select(self.total[j,].compare("==", 0.0), k.const(0.0, "f32", BLOCK), factor)
+            factors.append(factor)
+        with k.loop("column", 0, self.e.width) as c:
+            for j in range(self.nr):
+                at = c * self.row + j * BLOCK
+                self.result.store(self.result.load(BLOCK, at) * factors[j], at)
+        turn(k, self.result, self.row, self.e.width, self.count, self.out, k.size(self.spec.out.row))
+
+    def reduce(
+        self, acc: Tile, a: Pointer, offsets: list[Index], stride: Index, b: Pointer, depth: Index
+    ) -> None:
+        """acc[i, j] += sum over c of a[offsets[i] + c * stride] * b[c, j]."""
+        k, nr = self.k, self.nr
+        whole = depth // BLOCK * BLOCK
+        if not (isinstance(whole, int) and whole == 0):
+            with k.loop("k", 0, whole, BLOCK) as c:
+                multiply_accumulate(k, acc, a.offset(c * stride), offsets, stride, b.offset(c * self.row), BLOCK, nr)
+        if isinstance(depth, int):
+            if depth % BLOCK:
+                at, rows = a.offset(stride * whole), b.offset(whole * self.row)
+                multiply_accumulate(k, acc, at, offsets, stride, rows, depth % BLOCK, nr)
+            return
+        with k.loop("k1", whole, depth) as c:
+            multiply_accumulate(k, acc, a.offset(c * stride), offsets, stride, b.offset(c * self.row), 1, nr)
+
+
+class _Block:
+    """Keys `key` up to `key + count` for the queries of a chunk."""
+
+    def __init__(self, chunk: _Chunk, key: Index, count: Index) -> None:
+        self.c, self.k, self.spec, self.nr, self.key, self.count = (
+            chunk, chunk.k, chunk.spec, chunk.nr, key, count,
+        )  # fmt: skip
+        mask = chunk.spec.mask
+        self.mask_rows = mask is not None and mask.view.row != 0
+
+    def emit(self) -> None:
+        k, c = self.k, self.c
+        if self.mask_rows:
+            self._turn_mask()
+        peak = k.tile("peak", self.nr)
+        for j in range(self.nr):
+            peak[j,] = c.top[j,]
+        for_tiles(k, "key", self.count, c.mr, lambda first, size: self._scores(first, size, peak))
+        safe = [self._finite(peak[j,]) for j in range(self.nr)]
+        shrink = [vm.exp(c.top[j,] - safe[j]) for j in range(self.nr)]
+        for j in range(self.nr):
+            c.top[j,], c.total[j,] = peak[j,], c.total[j,] * shrink[j]
+        self._exponentials(safe)
+        for_tiles(k, "column", c.e.width, c.mr, lambda first, size: self._values(first, size, shrink))
+
+    def _turn_mask(self) -> None:
+        """The mask of this block, one vector of queries per key, where the scores will be."""
+        k, c = self.k, self.c
+        assert c.mask is not None and self.spec.mask is not None
+        if not (isinstance(c.e.queries, int) and c.e.queries % c.row == 0):
+            c._clear(c.scores, self.count)
+        source, row = c.mask.offset(self.key), k.size(self.spec.mask.view.row)
+        turn(k, source, row, c.count, self.count, c.scores, c.row, lambda v: k.convert(v, "f32"))
+
+    def _scores(self, first: Index, size: int, peak: Tile) -> None:
+        """`size` keys from `first` of the block on."""
+        k, c, nr = self.k, self.c, self.nr
+        acc = k.tile("acc", size, nr)
+        additive = self.spec.mask is not None and self.spec.mask.fill is None
+        for i, j in acc:
+            acc[i, j] = self._mask(first + i, j) if additive else k.const(0.0, "f32", BLOCK)
+        row = k.size(self.spec.k.row)
+        rows = c.keys_in.offset((self.key + first) * row)
+        c.reduce(acc, rows, [row * i for i in range(size)], k.size(self.spec.k.column), c.turned, c.e.depth)
+        for i, j in acc:
+            score = self._limit(acc[i, j], first + i, j)
+            c.scores.store(score, (first + i) * c.row + j * BLOCK)
+            peak[j,] = k.max(peak[j,], score)
+
+    def _mask(self, key: Index, j: int) -> Vec:
+        """The mask of one key of the block for vector `j` of queries."""
+        c = self.c
+        assert c.mask is not None
+        if self.mask_rows:
+            return c.scores.load(BLOCK, key * c.row + j * BLOCK)
+        return self.k.broadcast(c.mask.load(1, self.key + key), BLOCK)
+
+    def _limit(self, score: Vec, key: Index, j: int) -> Vec:
+        """The score, or what stands in its place for a key that is hidden from the query."""
+        k, c, mask = self.k, self.c, self.spec.mask
+        if mask is not None and mask.fill is not None:
+            keep = self._mask(key, j)
+            keep = keep if keep.dtype == "bool" else keep.compare("!=", 0.0)
+            score = k.select(keep, score, k.const(mask.fill, "f32", BLOCK))
+        if self.spec.causal is not None:
+            # Relative to the first query of the vector, so that 32 bits are enough for the lanes.
+            position = self.key + key - (c.query + j * BLOCK) - k.size(self.spec.causal)
+            later = k.iota(BLOCK, "i32").compare("<", k.broadcast(k.number(position, "i32"), BLOCK))
+            score = k.select(later, k.const(-inf, "f32", BLOCK), score)
+        return score
+
+    def _finite(self, peak: Vec) -> Vec:
+        """What to subtract from scores: zero where all are -inf, so that their exponentials are zero."""
+        return self.k.select(peak.compare("==", -inf), self.k.const(0.0, "f32", BLOCK), peak)
+
+    def _exponentials(self, safe: list[Vec]) -> None:
+        """Scores become exp(score - maximum), and are summed up."""
+        k, c = self.k, self.c
+        with k.loop("key", 0, self.count) as key:
+            for j in range(self.nr):
+                at = key * c.row + j * BLOCK
+                e = vm.exp(c.scores.load(BLOCK, at) - safe[j])
+                c.scores.store(e, at)
+                c.total[j,] = c.total[j,] + e
+
+    def _values(self, first: Index, size: int, shrink: list[Vec]) -> None:
+        """`size` columns of v from `first` on."""
+        k, c, nr = self.k, self.c, self.nr
+        acc = k.tile("acc", size, nr)
+        for i, j in acc:
+            acc[i, j] = c.result.load(BLOCK, (first + i) * c.row + j * BLOCK) * shrink[j]
+        row, column = k.size(self.spec.v.row), k.size(self.spec.v.column)
+        source = c.v.offset(self.key * row + first * column)
+        c.reduce(acc, source, [column * i for i in range(size)], row, c.scores, self.count)
+        for i, j in acc:
+            c.result.store(acc[i, j], (first + i) * c.row + j * BLOCK)

@@ -1,0 +1,166 @@
+"""Attention against numpy in float64: odd lengths, masks, shared heads, operands lying in any order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from magicmind.codegen.builder import Param, Size
+from magicmind.codegen.target import find_target
+from magicmind.kernels.attention import Attention, Mask, View, scratch_row_bytes, scratch_rows
+from magicmind.kernels.jit_testing import run
+from magicmind.testing.targets import KERNEL_TARGETS
+
+Array = npt.NDArray[Any]
+RNG = np.random.default_rng(11)
+
+
+@dataclass
+class Case:
+    """q [b, h, s, d], k [b, h / group, t, d], v [b, h / group, t, w] as the operator sees them; the mask broadcasts.
+
+    `order` is how q, k, v and the result lie in memory.
+    """
+
+    q: Array
+    k: Array
+    v: Array
+    mask: Array | None = None
+    fill: float = -np.inf
+    causal: int | None = None
+    order: str = "bhsd"
+    zero_masked: bool = False
+
+    @property
+    def scale(self) -> float:
+        return 0.3
+
+    @property
+    def group(self) -> int:
+        return self.q.shape[1] // self.k.shape[1]
+
+    def expected(self) -> Array:
+        q, k, v = self.q.astype("f8"), *(np.repeat(x, self.group, 1).astype("f8") for x in (self.k, self.v))
+        scores = q @ k.swapaxes(-1, -2) * self.scale
+        if self.mask is not None:
+            scores = np.where(self.mask, scores, self.fill) if self.mask.dtype == bool else scores + self.mask
+        if self.causal is not None:
+            scores = np.where(np.tri(*scores.shape[-2:], self.causal, dtype=bool), scores, -np.inf)
+        peak = scores.max(-1, keepdims=True, initial=-np.inf)
+        e = np.exp(scores - np.where(np.isneginf(peak), 0, peak))
+        with np.errstate(invalid="ignore"):
+            p = e / e.sum(-1, keepdims=True)
+        return np.asarray((np.where(np.isneginf(peak), 0, p) if self.zero_masked else p) @ v)
+
+    def run(self, target: str, mutable: bool = False, threads: int = 1) -> Array:
+        (b, h, s, d), t, w = self.q.shape, self.k.shape[2], self.v.shape[3]
+        axes = ["bhsd".index(axis) for axis in self.order]
+        stored = [np.ascontiguousarray(x.transpose(axes)) for x in (self.q, self.k, self.v)]
+        out = np.full([(b, h, s, w)[axis] for axis in axes], 7, np.float32)
+        params: list[int] = []
+
+        def size(value: int) -> Size:
+            if not mutable:
+                return value
+            params.append(value)
+            return Param(len(params) - 1)
+
+        def view(x: Array) -> View:
+            strides = dict(zip(self.order, (n // 4 for n in x.strides), strict=True))
+            return View(*(size(strides[axis]) for axis in "bhs"), column=strides["d"])
+
+        mask = None
+        if self.mask is not None:
+            steps = np.broadcast_to(self.mask, (b, h, s, t)).strides
+            lead = [size(n // self.mask.itemsize) if n else 0 for n in steps[:3]]
+            mask = Mask(View(*lead), self.fill if self.mask.dtype == bool else None)
+        sizes = [size(x) for x in (b, h, s, t, d, w)]
+        views = [view(x) for x in (*stored, out)]
+        causal = None if self.causal is None else size(self.causal)
+        spec = Attention(*sizes, *views, self.scale, size(self.group), mask, causal, self.zero_masked)
+        scratch = scratch_rows(d, t, w) * scratch_row_bytes(find_target(target))
+        inputs = [*stored, *([] if self.mask is None else [self.mask])]
+        (result,) = run(spec, target, inputs, [out], params, threads, scratch=scratch)
+        return np.asarray(result.transpose([self.order.index(axis) for axis in "bhsd"]))
+
+
+def draw(b: int, h: int, s: int, t: int, d: int, w: int = 0, group: int = 1, **words: Any) -> Case:
+    shapes = [(b, h, s, d), (b, h // group, t, d), (b, h // group, t, w or d)]
+    return Case(*(RNG.standard_normal(shape).astype("f4") for shape in shapes), **words)
+
+
+def check(case: Case, target: str = "native", rtol: float = 2e-5) -> None:
+    got, want = case.run(target), case.expected()
+    np.testing.assert_allclose(got, want, rtol=rtol, atol=rtol / 10)
+    np.testing.assert_array_equal(got, case.run(target, threads=3))
+    np.testing.assert_array_equal(got, case.run(target, mutable=True))
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(
+    "shape",
+    [
+        (1, 1, 1, 1, 1),
+        (2, 3, 3, 17, 5, 7),
+        (1, 2, 17, 3, 16),
+        (1, 2, 33, 130, 80),
+        (2, 1, 64, 257, 64, 40),
+        (1, 1, 5, 0, 4),
+    ],
+)
+def test_sizes(shape: tuple[int, ...], target: str) -> None:
+    check(draw(*shape), target)
+
+
+@pytest.mark.parametrize("order", ["bshd", "sbhd", "bhsd"])
+@pytest.mark.parametrize("group", [1, 2, 6])
+def test_orders_and_shared_heads(order: str, group: int) -> None:
+    check(draw(2, 6, 19, 21, 10, 18, group, order=order))
+
+
+MASKS = [(2, 3, 37, 150), (1, 1, 37, 150), (2, 1, 1, 150), (1, 3, 37, 150), (1, 1, 1, 150)]
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize("shape", MASKS)
+@pytest.mark.parametrize("kind", ["add", "hide", "fill"])
+def test_masks(shape: tuple[int, ...], kind: str, target: str) -> None:
+    mask = RNG.standard_normal(shape).astype("f4") if kind == "add" else RNG.random(shape) < 0.6
+    check(draw(2, 3, 37, 150, 16, mask=mask, fill=-1.5 if kind == "fill" else -np.inf), target)
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(("queries", "keys", "causal"), [(50, 50, 0), (20, 170, 150), (3, 40, 37), (40, 9, 5)])
+def test_causal(queries: int, keys: int, causal: int, target: str) -> None:
+    check(draw(1, 2, queries, keys, 24, causal=causal), target)
+
+
+@pytest.mark.parametrize("zero_masked", [False, True])
+def test_queries_that_see_nothing(zero_masked: bool) -> None:
+    mask = np.zeros((1, 1, 20, 200), "f4")
+    mask[:, :, 3] = -np.inf
+    mask[:, :, 4, :190] = -np.inf  # a whole block hidden, then keys of low scores
+    mask[:, :, 4, 190:] = -300
+    check(draw(1, 2, 20, 200, 8, mask=mask, zero_masked=zero_masked), rtol=1e-3)
+    check(draw(1, 2, 40, 30, 8, causal=-5, zero_masked=zero_masked))
+
+
+def test_masks_of_the_lowest_number_and_large_scores() -> None:
+    mask = np.where(RNG.random((1, 1, 9, 40)) < 0.5, 0, np.finfo("f4").min).astype("f4")
+    mask[:, :, 2] = np.finfo("f4").min
+    check(draw(1, 2, 9, 40, 8, mask=mask))
+    case = draw(1, 2, 9, 140, 8)
+    case.q *= 300
+    check(case)
+
+
+def test_not_a_number_stays_in_its_row() -> None:
+    case = draw(1, 1, 20, 30, 8)
+    case.q[0, 0, 7, 3] = np.nan
+    got = case.run("native")
+    assert np.isnan(got[0, 0, 7]).all()
+    assert np.isfinite(np.delete(got, 7, axis=2)).all()
