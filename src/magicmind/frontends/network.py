@@ -7,18 +7,21 @@ speak of what the user knows.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import ast
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import onnx_ir
 
 from magicmind.errors import ModelFormatError
+from magicmind.ir.dims import Dim, symbols_of
 from magicmind.ir.evaluate import OPSET
-from magicmind.ir.types import TensorType, set_type
+from magicmind.ir.types import TensorType, set_type, type_of
 from magicmind.ops.emitter import Emitter, Value
 from magicmind.passes.infer_types import type_node
 
 _IR_VERSION = 10
+_ARITHMETIC = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.FloorDiv: "Div", ast.Mod: "Mod"}
 
 
 class Network(Emitter):
@@ -31,6 +34,7 @@ class Network(Emitter):
         self.values: dict[str, Value] = {}
         self._names: set[str] = set()  # of nodes
         self._bound: dict[int, str] = {}  # id of a value -> the name it was bound to
+        self._sized: dict[str, tuple[Value, int]] = {}  # symbol -> a value and the axis that has this size
 
     def input(self, name: str, t: TensorType) -> Value:
         """A new input of the graph."""
@@ -39,7 +43,50 @@ class Network(Emitter):
         self.inputs.append(value)
         self.values[name] = value
         self._bound[id(value)] = name
+        self._find_symbols(value)
         return value
+
+    def add(
+        self, domain: str, op_type: str, inputs: Sequence[Value | None], attributes: Sequence[onnx_ir.Attr], count: int
+    ) -> Sequence[Value]:
+        """As of `Emitter`."""
+        outputs = super().add(domain, op_type, inputs, attributes, count)
+        for value in outputs:
+            self._find_symbols(value)
+        return outputs
+
+    def shape_vector(self, *dims: Dim) -> Value:
+        """int64 vector of these sizes; symbolic ones are computed from the values that have them."""
+        if all(isinstance(d, int) for d in dims):
+            return self.const(list(dims), "int64")
+        parts = [self.size(d) for d in dims]
+        return parts[0] if len(parts) == 1 else self.op("Concat", *parts, axis=0)
+
+    def size(self, dim: Dim) -> Value:
+        """int64 [1]: a dim."""
+        return self._compute(ast.parse(str(dim), mode="eval").body)
+
+    def _compute(self, term: ast.expr) -> Value:
+        match term:
+            case ast.Constant(value=int(number)):
+                return self.ints(number)
+            case ast.Name(id=name):
+                value, axis = self._sized[name]
+                return self.dim(value, axis)
+            case ast.BinOp(left=left, op=operator, right=right):
+                return self.op(_ARITHMETIC[type(operator)], self._compute(left), self._compute(right))
+            case ast.UnaryOp(operand=operand):
+                return self.op("Neg", self._compute(operand))
+            case ast.Call(func=ast.Name(id=name), args=arguments):
+                return self.op(name.capitalize(), *(self._compute(a) for a in arguments))
+        raise AssertionError(f"{ast.dump(term)} is no dim")
+
+    def _find_symbols(self, value: Value) -> None:
+        """Remembers where the sizes that are a symbol of their own can be read."""
+        t = type_of(value)
+        for axis, dim in enumerate(t.shape or () if t else ()):
+            if not isinstance(dim, int) and symbols_of(dim) == {str(dim)}:
+                self._sized.setdefault(str(dim), (value, axis))
 
     @contextmanager
     def at(self, layer: str) -> Iterator[None]:
@@ -79,7 +126,9 @@ class Network(Emitter):
 
     def nested(self, name: str) -> Network:
         """A graph for a body of If, Loop or Scan: it may read this one's values."""
-        return Network(name)
+        inner = Network(name)
+        inner._sized.update(self._sized)
+        return inner
 
     def graph(self, outputs: Mapping[str, Value]) -> onnx_ir.Graph:
         """The finished graph; `outputs` maps the names users shall see to values."""

@@ -71,6 +71,20 @@ def test_bodies_are_typed_with_the_node_they_belong_to() -> None:
     assert net.shape(chosen) == (symbol("n"), 3, 8, 8)
 
 
+def test_sizes_are_numbers_or_computed_from_what_has_them() -> None:
+    net = network()
+    x = net.values["data"]
+    n = symbol("n")
+    assert net.shape_vector(2, 3).const_value is not None
+    assert net.shape(net.op("Expand", net.const(1.0, np.float32), net.shape_vector(n * 4 + 1, 8 // 2, n % 3))) == (
+        n * 4 + 1,
+        4,
+        n % 3,
+    )
+    padded = net.op("Reshape", x, net.shape_vector(-1 * n + 2 * n, 192))
+    assert net.shape(padded) == (n, 192)
+
+
 class Doubled:
     """A source of one input whose rank the file does not say."""
 

@@ -101,6 +101,13 @@ def _batch_normalization_outputs(node: onnx_ir.Node) -> None:
         node.resize_outputs(1)
 
 
+@below(20, "DFT")
+def _dft(node: onnx_ir.Node) -> None:
+    """The axis became an input, and its default the last one before the complex pairs."""
+    axis = take(node, "axis")
+    set_input(node, 2, new_constant(node, "axis", np.array(1 if axis is None else axis, np.int64)))
+
+
 @below(9, "Scan")
 def _scan(node: onnx_ir.Node) -> None:
     """It went over a batch of sequences of different lengths; later versions have neither batch nor lengths."""
