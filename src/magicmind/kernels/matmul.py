@@ -14,7 +14,7 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import Ahead, multiply_accumulate, register_tiles, share_lines
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
-from magicmind.kernels.tiles import for_tiles
+from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.transpose import side, transpose
 
 _ROWS_PER_ITEM = 56
@@ -72,9 +72,11 @@ def choose_matmul(target: Target, rows: object, columns: object = None) -> MatMu
     """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
     tiles = register_tiles(target)
     mr, nr = (6, 4) if isinstance(rows, int) and rows <= 6 and (6, 4) in tiles else tiles[0]
-    together = isinstance(rows, int) and isinstance(columns, int) and rows <= _MANY_ROWS
-    if together and columns >= _MANY_CHUNKS * nr * BLOCK:  # type: ignore[operator]
-        return MatMulSchedule(mr, nr, max(rows, 1))  # type: ignore[call-overload]
+    if isinstance(columns, int) and columns >= _MANY_CHUNKS * nr * BLOCK:
+        if not isinstance(rows, int):
+            return MatMulSchedule(mr, nr, _MANY_ROWS)
+        if rows <= _MANY_ROWS:
+            return MatMulSchedule(mr, nr, max(rows, 1))
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
@@ -91,9 +93,12 @@ class _Emitter:
         self.blocks = k.ceildiv(self.n, BLOCK)
 
     def emit(self) -> None:
-        k, rows = self.k, self.spec.schedule.rows
+        k = self.k
+        rows: Index = self.spec.schedule.rows
         chunks = k.ceildiv(self.blocks, self.nr)
         row_blocks = k.ceildiv(self.m, rows)
+        if not isinstance(self.m, int):
+            rows = k.ceildiv(self.m, k.index_max(row_blocks, 1))
         first, last = k.thread_range(chunks * self.batch * row_blocks)
         with k.loop("item", first, last) as item:
             chunk, rest = item // (self.batch * row_blocks), item % (self.batch * row_blocks)
@@ -138,7 +143,7 @@ class _Emitter:
             self._reduce(acc, a_image.offset((row0 + first) * self.a_row), size, b, nr, ahead)
             self._store(acc, image, row0 + first, block0)
 
-        for_tiles(k, "row", count, spec.schedule.mr, rows)
+        for_even_tiles(k, "row", count, spec.schedule.mr, rows)
 
     def _ahead(self, first: Index, count: Index, nr: int) -> Ahead | None:
         """The part of the next chunk that the tile at row `first` asks for."""

@@ -16,7 +16,7 @@ from magicmind.kernels.contract import Ahead, multiply_accumulate
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
-from magicmind.kernels.tiles import for_tiles
+from magicmind.kernels.tiles import for_even_tiles, for_tiles
 
 
 @dataclass(frozen=True)
@@ -236,7 +236,7 @@ class DirectEmitter:
                 place = [(r, c) for r in range(rows) for c in range(columns)]
                 self._tile(source, weights, group, block0, nr, image, row0, row, column, place)
 
-            for_tiles(k, "col", self.ow, self.spec.schedule.mr // rows, tile)
+            for_even_tiles(k, "col", self.ow, self.spec.schedule.mr // rows, tile)
 
         together = self._rows_together()
         count = row1 - row0
@@ -244,7 +244,7 @@ class DirectEmitter:
             with k.loop("row", 0, count) as row:
                 tiles(row, 1)
         else:
-            for_tiles(k, "row", count, together, tiles)
+            for_even_tiles(k, "row", count, together, tiles)
 
     def _rows_together(self) -> int:
         """Output rows per register tile: several when a row is narrower than half a tile."""

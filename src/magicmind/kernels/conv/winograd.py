@@ -22,7 +22,7 @@ from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
-from magicmind.kernels.tiles import for_tiles
+from magicmind.kernels.tiles import for_even_tiles
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -165,10 +165,15 @@ class _Emitter:
         self.zeros.store(k.const(0.0, "f32", BLOCK))
         total = self.n * (self.across * self.down)
         runs, parts = k.ceildiv(total, schedule.tiles), -(-self.chunks // schedule.chunks)
+        run: Index = schedule.tiles
+        if not isinstance(total, int):
+            runs = k.index_max(runs, k.ceildiv(k.nthreads, parts))
+            run = k.index_max(k.ceildiv(total, runs), 1)
+            runs = k.ceildiv(total, run)
         first, last = k.thread_range(runs * parts)
         with k.loop("item", first, last) as item:
-            tile0 = (item % runs) * schedule.tiles
-            count = k.index_min(total - tile0, schedule.tiles)
+            tile0 = (item % runs) * run
+            count = k.index_min(total - tile0, run)
             chunk0 = (item // runs) * schedule.chunks
             with k.loop("icb", 0, self.s.ic_blocks) as icb, k.loop("tile", 0, count) as t:
                 self._transform_input(tile0 + t, t, icb)
@@ -234,7 +239,7 @@ class _Emitter:
                 for i, j in acc:
                     out.store(acc[i, j], (j * schedule.tiles + first + i) * BLOCK)
 
-            for_tiles(k, "t", count, schedule.mr, tile)
+            for_even_tiles(k, "t", count, schedule.mr, tile)
 
         with k.loop("position", 0, self.spec.positions) as position:
             stop = k.index_min(chunk0 + schedule.chunks, self.chunks)
