@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.types import TensorType
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.registry import Op
+from magicmind.ops.registry import NodeView, Op
 
 affine_grid = Op("AffineGrid")
 
@@ -21,6 +23,16 @@ def expand_affine_grid(e: Expansion) -> list[Value]:
     points = e.const(grid.reshape(-1, len(spatial) + 1).T, e.type(theta).dtype.numpy())
     moved = e.op("Transpose", e.op("MatMul", theta, points), perm=[0, 2, 1])
     return [e.reshape(moved, e.dim(theta, 0), *spatial, len(spatial))]
+
+
+@affine_grid.late
+def late_affine_grid(node: NodeView) -> list[TensorType]:
+    """With a size that only the run time knows; its number of elements tells the rank."""
+    theta, size = node.input(0), node.input(1).size
+    if not isinstance(size, int):
+        raise UnsupportedOperatorError("not even the rank is known: the size has an unforeseen length")
+    spatial = tuple(node.unknown(0, i) for i in range(1, size - 1))
+    return [TensorType(theta.dtype, (theta.dims[0], *spatial, size - 2))]
 
 
 def _positions(count: int, corners: bool) -> np.ndarray:

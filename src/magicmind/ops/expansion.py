@@ -56,12 +56,18 @@ def can_expand(node: onnx_ir.Node, opset: int) -> bool:
 
 
 def expand_node(node: onnx_ir.Node, opset: int, type_node: TypeNode) -> Expansion | None:
-    """The node written as others; None where its rule declines."""
+    """The node written as others; None where its rule declines, or asks for what only the run time knows and the
+    operator has a second choice (`Op.late`)."""
     expansion = Expansion(node, opset, type_node)
     op = lookup(node.domain, node.op_type)
     rule = inline_body if op is None or op.expand_rule is None else op.expand_rule
     try:
         results = rule(expansion)
+    except UnsupportedOperatorError:
+        expansion.discard()
+        if op is None or op.late_rule is None:
+            raise
+        return None
     except BaseException:
         expansion.discard()
         raise

@@ -1,6 +1,7 @@
 """DFT, STFT and MelWeightMatrix: products with matrices of cosines and sines.  ONNX operators DFT-20, STFT-17.
 
-A transform of n points is n * n multiplications: fine for the frames of audio models, slow for long signals.
+A transform of n points is n * n multiplications: fine for the frames of audio models. Longer ones, and those whose
+length, axis or window only the run time knows, are host steps (numpy's fast transforms).
 """
 
 from __future__ import annotations
@@ -11,13 +12,17 @@ import numpy as np
 from onnx_ir import DataType
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
+from magicmind.ir.dims import Dim
 from magicmind.ir.evaluate import evaluate_node
+from magicmind.ir.types import TensorType
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.registry import Op
+from magicmind.ops.registry import NodeView, Op
 
 dft = Op("DFT")
 stft = Op("STFT")
 mel = Op("MelWeightMatrix")
+
+_MOST_POINTS = 2048  # of a transform by products: 16 million numbers of two matrices
 
 Matrix = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -36,7 +41,7 @@ def expand_dft(e: Expansion) -> list[Value]:
     """x [..., n, 1 or 2] to [..., bins, 2] along `axis`; `onesided` keeps n // 2 + 1 bins."""
     x = e.input(0)
     rank = e.rank(x)
-    axis = (e.view.need_ints(2, "axis")[0] if e.has(2) else e.view.attr("axis", 1 if e.opset < 20 else -2)) % rank
+    axis = (e.view.need_ints(2, "axis")[0] if e.has(2) else -2) % rank
     inverse, onesided = bool(e.view.attr("inverse", 0)), bool(e.view.attr("onesided", 0))
     given = e.shape(x)[axis]
     half = inverse and onesided
@@ -44,6 +49,8 @@ def expand_dft(e: Expansion) -> list[Value]:
     n = e.view.need_ints(1, "dft_length")[0] if e.has(1) else whole
     if not isinstance(n, int) or not isinstance(given, int):
         raise UnsupportedOperatorError("the length of the transform is mutable")
+    if n > _MOST_POINTS:
+        raise UnsupportedOperatorError(f"{n} points are too many for products with a matrix")
     last = [i for i in range(rank - 1) if i != axis] + [axis]
     turned = e.op("Transpose", x, perm=[*last, rank - 1])
     parts = e.shape(x)[-1]
@@ -65,6 +72,19 @@ def expand_dft(e: Expansion) -> list[Value]:
             e.op("Add", _times(e, real_in, sine), _times(e, imaginary_in, cosine)),
         )
     return [e.op("Transpose", result, perm=[*back, rank - 1])]
+
+
+@dft.late
+def late_dft(node: NodeView) -> list[TensorType]:
+    """As `expand_dft`, with a size of the output unforeseen where the length or the axis are."""
+    x, onesided = node.input(0), bool(node.attr("onesided", 0))
+    parts = 1 if onesided and node.attr("inverse", 0) else 2
+    if not onesided and not node.has(1):
+        return [TensorType(x.dtype, (*x.dims[:-1], parts))]
+    found = node.ints(2) if node.has(2) else [-2]
+    axes = range(x.rank - 1) if found is None else [found[0] % x.rank]
+    dims: list[Dim] = [node.unknown(0, i) if i in axes else d for i, d in enumerate(x.dims)]
+    return [TensorType(x.dtype, (*dims[:-1], parts))]
 
 
 def _from_half(e: Expansion, x: Value, n: int) -> Value:
@@ -113,6 +133,8 @@ def expand_stft(e: Expansion) -> list[Value]:
     samples = e.shape(signal)[1]
     if not isinstance(samples, int) or (e.rank(signal) == 3 and e.shape(signal)[2] != 1):
         raise UnsupportedOperatorError("only real signals of a fixed length have an expansion")
+    if length > _MOST_POINTS:
+        raise UnsupportedOperatorError(f"frames of {length} samples are too long for products with a matrix")
     flat = e.squeeze(signal, 2) if e.rank(signal) == 3 else signal
     starts = np.arange((samples - length) // step + 1) * step
     frames = e.op("Gather", flat, e.const(starts[:, None] + np.arange(length), np.int64), axis=1)
@@ -120,6 +142,13 @@ def expand_stft(e: Expansion) -> list[Value]:
     weights = np.ones(length) if window is None else window.astype(np.float64)
     cosine, sine = (w * weights[:, None] for w in waves(length, bins))
     return [_pair(e, _times(e, frames, cosine), _times(e, frames, sine))]
+
+
+@stft.late
+def late_stft(node: NodeView) -> list[TensorType]:
+    """As `expand_stft`, with unforeseen numbers of frames and bins."""
+    signal = node.input(0)
+    return [TensorType(signal.dtype, (signal.dims[0], node.unknown(0, 1), node.unknown(0, 2), 2))]
 
 
 @mel.expand
@@ -130,3 +159,9 @@ def expand_mel(e: Expansion) -> list[Value]:
         raise UnsupportedOperatorError("its inputs are computed at run time; they must be constants")
     (matrix,) = evaluate_node(e.node, inputs, e.opset)
     return [e.const(matrix, DataType(e.view.attr("output_datatype", 1)).numpy())]
+
+
+@mel.late
+def late_mel(node: NodeView) -> list[TensorType]:
+    """[dft_length // 2 + 1, bins] where either is computed at run time."""
+    return [TensorType(DataType(node.attr("output_datatype", 1)), (node.unknown(0, 0), node.unknown(0, 1)))]

@@ -7,6 +7,7 @@ import onnx_ir as ir
 
 from magicmind.codegen.target import BLOCK
 from magicmind.codegen.values import ITEMSIZE
+from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.move import BY_SIZE
 from magicmind.kernels.pad import Pad
@@ -48,7 +49,11 @@ for _name in ("Identity", "StopGradient"):
 
 @reshape.dropout.lower
 def lower_dropout(low: Lowering, node: ir.Node) -> None:
-    """The input itself; the mask is true everywhere."""
+    """The input itself; the mask is true everywhere. Training is for the host function."""
+    mode = node.inputs[2] if len(node.inputs) > 2 else None
+    trains = None if mode is None else low.const(mode)
+    if mode is not None and (trains is None or trains.any()):
+        raise UnsupportedOperatorError(f"{low.describe_node(node)}: training mode has no kernel")
     lower_same(low, node)
     if len(node.outputs) > 1 and (node.outputs[1].uses() or node.outputs[1].is_graph_output()):
         mask = node.outputs[1]

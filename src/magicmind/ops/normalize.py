@@ -13,7 +13,7 @@ import onnx_ir
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.ir.types import TensorType
-from magicmind.ops.expansion import inline_body
+from magicmind.ops.expansion import Expansion, Value, inline_body
 from magicmind.ops.reduce import without
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import broadcast, need_float, need_rank, same_dim
@@ -30,14 +30,45 @@ mean_variance_normalization = Op("MeanVarianceNormalization")
 
 @batch_normalization.infer
 def infer_batch(node: NodeView) -> list[TensorType]:
-    """X [N, C, ...] with scale, bias, mean and variance of [C]; inference form only."""
+    """X [N, C, ...] with scale, bias, mean and variance of [C]; in training also the new mean and variance."""
     x = need_rank(need_float(node.input(0)), 1, what="X")
-    if node.attr("training_mode", 0) or sum(bool(v.uses()) for v in node.node.outputs[1:]):
-        raise UnsupportedOperatorError("training mode of BatchNormalization: export the model for inference")
+    trains = bool(node.attr("training_mode", 0))
+    if not trains and sum(bool(v.uses()) for v in node.node.outputs[1:]):
+        raise UnsupportedOperatorError("outputs beyond the first need the attribute 'training_mode'")
     channels = x.dims[1] if x.rank > 1 else 1
     for i, what in enumerate(("scale", "bias", "mean", "variance"), 1):
         same_dim(need_rank(node.input(i), 1, 1, what=what).dims[0], channels, f"{what} against the channels")
-    return [x]
+    return [x, node.input(3), node.input(4)] if trains else [x]
+
+
+@batch_normalization.expand
+def expand_batch(e: Expansion) -> list[Value] | None:
+    """Training: normalised by the batch's own statistics, which the running ones move towards.
+
+    Inference declines where all parameters are constant: the pass that folds them does better.
+    """
+    trains = bool(e.view.attr("training_mode", 0))
+    if not trains and all(e.view.const(i) is not None for i in range(1, 5)):
+        return None
+    x, rank = e.input(0), e.rank(e.input(0))
+    wide = e.cast(x, onnx_ir.DataType.FLOAT) if e.type(x).dtype.bitwidth < 32 else x
+    scale, bias, old_mean, old_variance = (
+        e.cast_like(e.unsqueeze(e.input(i), *range(1, rank - 1)), wide) for i in range(1, 5)
+    )
+    axes = e.ints(*(i for i in range(rank) if i != 1))
+    mean = e.op("ReduceMean", wide, axes, keepdims=1) if trains else old_mean
+    centred = e.op("Sub", wide, mean)
+    variance = e.op("ReduceMean", e.op("Mul", centred, centred), axes, keepdims=1) if trains else old_variance
+    deviation = e.op("Sqrt", e.op("Add", variance, e.scalar(e.view.attr("epsilon", 1e-5), wide)))
+    y = e.op("Add", e.op("Mul", e.op("Div", centred, deviation), scale), bias)
+    if not trains:
+        return [e.cast_like(y, x)]
+    momentum = e.view.attr("momentum", 0.9)
+    running = [e.cast_like(y, x)]
+    for old, new in ((e.input(3), mean), (e.input(4), variance)):
+        fresh = e.op("Mul", e.cast_like(e.op("Squeeze", new, axes), old), e.scalar(1 - momentum, old))
+        running.append(e.op("Add", e.op("Mul", old, e.scalar(momentum, old)), fresh))
+    return running[: len(e.node.outputs)]
 
 
 @instance_normalization.infer

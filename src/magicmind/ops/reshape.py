@@ -1,6 +1,6 @@
 """Operators that give the same elements another shape: Reshape, Flatten, Squeeze, Unsqueeze, Dropout.
 
-ONNX operators Reshape-14, Flatten-13, Squeeze-13, Unsqueeze-13, Dropout-13 (inference form).
+ONNX operators Reshape-14, Flatten-13, Squeeze-13, Unsqueeze-13, Dropout-13 (a host step in training).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ reshape = Op("Reshape")
 flatten = Op("Flatten")
 squeeze = Op("Squeeze")
 unsqueeze = Op("Unsqueeze")
-dropout = Op("Dropout")
+dropout = Op("Dropout").host()
 
 
 @reshape.infer
@@ -123,10 +123,6 @@ _RULES = {
 
 @dropout.infer
 def infer_dropout(node: NodeView) -> list[TensorType]:
-    """Inference form: the input, and a mask that is true everywhere."""
+    """Like the input, and a mask: true everywhere, except in training."""
     x = node.input(0)
-    if node.has(2):
-        mode = node.const(2)
-        if mode is None or mode.any():
-            raise UnsupportedOperatorError("training mode of Dropout: export the model for inference")
     return [x, TensorType(onnx_ir.DataType.BOOL, x.shape)][: node.num_outputs]

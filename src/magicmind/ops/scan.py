@@ -1,4 +1,4 @@
-"""CumSum and CumProd.  ONNX operators CumSum-14, CumProd-26."""
+"""CumSum and CumProd.  ONNX operators CumSum-14, CumProd-26.  Along an axis computed at run time they are host steps."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from magicmind.kernels.scan import Scan
 from magicmind.lower.lowering import Lowering
 from magicmind.ops.registry import NodeView, Op, normalise_axis
 
-cum_sum = Op("CumSum")
-cum_prod = Op("CumProd")
+cum_sum = Op("CumSum").host()
+cum_prod = Op("CumProd").host()
 
 
 def _axis(node: NodeView, rank: int) -> int:
@@ -25,7 +25,8 @@ def _axis(node: NodeView, rank: int) -> int:
 def infer(node: NodeView) -> list[TensorType]:
     """Typed like the input."""
     x = node.input(0)
-    _axis(node, x.rank)
+    if node.ints(1) is not None:
+        _axis(node, x.rank)
     return [x]
 
 

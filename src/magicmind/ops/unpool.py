@@ -6,9 +6,10 @@ import numpy as np
 
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import product
+from magicmind.ir.types import TensorType
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.pool import lp_pool
-from magicmind.ops.registry import Op
+from magicmind.ops.registry import NodeView, Op
 
 max_unpool = Op("MaxUnpool")
 col_to_im = Op("Col2Im")
@@ -36,9 +37,8 @@ def expand_unpool(e: Expansion) -> list[Value]:
     result = e.op("Reshape", flat, shape)
     if not e.has(2):
         return [result]
-    wanted = e.view.need_ints(2, "output_shape")
-    missing = [w - int(str(d)) for w, d in zip(wanted, e.shape(result), strict=True)]
-    return [e.op("Pad", result, e.ints(*[0] * rank, *missing))]
+    missing = e.op("Sub", e.input(2), e.op("Shape", result))
+    return [e.op("Pad", result, e.sizes(e.ints(*[0] * rank), missing))]
 
 
 @col_to_im.expand
@@ -67,6 +67,15 @@ def expand_col_to_im(e: Expansion) -> list[Value]:
     summed = e.op("ScatterND", zeros, e.const(flat.reshape(-1, 1), np.int64), rows, reduction="add")
     turned = e.op("Transpose", e.slice(summed, 0, 0, pixels), perm=[1, 2, 0])
     return [e.reshape(turned, e.dim(x, 0), channels // size, *image)]
+
+
+@col_to_im.late
+def late_col_to_im(node: NodeView) -> list[TensorType]:
+    """With an image or a block of a size that only the run time knows."""
+    x, rank = node.input(0), node.input(1).size
+    if not isinstance(rank, int):
+        raise UnsupportedOperatorError("not even the rank is known: the image's shape has an unforeseen length")
+    return [TensorType(x.dtype, (x.dims[0], *(node.unknown(0, i) for i in range(1, rank + 2))))]
 
 
 def _flat_places(places: list[np.ndarray], image: list[int]) -> np.ndarray:

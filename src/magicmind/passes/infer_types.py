@@ -179,6 +179,10 @@ def types_and_contents(
         node.metadata_props.pop(LATE_KEY, None)
         return types, _contents(op, view, types)
     expansion = expand_node(node, opset, type_node)
+    if expansion is None and op is not None and op.late_rule is not None:
+        types = list(op.late_rule(NodeView(node, opset, walk)))
+        _check(types, node)
+        return types, [None] * len(types)
     if expansion is None:
         raise UnsupportedOperatorError("its attributes have no simpler form")
     found = [(expansion.type(value), contents_of(value)) for value in expansion.results]

@@ -49,3 +49,17 @@ def multinomial(call: HostCall) -> Sequence[Any]:
     drawn = _generator(call).random((x.shape[0], count)) * weights[:, -1:]
     found = [np.searchsorted(row, points, side="right") for row, points in zip(weights, drawn, strict=True)]
     return [np.stack(found).astype(call.dtypes[0])]
+
+
+@host("Dropout")
+def dropout(call: HostCall) -> Sequence[Any]:
+    """In training each element is dropped with probability `ratio` and the rest scaled up; a mask of what is kept.
+
+    A seed draws as numpy's RandomState does, which onnx's own evaluator uses.
+    """
+    x, ratio, training = call.inputs[0], call.input(1), call.input(2)
+    share = 0.5 if ratio is None else float(np.asarray(ratio).reshape(-1)[0])
+    if training is None or not np.asarray(training).reshape(-1)[0] or share == 0:
+        return [x, np.ones(x.shape, bool)][: call.outputs]
+    kept = np.random.RandomState(call.attr("seed")).uniform(0, 1, x.shape) >= share
+    return [np.where(kept, x / (1 - share), 0).astype(x.dtype), kept][: call.outputs]
