@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 
 import onnx_ir as ir
 
-from magicmind.ir.dims import Dim, product
+from magicmind.ir.dims import DATA_PREFIX, Dim, product, symbols_of
 from magicmind.ops.registry import lookup
 
 Shape = tuple[Dim, ...]
@@ -17,8 +17,9 @@ def concat_places(
 ) -> Iterator[tuple[ir.Value, ir.Value, Dim]]:
     """(part, result, elements before the part) for every part that lies in one run of the result's memory.
 
-    That is so when all axes before the concatenated one have one element. A result that is itself a part of another one
-    comes after it.
+    That is so when all axes before the concatenated one have one element, and the result's size is known when the part
+    is written: it has no size from a host step that the part lacks. A result that is itself a part of another one comes
+    after it.
     """
     for node in reversed(list(graph)):
         if node.op_type != "Concat" or node.domain:
@@ -32,9 +33,15 @@ def concat_places(
         start: Dim = 0
         for part in node.inputs:
             assert part is not None
-            if _is_computed(part):
+            if _is_computed(part) and _late(shape) <= _late(physical_shape(part)):
                 yield part, result, start * inner
             start = start + physical_shape(part)[axis]
+
+
+def _late(shape: Shape) -> frozenset[str]:
+    """The sizes that only host steps give."""
+    names = frozenset[str]().union(*map(symbols_of, shape))
+    return frozenset(name for name in names if name.startswith(DATA_PREFIX))
 
 
 def _is_computed(value: ir.Value) -> bool:

@@ -47,10 +47,10 @@ def expand_one_hot(e: Expansion) -> list[Value]:
     indices, depth, values = e.input(0), e.input(1), e.input(2)
     rank = e.rank(indices)
     axis = normalise_axis(e.view.attr("axis", -1), rank + 1)
-    size = e.cast(depth if e.rank(depth) else e.unsqueeze(depth, 0), DataType.INT64)
+    size = e.cast(e.squeeze(depth, 0) if e.rank(depth) else depth, DataType.INT64)
     wanted = e.cast(indices, DataType.INT64)
     counted = e.op("Where", e.op("Less", wanted, e.const(0, np.int64)), e.op("Add", wanted, size), wanted)
-    positions = e.count_up(size)
+    positions = e.count_up(e.unsqueeze(size, 0))
     hit = e.op("Equal", e.unsqueeze(counted, axis), e.unsqueeze(positions, *range(1, rank - axis + 1)))
     off, on = (e.op("Gather", values, e.const(i, np.int64)) for i in (0, 1))
     return [e.op("Where", hit, on, off)]
