@@ -17,6 +17,7 @@ from pathlib import Path
 
 import onnx.printer
 
+import magicmind.compiler  # noqa: F401  (before the workers fork, so that all run the same code, loaded once)
 from magicmind.testing.differential import check
 from magicmind.testing.random_graphs import Seeded, random_graph
 from magicmind.testing.worker import Verdict, Worker
