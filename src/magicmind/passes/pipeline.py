@@ -17,6 +17,7 @@ from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
 from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
+from magicmind.passes.fuse_attention import FuseAttention
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
@@ -29,6 +30,7 @@ from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
 from magicmind.passes.outline import OutlineBodies
+from magicmind.passes.read_sizes import ReadSizes
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
@@ -68,6 +70,9 @@ def stages() -> list[Stage]:
         Stage(
             "to own domain",
             passes=[
+                ReadSizes(),  # once no dim changes any more, before anything asks how often a value is used
+                RemoveDead(),
+                FuseAttention(),  # while products, masks and softmax still are single operators
                 FuseGelu(),  # while its parts still are single operators
                 DecomposeConvTranspose(),  # after its scales and normalisations are folded
                 GemmToMatmul(),

@@ -105,16 +105,23 @@ class DirectEmitter:
         k = self.k
         per_item = self.spec.schedule.chunks
         parts = k.ceildiv(self.chunks, per_item)
-        row_blocks = k.ceildiv(self.oh, self.rows)
+        rows: Index = self.rows
+        row_blocks = k.ceildiv(self.oh, rows)
+        if not isinstance(self.oh, int):  # even blocks, enough of them for all threads
+            row_blocks = k.index_max(row_blocks, k.ceildiv(k.nthreads, k.index_max(self.s.groups * parts * self.n, 1)))
+            rows = k.index_max(k.ceildiv(self.oh, row_blocks), 1)
+            row_blocks = k.ceildiv(self.oh, rows)
         first, last = k.thread_range(self.s.groups * parts * self.n * row_blocks)
         with k.loop("item", first, last) as item:
             rest = item % (self.n * row_blocks)
             part = item // (self.n * row_blocks)
-            self._item(part // parts, (part % parts) * per_item, rest // row_blocks, (rest % row_blocks) * self.rows)
+            row0 = (rest % row_blocks) * rows
+            self._item(
+                part // parts, (part % parts) * per_item, rest // row_blocks, row0, k.index_min(row0 + rows, self.oh)
+            )
 
-    def _item(self, group: Index, chunk0: Index, image: Index, row0: Index) -> None:
+    def _item(self, group: Index, chunk0: Index, image: Index, row0: Index, row1: Index) -> None:
         k = self.k
-        row1 = k.index_min(row0 + self.rows, self.oh)
         source = self.source(group, image, row0, row1)
         chunk1 = k.index_min(chunk0 + self.spec.schedule.chunks, self.chunks)
         with k.loop("chunk", chunk0, k.index_min(chunk1, self.full_chunks)) as chunk:
