@@ -7,7 +7,7 @@ read once.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
@@ -78,6 +78,16 @@ def choose_matmul(target: Target, rows: object, columns: object = None) -> MatMu
         if rows <= _MANY_ROWS:
             return MatMulSchedule(mr, nr, max(rows, 1))
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
+
+
+def matmul_candidates(target: Target, rows: object, columns: object = None) -> list[MatMulSchedule]:
+    """`choose_matmul` first, then other row blocks, then other register tiles: what is worth measuring."""
+    best = choose_matmul(target, rows, columns)
+    most = min(rows, _MANY_ROWS) if isinstance(rows, int) else _MANY_ROWS
+    blocks = [max(1, min(most, count)) for count in (most, _ROWS_PER_ITEM, 2 * _ROWS_PER_ITEM, _ROWS_PER_ITEM // 2)]
+    others = [replace(best, rows=count) for count in blocks]
+    others += [MatMulSchedule(mr, nr, best.rows) for mr, nr in register_tiles(target)]
+    return list(dict.fromkeys([best, *others]))
 
 
 class _Emitter:

@@ -16,6 +16,7 @@ from magicmind.codegen.team import compile_barrier, compile_team
 from magicmind.debug import LOOP_NESTS, DebugSettings
 from magicmind.ir.dims import Dim, evaluate, symbols_of
 from magicmind.kernels.spec import symbol_for
+from magicmind.lower.choice import Chooser
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import HostStep, KernelSpec, Operand, Plan, Ref, Step, Storage, assign_epochs
 from magicmind.lower.program import ENTRY, Tables, emit_program
@@ -31,9 +32,13 @@ _TEAM_EXPORTS = ("mm_team_call", "mm_team_worker")
 _ALONE_FLOPS, _ALONE_BYTES = 400_000, 200_000
 
 
-def compile_target(model: ir.Model, target: Target, weights: WeightStore, progress: Progress) -> TargetParts:
+def compile_target(
+    model: ir.Model, target: Target, weights: WeightStore, progress: Progress, chooser: Chooser | None = None
+) -> TargetParts:
     """Lowers, generates and links the program of one target; packed constants go to `weights`."""
-    plan = Lowering(model, target, weights).run()
+    plan = Lowering(model, target, weights, chooser=chooser).run()
+    if chooser is not None:
+        chooser.lowered([step.choice if isinstance(step, Step) else None for step in plan.steps])
     plans = {ENTRY: plan, **{f"mm_body_{i}": body.plan for i, body in enumerate(plan.bodies)}}
     steps = [step for each in plans.values() for step in each.steps if isinstance(step, Step)]
     objects = _compile_kernels(steps, [symbol_for(step.spec, step.spec.name) for step in steps], target, progress)

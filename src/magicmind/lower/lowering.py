@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 import onnx_ir as ir
@@ -15,11 +16,14 @@ from magicmind.ir.bodies import bodies_of
 from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
 from magicmind.kernels.move import BY_SIZE, Copy
+from magicmind.lower.choice import Chooser
 from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, refuse_narrow, string_constant
 from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
 from magicmind.ops.registry import LATE_KEY, Op, lookup
+
+T = TypeVar("T")
 
 DTYPES: dict[ir.DataType, str] = {
     ir.DataType.FLOAT: "f32",
@@ -43,10 +47,17 @@ class Lowering:
     """What an operator's `lower` function talks to."""
 
     def __init__(
-        self, model: ir.Model, target: Target, weights: WeightStore, bodies: list[BodyPlan] | None = None
+        self,
+        model: ir.Model,
+        target: Target,
+        weights: WeightStore,
+        bodies: list[BodyPlan] | None = None,
+        chooser: Chooser | None = None,
     ) -> None:
-        """`bodies`: where the plans of nested graphs go, when `model` is one itself."""
+        """`bodies`: where the plans of nested graphs go, when `model` is one itself. `chooser`: default cost model."""
         self.model, self.target = model, target
+        self._chooser = chooser or Chooser()
+        self._choice: str | None = None
         self._weights = weights
         graph = model.graph
         self.plan = Plan(
@@ -90,7 +101,7 @@ class Lowering:
         self._place_concats()
         refused: list[UnsupportedOperatorError] = []
         for node in nodes:
-            self._node = node
+            self._node, self._choice = node, None
             op = lookup(node.domain, node.op_type)
             assert op is not None
             try:
@@ -268,7 +279,7 @@ class Lowering:
 
     def _body(self, model: ir.Model, captures: int) -> int:
         """The number of a nested graph's plan."""
-        plan = Lowering(model, self.target, self._weights, self.plan.bodies).run()
+        plan = Lowering(model, self.target, self._weights, self.plan.bodies, self._chooser).run()
         self.plan.bodies.append(body_plan(model.graph, plan, captures))
         return len(self.plan.bodies) - 1
 
@@ -305,6 +316,14 @@ class Lowering:
     def params(self) -> Params:
         return Params()
 
+    def choose(self, candidates: Sequence[T], params: Params, *facts: object) -> T:
+        """The schedule of the next call: one of the candidates, of which the cost model would take the first.
+
+        `facts`: all that the speed depends on; their run-time sizes are those of `params`.
+        """
+        self._choice = " ".join(map(str, [*facts, *params.values]))
+        return self._chooser.pick(self._choice, candidates)
+
     def call(
         self,
         node: ir.Node,
@@ -326,7 +345,9 @@ class Lowering:
         if all(ref.storage.bytes == 0 for ref in refs[len(refs) - outputs :]):
             return
         sources = node.metadata_props.get("magicmind.sources", node.name or "")
-        self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, tuple(params.values), flops, bytes, repeat))
+        choice, self._choice = self._choice, None
+        sizes = tuple(params.values)
+        self._add(Step(sources, node.op_type, spec, tuple(refs), outputs, sizes, flops, bytes, repeat, choice))
         if any(name.startswith(DATA_PREFIX) for name in symbols_of(scratch)):
             self.plan.late_scratch.append(scratch)
         elif isinstance(scratch, int) and isinstance(self.plan.scratch, int):

@@ -80,6 +80,8 @@ class Step:
     bytes: Dim
     repeat: Dim | None = None
     """The call is made this often, barriers between; the number of the call is the kernel's last size."""
+    choice: str | None = None
+    """Key of the choice (`lower/choice.py`) that the spec came from."""
 
     @property
     def reads(self) -> tuple[Ref, ...]:

@@ -13,9 +13,9 @@ from magicmind.codegen.builder import Size
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
-from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_flat, choose_winograd
+from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
 from magicmind.kernels.conv.depthwise import DepthwiseConv
-from magicmind.kernels.conv.direct import DirectConv, DirectSchedule
+from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
     merge_groups,
     pack_axis_zeros,
@@ -27,9 +27,9 @@ from magicmind.kernels.conv.pack import (
     pad_axis,
 )
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.conv.winograd import WinogradConv, pack_winograd
+from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd
 from magicmind.kernels.epilogue import Epilogue
-from magicmind.kernels.matmul import MatMul, choose_matmul
+from magicmind.kernels.matmul import MatMul, matmul_candidates
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
 from magicmind.ops.fused import conv, program_of
@@ -95,17 +95,11 @@ class Geometry:
         return self.weights.shape[2:] == (1, 1) and not any(self.begin + self.end)
 
 
-def _choose(g: Geometry, p: Params, low: Lowering, *, plain: bool) -> tuple[ConvShape, DirectSchedule]:
-    """Sizes and schedule of a direct convolution. A pointwise one sees its pixels as rows of a width to choose."""
+def _candidates(g: Geometry, shape: ConvShape, low: Lowering, *, plain: bool, exact: bool) -> list[ConvSchedule]:
+    """Direct and Winograd schedules. A pointwise convolution sees its pixels as rows of a width to choose."""
     pixels = product(g.input)
-    if plain or not g.is_pointwise or g.strides != [1, 1]:
-        shape = conv_shape(g, p)
-        return shape, choose_direct(shape, low.target)
-    if isinstance(pixels, int) and pixels:
-        width, schedule = choose_flat(conv_shape(g, p), low.target, pixels)
-        g.input = g.output = [pixels // width, width]
-        return conv_shape(g, p), schedule
-    return conv_shape(g, p), choose_direct(conv_shape(g, p), low.target)
+    any_width = not plain and g.is_pointwise and g.strides == [1, 1] and pixels != 0
+    return conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=not (plain or exact))
 
 
 def conv_shape(g: Geometry, p: Params) -> ConvShape:
@@ -173,16 +167,17 @@ def lower(low: Lowering, node: ir.Node) -> None:
     oc, ic = g.weights.shape[:2]
     if g.groups > 1 and ic == 1 and oc == g.groups:
         shape = conv_shape(g, p)
-        depthwise = DepthwiseConv(shape, choose_depthwise(shape, low.target), epilogue)
-        call(depthwise, pack_depthwise(g.weights), pack_bias(bias, 1, oc))
+        rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), epilogue)
+        call(DepthwiseConv(shape, rows, epilogue), pack_depthwise(g.weights), pack_bias(bias, 1, oc))
         return
     if g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
         # One pixel per image: the blocked tensors are matrices with a row per image.
         columns = pad_axis(g.weights.reshape(oc, ic).T, 1, BLOCK)
-        tile = choose_matmul(low.target, g.batch)
+        m = p.size(g.batch)
+        tile = low.choose(matmul_candidates(low.target, g.batch), p, "matmul", 1, m, oc, ic, epilogue)
         product_spec = MatMul(
             batch=1,
-            m=p.size(g.batch),
+            m=m,
             n=columns.shape[1],
             k=ic,
             schedule=tile,
@@ -193,15 +188,19 @@ def lower(low: Lowering, node: ir.Node) -> None:
         return
     _join_groups(g)
     plain = has_few_channels(node)
-    shape = conv_shape(g, low.params())
-    fast = None if plain or NodeView(node).attr("exact", 0) else choose_winograd(shape, low.target)
-    if fast is not None:
-        shape = conv_shape(g, p)
-        winograd = WinogradConv(shape, fast, epilogue)
-        packed = pack_winograd(g.weights, fast.m, fast.nr)
+    sizes = low.params()
+    shape = conv_shape(g, sizes)
+    candidates = _candidates(g, shape, low, plain=plain, exact=bool(NodeView(node).attr("exact", 0)))
+    schedule = low.choose(candidates, sizes, "first conv" if plain else "conv", repr(shape), epilogue)
+    if isinstance(schedule, FlatSchedule):
+        g.input = g.output = [product(g.input) // schedule.width, schedule.width]
+        schedule = schedule.schedule
+    shape = conv_shape(g, p)
+    if isinstance(schedule, WinogradSchedule):
+        winograd = WinogradConv(shape, schedule, epilogue)
+        packed = pack_winograd(g.weights, schedule.m, schedule.nr)
         call(winograd, packed, pack_bias(bias, 1, shape.oc), winograd.scratch_bytes())
         return
-    shape, schedule = _choose(g, p, low, plain=plain)
     direct = DirectConv(shape, schedule, epilogue, plain)
     packed = pack_few_channels(g.weights, schedule.nr) if plain else pack_direct(g.weights, g.groups, schedule.nr)
     call(direct, packed, pack_bias(bias, g.groups, shape.oc), _scratch_bytes(g, direct))

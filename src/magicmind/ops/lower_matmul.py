@@ -10,7 +10,7 @@ from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.conv.pack import pack_axis_zeros, pack_chunks, pad_axis
 from magicmind.kernels.epilogue import Epilogue
-from magicmind.kernels.matmul import MatMul, choose_matmul
+from magicmind.kernels.matmul import MatMul, matmul_candidates
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref
 from magicmind.ops.fused import matmul, program_of
@@ -36,14 +36,16 @@ def lower(low: Lowering, node: ir.Node) -> None:
     weights = low.const(b)
     packed = weights is not None and b_lead == 1
     p = low.params()
-    schedule = choose_matmul(low.target, m, n)
     epilogue, extras = _epilogue(low, node, m, n)
     bias = _bias(low, node)
+    sizes = [p.size(d) for d in (batch, m, n, k)]
+    flags = [f"{packed=}", f"{trans_a=}", f"{trans_b=}", f"{a_lead != 1=}", f"{b_lead != 1=}"]
+    schedule = low.choose(matmul_candidates(low.target, m, n), p, "matmul", *sizes, *flags, epilogue)
     spec = MatMul(
-        batch=p.size(batch),
-        m=p.size(m),
-        n=p.size(n),
-        k=p.size(k),
+        batch=sizes[0],
+        m=sizes[1],
+        n=sizes[2],
+        k=sizes[3],
         schedule=schedule,
         packed=packed,
         a_batched=a_lead != 1,

@@ -14,7 +14,7 @@ import onnx_ir as ir
 from magicmind.ir.dims import product
 from magicmind.ir.evaluate import evaluate_op
 from magicmind.ir.types import TensorType
-from magicmind.kernels.conv.choose import choose_separable
+from magicmind.kernels.conv.candidates import separable_candidates
 from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct
 from magicmind.kernels.conv.separable import SeparableConv
 from magicmind.lower.lowering import Lowering
@@ -64,9 +64,10 @@ def lower(low: Lowering, node: ir.Node) -> None:
     depthwise = conv_shape(first, p)
     second = first.pointwise_after(np.asarray(w, np.float32))
     pointwise = conv_shape(second, p)
-    mr, schedule = choose_separable(depthwise, pointwise, low.target)
     epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     reuse_residual(low, node, FIRST_OPERAND, epilogue)
+    candidates = separable_candidates(depthwise, pointwise, low.target)
+    mr, schedule = low.choose(candidates, p, "separable", repr(depthwise), repr(pointwise), epilogue)
     spec = SeparableConv(depthwise, pointwise, mr, schedule, program_of(node, "inner"), epilogue)
     refs = [
         low.ref(x),

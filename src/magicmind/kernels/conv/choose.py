@@ -20,7 +20,11 @@ from magicmind.kernels.conv.winograd import WinogradSchedule
 from magicmind.kernels.tiles import balanced
 
 _NOMINAL = 56
-"""Extent assumed for a run-time size when schedules are compared."""
+_CHANNELS_THERE = 128
+"""Extent assumed for a run-time size when schedules are compared, in a layer of so many channels: networks halve the
+extents where they double the channels, and those that take any size segment or detect, in pictures of 400 and more."""
+_NUDGES = (-5, 0, 3)
+"""What is added to an assumed extent in turn: the best tile for one width would be no good for the next."""
 _BATCHES = {1: 8.0, 8: 1.0}
 """Batches a schedule has to serve when the batch is a run-time value, with the weight of each: the choice of an
 algorithm may not depend on it."""
@@ -35,9 +39,10 @@ _TRANSFORM = {2: (60.0, 50.0), 4: (190.0, 140.0)}
 """Cycles of one input and one output Winograd transform of 16 channels, by output tile size."""
 
 
-def nominal(size: object, default: int = _NOMINAL) -> int:
+def nominal(size: object, shape: ConvShape) -> int:
     """A constant size, or the one assumed for a run-time size."""
-    return size if isinstance(size, int) else default
+    assumed = _NOMINAL * _CHANNELS_THERE // max(shape.ic * shape.groups, shape.oc * shape.groups)
+    return size if isinstance(size, int) else max(14, min(assumed, 2 * _NOMINAL))
 
 
 def _batches(shape: ConvShape) -> dict[int, float]:
@@ -72,12 +77,12 @@ class _Sizes:
     fixed: bool
 
     @classmethod
-    def of(cls, shape: ConvShape, batch: int) -> _Sizes:
-        width = nominal(shape.iw)
+    def of(cls, shape: ConvShape, batch: int, nudge: int = 0) -> _Sizes:
+        width = nominal(shape.iw, shape)
         return cls(
             n=batch,
-            height=nominal(shape.oh),
-            width=nominal(shape.ow),
+            height=nominal(shape.oh, shape),
+            width=nominal(shape.ow, shape) + (0 if isinstance(shape.ow, int) else nudge),
             depth=shape.ic * shape.kh * shape.kw,
             blocks=shape.oc_blocks * shape.groups,
             row_bytes=shape.ic_blocks * BLOCK * width * 4 * shape.sh,
@@ -134,15 +139,21 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
 
 def choose_direct(shape: ConvShape, target: Target) -> DirectSchedule:
     """The register tile and cache blocks with the least estimated time."""
-    return _best_direct(shape, target)[1]
+    return rank_direct(shape, target)[0][1]
 
 
 def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target) -> float:
     """Estimated cycles over all batches the schedule has to serve."""
-    return sum(w * _direct_cycles(_Sizes.of(shape, n), schedule, target) for n, w in _batches(shape).items())
+    nudges = (0,) if isinstance(shape.ow, int) else _NUDGES
+    return sum(
+        w * _direct_cycles(_Sizes.of(shape, n, nudge), schedule, target) / len(nudges)
+        for n, w in _batches(shape).items()
+        for nudge in nudges
+    )
 
 
-def _best_direct(shape: ConvShape, target: Target) -> tuple[float, DirectSchedule]:
+def rank_direct(shape: ConvShape, target: Target) -> list[tuple[float, DirectSchedule]]:
+    """Schedules with their estimated cycles, fastest first."""
     sizes, threads = _Sizes.of(shape, 1), target.threads
     candidates = []
     for mr, nr in register_tiles(target):
@@ -156,25 +167,35 @@ def _best_direct(shape: ConvShape, target: Target) -> tuple[float, DirectSchedul
             for per_item in _options(chunks, chunks, -(-chunks // threads), -(-chunks // (2 * threads)), in_l2, 1):
                 schedule = DirectSchedule(mr, nr, rows, per_item)
                 candidates.append((_weighed_direct(shape, schedule, target), schedule))
-    cycles, best = min(candidates, key=lambda c: c[0])
+    candidates.sort(key=lambda c: c[0])
     heavy = sizes.blocks * BLOCK * sizes.depth * 4 > target.l2 // 2
-    if heavy and sizes.fixed:
-        per_chunk = sum(count for _, count in sizes.tiles(best.mr, min(best.rows, sizes.height)))
-        best = replace(best, ahead=share_lines(best.nr, per_chunk))
-    return cycles, best
+    if not heavy:
+        return candidates
+    return [(cycles, _fetching_ahead(sizes, schedule)) for cycles, schedule in candidates]
 
 
-def choose_flat(shape: ConvShape, target: Target, pixels: int) -> tuple[int, DirectSchedule]:
-    """A pointwise convolution sees its `pixels` as rows of any width: the best width and its schedule."""
+def _fetching_ahead(sizes: _Sizes, schedule: DirectSchedule) -> DirectSchedule:
+    """With the register tiles asking for the next chunk's weights."""
+    per_chunk = sum(count for _, count in sizes.tiles(schedule.mr, min(schedule.rows, sizes.height)))
+    return replace(schedule, ahead=share_lines(schedule.nr, per_chunk))
+
+
+def rank_flat(shape: ConvShape, target: Target, pixels: int) -> list[tuple[float, int, DirectSchedule]]:
+    """A pointwise convolution sees its `pixels` as rows of any width: (cycles, width, schedule), fastest first."""
     widths = [w for w in range(7, min(pixels, 256) + 1) if pixels % w == 0] or [pixels]
-    found = []
+    found: list[tuple[float, int, DirectSchedule]] = []
     for width in widths:
         height = pixels // width
         flat = replace(shape, ih=height, oh=height, iw=width, ow=width)
-        cycles, schedule = _best_direct(flat, target)
-        found.append((cycles, -width, schedule))
-    _, width, best = min(found, key=lambda f: f[:2])
-    return -width, best
+        found += [(cycles, width, schedule) for cycles, schedule in rank_direct(flat, target)]
+    return sorted(found, key=lambda f: (f[0], -f[1]))
+
+
+def rank_column(shape: ConvShape, target: Target) -> list[tuple[float, DirectSchedule]]:
+    """Schedules of a pointwise convolution whose pixels, a run-time number, lie in one column, fastest first."""
+    height, width = nominal(shape.oh, shape), nominal(shape.ow, shape)
+    column = replace(shape, ih=height * width, oh=height * width, iw=1, ow=1)
+    return [(cycles, replace(schedule, ahead=0)) for cycles, schedule in rank_direct(column, target)]
 
 
 # ------------------------------------------------------------------------------------------------------- depthwise
@@ -186,41 +207,50 @@ def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
     That is how the pointwise convolutions around it are shared, so that a thread mostly reads what it wrote.
     """
     mr = 14 if target.lanes == BLOCK else max(1, (target.vregs - 2) // target.registers_per_block // 2)
-    height = nominal(shape.oh)
+    height = nominal(shape.oh, shape)
     even = height % target.threads == 0 or height >= 8 * target.threads
     return DepthwiseSchedule(mr, max(1, -(-height // target.threads) if even else height))
 
 
 def choose_separable(depthwise: ConvShape, shape: ConvShape, target: Target) -> tuple[int, DirectSchedule]:
     """Depthwise tile and pointwise schedule of a fused pair: all channels per item, rows that keep scratch small."""
+    return choose_depthwise(depthwise, target).mr, rank_separable(shape, target)[0][1]
+
+
+def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> list[tuple[float, DirectSchedule]]:
+    """Pointwise schedules of a fused pair with their estimated cycles; items of the fewest whole rows with `pixels`."""
     sizes = _Sizes.of(shape, 1)
-    rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= _NOMINAL), 1)
+    rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= pixels), 1)
     schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
-    best = min(schedules, key=lambda schedule: _weighed_direct(shape, schedule, target))
-    return choose_depthwise(depthwise, target).mr, best
+    return sorted(((_weighed_direct(shape, s, target), s) for s in schedules), key=lambda ranked: ranked[0])
 
 
 # -------------------------------------------------------------------------------------------------------- winograd
 
 
 def choose_winograd(shape: ConvShape, target: Target) -> WinogradSchedule | None:
-    """The faster of F(2x2) and F(4x4) when it beats direct convolution by the estimate; None otherwise.
+    """The faster of F(2x2) and F(4x4) when it beats direct convolution by the estimate; None otherwise."""
+    ranked = rank_winograd(shape, target)
+    return ranked[0][1] if ranked and ranked[0][0] < rank_direct(shape, target)[0][0] else None
 
-    Only for 3x3 windows, stride and dilation 1, one group, at least a block of channels on either side.
+
+def rank_winograd(shape: ConvShape, target: Target) -> list[tuple[float, WinogradSchedule]]:
+    """Schedules of both tile sizes with their estimated cycles, fastest first.
+
+    Only for 3x3 windows, stride and dilation 1, one group, at least a block of channels on either side; else none.
     """
     plain = (shape.kh, shape.kw, shape.sh, shape.sw, shape.dh, shape.dw, shape.groups) == (3, 3, 1, 1, 1, 1, 1)
     if not plain or min(shape.ic, shape.oc) < BLOCK:
-        return None
-    cycles, schedule = min((_best_winograd(shape, target, m) for m in _TRANSFORM), key=lambda c: c[0])
-    return schedule if cycles < _best_direct(shape, target)[0] else None
+        return []
+    return sorted((ranked for m in _TRANSFORM for ranked in _winograd_tiles(shape, target, m)), key=lambda c: c[0])
 
 
-def _best_winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, WinogradSchedule]:
-    """Estimated cycles of the busiest thread, and the schedule they belong to."""
+def _winograd_tiles(shape: ConvShape, target: Target, m: int) -> list[tuple[float, WinogradSchedule]]:
+    """Schedules of one tile size with the estimated cycles of the busiest thread."""
     mr, nr = register_tiles(target)[0]
     fixed = isinstance(shape.n, int) and isinstance(shape.oh, int) and isinstance(shape.ow, int)
     batches = _batches(shape)
-    per_image = -(-nominal(shape.oh) // m) * -(-nominal(shape.ow) // m)
+    per_image = -(-nominal(shape.oh, shape) // m) * -(-nominal(shape.ow, shape) // m)
     tiles = max(batches) * per_image
     chunks = -(-shape.oc_blocks // nr)
     candidates = []
@@ -233,7 +263,7 @@ def _best_winograd(shape: ConvShape, target: Target, m: int) -> tuple[float, Win
             schedule = WinogradSchedule(m, mr, nr, run, per_part)
             cycles = sum(w * _winograd_cycles(shape, schedule, n * per_image, target) for n, w in batches.items())
             candidates.append((cycles, schedule))
-    return min(candidates, key=lambda c: c[0])
+    return candidates
 
 
 def _winograd_cycles(shape: ConvShape, schedule: WinogradSchedule, tiles: int, target: Target) -> float:
