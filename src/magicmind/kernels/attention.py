@@ -11,6 +11,7 @@ Milakov and Gimelshein 2018; Dao et al. 2022).
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import inf
 
@@ -18,6 +19,7 @@ from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
+from magicmind.ir.dims import Dim
 from magicmind.kernels.contract import multiply_accumulate, register_tiles
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
@@ -25,6 +27,8 @@ from magicmind.kernels.turn import turn
 from magicmind.kernels.work import share, unravel
 
 KEYS_PER_BLOCK = 128
+"""The scores of a block take 16 KiB."""
+_FEW_KEYS, _CHUNKS = 512, 8
 
 
 @dataclass(frozen=True)
@@ -58,7 +62,7 @@ class Attention:
 
     `depth` columns of q and k, `width` columns of v and out; `column` of q and out is 1. `group` heads of q share one
     of k and v. `causal`: query i sees the keys up to i + causal. A query without a single finite score gives zeros
-    (`zero_masked`) or NaN as Softmax does; without any keys it gives zeros.
+    (`zero_masked`) or NaN as Softmax does; without any keys it gives zeros. An item has `chunks` chunks of queries.
     """
 
     batch: Size
@@ -76,6 +80,7 @@ class Attention:
     mask: Mask | None = None
     causal: Size | None = None
     zero_masked: bool = False
+    chunks: int = 1
 
     @property
     def name(self) -> str:
@@ -90,9 +95,16 @@ class Attention:
         return k
 
 
-def scratch_rows(depth: int, keys: int, width: int) -> int:
-    """Rows of scratch: turned queries, scores, turned results. Each is `scratch_row_bytes` long."""
-    return depth + min(keys, KEYS_PER_BLOCK) + width
+def choose_chunks(keys: object) -> int:
+    """Chunks of queries per item. Few keys stay in the second-level cache by themselves; of many, each block is used
+    for several chunks once it is there."""
+    return 1 if isinstance(keys, int) and keys <= _FEW_KEYS else _CHUNKS
+
+
+def scratch_rows(chunks: int, depth: Dim, keys: Dim, width: Dim) -> Dim:
+    """Rows of scratch: scores of a block, and for every chunk its turned queries, results, maxima and sums."""
+    scores = min(keys, KEYS_PER_BLOCK) if isinstance(keys, int) else KEYS_PER_BLOCK
+    return scores + (depth + width + 2) * chunks
 
 
 def scratch_row_bytes(target: Target) -> int:
@@ -107,24 +119,61 @@ class _Emitter:
         self.batch, self.heads, self.queries, self.keys, self.depth, self.width = (
             k.size(x) for x in (spec.batch, spec.heads, spec.queries, spec.keys, spec.depth, spec.width)
         )
+        self.blocks = register_tiles(k.target)[0][1]
 
     def emit(self) -> None:
-        """Deals out items of `blocks` vectors of queries; the last of a head may have fewer."""
-        k = self.k
-        blocks = register_tiles(k.target)[0][1]
-        chunks = k.ceildiv(self.queries, blocks * BLOCK)
-        cost = self.keys * (self.depth + self.width) * blocks
-        first, last = share(k, self.batch * self.heads * chunks, cost)
+        """Deals out items of some chunks of queries. A chunk has `blocks` vectors, the last of a head maybe fewer."""
+        k, per_item = self.k, self.spec.chunks
+        chunks = k.ceildiv(self.queries, self.blocks * BLOCK)
+        items = k.ceildiv(chunks, per_item)
+        cost = self.keys * (self.depth + self.width) * (self.blocks * per_item)
+        first, last = share(k, self.batch * self.heads * items, cost)
         with k.loop("item", first, last) as item:
-            batch, head, chunk = unravel(item, [self.batch, self.heads, chunks])
-            query = chunk * (blocks * BLOCK)
-            left = self.queries - query
-            for width in range(1, blocks + 1):
-                if isinstance(self.queries, int) and not _occurs(self.queries, blocks, width):
-                    continue
-                needed = k.index_min(k.ceildiv(left, BLOCK), blocks)
-                with k.when(k.equal(needed, width)):
-                    _Chunk(self, batch, head, query, k.index_min(left, width * BLOCK), width).emit()
+            batch, head, group = unravel(item, [self.batch, self.heads, items])
+            start = group * per_item
+            count = 1 if per_item == 1 else k.index_min(chunks - start, per_item)
+            self._item(batch, head, start, count)
+
+    def _item(self, batch: Index, head: Index, start: Index, count: Index) -> None:
+        """`count` chunks from `start` on: prepare all, take every block of keys to all, finish all."""
+        k = self.k
+
+        def each(action: Callable[[_Chunk], None]) -> None:
+            with k.loop("chunk", 0, count) as slot:
+                query = (start + slot) * (self.blocks * BLOCK)
+                self._each_width(query, lambda left, nr: action(_Chunk(self, batch, head, query, left, slot, nr)))
+
+        each(_Chunk.prepare)
+        end = self.keys
+        if self.spec.causal is None and isinstance(end, int):
+            whole = end // KEYS_PER_BLOCK * KEYS_PER_BLOCK
+            with k.loop("keys", 0, whole, KEYS_PER_BLOCK) as key:
+                each(lambda c: _Block(c, key, KEYS_PER_BLOCK).emit())
+            if end > whole:
+                each(lambda c: _Block(c, whole, end - whole).emit())
+        else:
+            end = self.visible((start + count) * (self.blocks * BLOCK))
+            with k.loop("keys", 0, end, KEYS_PER_BLOCK) as key:
+                each(lambda c: c.some_keys(key))
+        each(_Chunk.finish)
+
+    def visible(self, query: Index) -> Index:
+        """Keys that the queries before `query` see."""
+        k = self.k
+        if self.spec.causal is None:
+            return self.keys
+        return k.index_max(k.index_min(self.keys, query + k.size(self.spec.causal)), 0)
+
+    def _each_width(self, query: Index, body: Callable[[Index, int], None]) -> None:
+        """Calls `body(queries, vectors)` for the width of the chunk at `query`."""
+        k, blocks = self.k, self.blocks
+        left = self.queries - query
+        for width in range(1, blocks + 1):
+            if isinstance(self.queries, int) and not _occurs(self.queries, blocks, width):
+                continue
+            needed = k.index_min(k.ceildiv(left, BLOCK), blocks)
+            with k.when(k.equal(needed, width)):
+                body(k.index_min(left, width * BLOCK), width)
 
 
 def _occurs(queries: int, blocks: int, width: int) -> bool:
@@ -134,9 +183,11 @@ def _occurs(queries: int, blocks: int, width: int) -> bool:
 
 
 class _Chunk:
-    """Up to `nr` vectors of queries of one head against all keys."""
+    """Up to `nr` vectors of queries of one head; `slot` tells the chunks of an item apart."""
 
-    def __init__(self, e: _Emitter, batch: Index, head: Index, query: Index, count: Index, nr: int) -> None:
+    def __init__(
+        self, e: _Emitter, batch: Index, head: Index, query: Index, count: Index, slot: Index, nr: int
+    ) -> None:
         k = e.k
         self.e, self.k, self.spec, self.nr, self.query, self.count = e, k, e.spec, nr, query, count
         wide, blocks = register_tiles(k.target)[0]
@@ -147,72 +198,66 @@ class _Chunk:
         self.out = self._at(e.out, e.spec.out, batch, head, query)
         self.keys_in = self._at(e.keys_in, e.spec.k, batch, own, 0)
         self.v = self._at(e.v, e.spec.v, batch, own, 0)
-        self.turned = k.scratch
-        self.scores = self.turned.offset(e.depth * self.row)
-        self.result = self.scores.offset(k.index_min(e.keys, KEYS_PER_BLOCK) * self.row)
         self.mask = e.mask_in
         if e.mask_in is not None and e.spec.mask is not None:
             self.mask = self._at(e.mask_in, e.spec.mask.view, batch, head, query)
-        self.top, self.total = k.tile("top", nr), k.tile("total", nr)
+        widest = blocks * BLOCK
+        self.scores = k.scratch
+        first = k.index_min(e.keys, KEYS_PER_BLOCK) + slot * (e.depth + e.width + 2)
+        self.turned = k.scratch.offset(first * widest)
+        self.result = self.turned.offset(e.depth * widest)
+        self.top = self.result.offset(e.width * widest)
+        self.total = self.top.offset(widest)
 
     def _at(self, p: Pointer, view: View, batch: Index, head: Index, row: Index) -> Pointer:
         k = self.k
         return p.offset(batch * k.size(view.batch) + head * k.size(view.head) + row * k.size(view.row))
 
-    def emit(self) -> None:
-        k, spec = self.k, self.spec
-        partial = not (isinstance(self.e.queries, int) and self.e.queries % self.row == 0)
-        if partial:  # numbers left over in scratch could be denormal, which is slow
-            self._clear(self.turned, self.e.depth)
-        scale = spec.scale
-        turn(
-            k,
-            self.q,
-            k.size(spec.q.row),
-            self.count,
-            self.e.depth,
-            self.turned,
-            self.row,
-            lambda v: v if scale == 1 else v * scale,
-        )
-        self._clear(self.result, self.e.width)
-        self.top.fill(k.const(-inf, "f32", BLOCK))
-        # The sum over no keys divides a zero.
-        none = k.number(k.index_select(k.equal(self.e.keys, 0), 1, 0), "f32")
-        self.total.fill(k.broadcast(none, BLOCK))
-        self._blocks()
-        self._finish()
+    @property
+    def partial(self) -> bool:
+        """Whether lanes may be left over. What lies there could be denormal, which is slow: they are cleared."""
+        return not (isinstance(self.e.queries, int) and self.e.queries % self.row == 0)
 
-    def _clear(self, p: Pointer, rows: Index) -> None:
+    def clear(self, p: Pointer, rows: Index) -> None:
         k = self.k
         with k.loop("clear", 0, rows * self.row, BLOCK) as i:
             p.store(k.const(0.0, "f32", BLOCK), i)
 
-    def _blocks(self) -> None:
-        """All keys that the last query of the chunk may see."""
-        k, end = self.k, self.e.keys
-        if self.spec.causal is not None:
-            visible = self.query + self.row + k.size(self.spec.causal)
-            end = k.index_max(k.index_min(end, visible), 0)
-        whole = end // KEYS_PER_BLOCK * KEYS_PER_BLOCK
-        with k.loop("keys", 0, whole, KEYS_PER_BLOCK) as key:
-            _Block(self, key, KEYS_PER_BLOCK).emit()
-        rest = end - whole
-        if isinstance(rest, int):
-            if rest:
-                _Block(self, whole, rest).emit()
-            return
-        with k.when(k.less(0, rest)):
-            _Block(self, whole, rest).emit()
+    def prepare(self) -> None:
+        """Turns and scales the queries; no results yet."""
+        k, scale = self.k, self.spec.scale
+        if self.partial:
+            self.clear(self.turned, self.e.depth)
 
-    def _finish(self) -> None:
+        def scaled(v: Vec) -> Vec:
+            return v if scale == 1 else v * scale
+
+        turn(k, self.q, k.size(self.spec.q.row), self.count, self.e.depth, self.turned, self.row, scaled)
+        self.clear(self.result, self.e.width)
+        # The sum over no keys divides a zero.
+        none = k.number(k.index_select(k.equal(self.e.keys, 0), 1, 0), "f32")
+        for j in range(self.nr):
+            self.top.store(k.const(-inf, "f32", BLOCK), j * BLOCK)
+            self.total.store(k.broadcast(none, BLOCK), j * BLOCK)
+
+    def some_keys(self, key: Index) -> None:
+        """The block at `key`, as many of its keys as there are and the last query may see."""
+        k = self.k
+        left = self.e.visible(self.query + self.row) - key
+        with k.when(k.less(KEYS_PER_BLOCK - 1, left)):
+            _Block(self, key, KEYS_PER_BLOCK).emit()
+        with k.when(k.less(left, KEYS_PER_BLOCK)), k.when(k.less(0, left)):
+            _Block(self, key, left).emit()
+
+    def finish(self) -> None:
         """Divides by the sums and stores the results turned back."""
         k = self.k
         factors = []
         for j in range(self.nr):
-            factor = 1.0 / self.total[j,]
+            total = self.total.load(BLOCK, j * BLOCK)
+            factor = 1.0 / total
             if self.spec.zero_masked:
-                factor = k.select(self.total[j,].compare("==", 0.0), k.const(0.0, "f32", BLOCK), factor)
+                factor = k.select(total.compare("==", 0.0), k.const(0.0, "f32", BLOCK), factor)
             factors.append(factor)
         with k.loop("column", 0, self.e.width) as c:
             for j in range(self.nr):
@@ -220,9 +265,7 @@ class _Chunk:
                 self.result.store(self.result.load(BLOCK, at) * factors[j], at)
         turn(k, self.result, self.row, self.e.width, self.count, self.out, k.size(self.spec.out.row))
 
-    def reduce(
-        self, acc: Tile, a: Pointer, offsets: list[Index], stride: Index, b: Pointer, depth: Index
-    ) -> None:
+    def reduce(self, acc: Tile, a: Pointer, offsets: Sequence[Index], stride: Index, b: Pointer, depth: Index) -> None:
         """acc[i, j] += sum over c of a[offsets[i] + c * stride] * b[c, j]."""
         k, nr = self.k, self.nr
         whole = depth // BLOCK * BLOCK
@@ -253,22 +296,23 @@ class _Block:
         if self.mask_rows:
             self._turn_mask()
         peak = k.tile("peak", self.nr)
+        old = [c.top.load(BLOCK, j * BLOCK) for j in range(self.nr)]
         for j in range(self.nr):
-            peak[j,] = c.top[j,]
+            peak[j,] = old[j]
         for_tiles(k, "key", self.count, c.mr, lambda first, size: self._scores(first, size, peak))
         safe = [self._finite(peak[j,]) for j in range(self.nr)]
-        shrink = [vm.exp(c.top[j,] - safe[j]) for j in range(self.nr)]
+        shrink = [vm.exp(old[j] - safe[j]) for j in range(self.nr)]
         for j in range(self.nr):
-            c.top[j,], c.total[j,] = peak[j,], c.total[j,] * shrink[j]
-        self._exponentials(safe)
+            c.top.store(peak[j,], j * BLOCK)
+        self._exponentials(safe, shrink)
         for_tiles(k, "column", c.e.width, c.mr, lambda first, size: self._values(first, size, shrink))
 
     def _turn_mask(self) -> None:
         """The mask of this block, one vector of queries per key, where the scores will be."""
         k, c = self.k, self.c
         assert c.mask is not None and self.spec.mask is not None
-        if not (isinstance(c.e.queries, int) and c.e.queries % c.row == 0):
-            c._clear(c.scores, self.count)
+        if c.partial:
+            c.clear(c.scores, self.count)
         source, row = c.mask.offset(self.key), k.size(self.spec.mask.view.row)
         turn(k, source, row, c.count, self.count, c.scores, c.row, lambda v: k.convert(v, "f32"))
 
@@ -313,15 +357,20 @@ class _Block:
         """What to subtract from scores: zero where all are -inf, so that their exponentials are zero."""
         return self.k.select(peak.compare("==", -inf), self.k.const(0.0, "f32", BLOCK), peak)
 
-    def _exponentials(self, safe: list[Vec]) -> None:
+    def _exponentials(self, safe: list[Vec], shrink: list[Vec]) -> None:
         """Scores become exp(score - maximum), and are summed up."""
         k, c = self.k, self.c
+        total = k.tile("total", self.nr)
+        for j in range(self.nr):
+            total[j,] = c.total.load(BLOCK, j * BLOCK) * shrink[j]
         with k.loop("key", 0, self.count) as key:
             for j in range(self.nr):
                 at = key * c.row + j * BLOCK
                 e = vm.exp(c.scores.load(BLOCK, at) - safe[j])
                 c.scores.store(e, at)
-                c.total[j,] = c.total[j,] + e
+                total[j,] = total[j,] + e
+        for j in range(self.nr):
+            c.total.store(total[j,], j * BLOCK)
 
     def _values(self, first: Index, size: int, shrink: list[Vec]) -> None:
         """`size` columns of v from `first` on."""

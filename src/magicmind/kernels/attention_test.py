@@ -34,6 +34,7 @@ class Case:
     causal: int | None = None
     order: str = "bhsd"
     zero_masked: bool = False
+    chunks: int = 1
 
     @property
     def scale(self) -> float:
@@ -81,8 +82,8 @@ class Case:
         sizes = [size(x) for x in (b, h, s, t, d, w)]
         views = [view(x) for x in (*stored, out)]
         causal = None if self.causal is None else size(self.causal)
-        spec = Attention(*sizes, *views, self.scale, size(self.group), mask, causal, self.zero_masked)
-        scratch = scratch_rows(d, t, w) * scratch_row_bytes(find_target(target))
+        spec = Attention(*sizes, *views, self.scale, size(self.group), mask, causal, self.zero_masked, self.chunks)
+        scratch = scratch_rows(self.chunks, d, t, w) * scratch_row_bytes(find_target(target))
         inputs = [*stored, *([] if self.mask is None else [self.mask])]
         (result,) = run(spec, target, inputs, [out], params, threads, scratch=scratch)
         return np.asarray(result.transpose([self.order.index(axis) for axis in "bhsd"]))
@@ -137,6 +138,12 @@ def test_masks(shape: tuple[int, ...], kind: str, target: str) -> None:
 @pytest.mark.parametrize(("queries", "keys", "causal"), [(50, 50, 0), (20, 170, 150), (3, 40, 37), (40, 9, 5)])
 def test_causal(queries: int, keys: int, causal: int, target: str) -> None:
     check(draw(1, 2, queries, keys, 24, causal=causal), target)
+
+
+@pytest.mark.parametrize("causal", [None, 0])
+@pytest.mark.parametrize("queries", [96, 123])
+def test_several_chunks_share_a_block_of_keys(queries: int, causal: int | None) -> None:
+    check(draw(1, 2, queries, 140, 8, causal=causal, chunks=3))
 
 
 @pytest.mark.parametrize("zero_masked", [False, True])

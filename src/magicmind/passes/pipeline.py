@@ -17,10 +17,12 @@ from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
 from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
+from magicmind.passes.fuse_activation import FuseHardSigmoid, FuseHardSwish, FuseMish, FuseSwish
 from magicmind.passes.fuse_attention import FuseAttention
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
+from magicmind.passes.fuse_normalization import FuseNormalization
 from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
@@ -61,6 +63,12 @@ def stages() -> list[Stage]:
                 TransposeToReshape(),
                 ResolveAutoPad(),
                 FoldPad(),  # after auto_pad: it adds to pads
+                FuseNormalization(),  # what recognises pictures stands before scales are folded, constants among them
+                FuseGelu(),
+                FuseSwish(),
+                FuseMish(),
+                FuseHardSwish(),
+                FuseHardSigmoid(),  # its picture is a part of hard-swish's
                 FoldBatchNorm(),  # before scales: a scale after it folds into the same weights
                 FoldScale(),
                 FoldScaleForward(),  # last: a scale between two convolutions belongs to the first
@@ -73,7 +81,6 @@ def stages() -> list[Stage]:
                 ReadSizes(),  # once no dim changes any more, before anything asks how often a value is used
                 RemoveDead(),
                 FuseAttention(),  # while products, masks and softmax still are single operators
-                FuseGelu(),  # while its parts still are single operators
                 DecomposeConvTranspose(),  # after its scales and normalisations are folded
                 GemmToMatmul(),
                 MatmulToOwn(),
