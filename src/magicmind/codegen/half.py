@@ -19,12 +19,13 @@ def half_to_float(bits: Vec) -> Vec:
     if _has_conversion(k.target):
         return k.convert(k.bitcast(bits, "f16"), "f32")
     wide = k.convert(bits, "u32")
-    magnitude = (wide & 0x7FFF) << 13
-    # Both exponents count from their own bias; the multiplication moves it by 112 and normalises denormals.
-    scaled = k.bitcast(magnitude, "f32") * 2.0**112
-    special = magnitude.compare(">=", 0x7C00 << 13)
-    value = k.select(special, k.bitcast(magnitude | 0x7F800000, "f32"), scaled)
-    return k.bitcast(k.bitcast(value, "u32") | (wide & 0x8000) << 16, "f32")
+    magnitude = wide & 0x7FFF
+    # Denormals by way of integers: those of float32, which shifting them would give, are zero at run time.
+    denormal = k.bitcast(k.convert(k.convert(magnitude, "i32"), "f32") * 2.0**-24, "u32")
+    value = (magnitude << 13) + (112 << 23)
+    value = k.select(magnitude.compare("<", 0x400), denormal, value)
+    value = k.select(magnitude.compare(">=", 0x7C00), value | 0x7F800000, value)
+    return k.bitcast(value | (wide & 0x8000) << 16, "f32")
 
 
 def float_to_half(x: Vec) -> Vec:

@@ -37,6 +37,12 @@ ELEMENT: dict[str, ir.Type] = {
 ITEMSIZE = {"f32": 4, "f64": 8, "f16": 2, "i64": 8, "i32": 4, "i16": 2, "i8": 1, "u64": 8, "u32": 4, "u16": 2, "u8": 1}
 ITEMSIZE["bool"] = 1
 ITEMSIZE["bf16"] = 2  # a storage format: bits in memory, float32 in registers (`kernels/scalar.py`)
+NARROW = frozenset(
+    {"f8e4m3fn", "f8e4m3fnuz", "f8e5m2", "f8e5m2fnuz", "f8e8m0", "f6e2m3", "f6e3m2", "f4e2m1", "i4", "u4", "i2", "u2"}
+)
+"""Storage formats of a byte (`codegen/narrow.py`)."""
+ELEMENT |= dict.fromkeys(NARROW, I8)
+ITEMSIZE |= dict.fromkeys(NARROW, 1)
 FLOATS = frozenset({"f16", "f32", "f64"})
 UNSIGNED = frozenset({"u8", "u16", "u32", "u64", "bool"})
 

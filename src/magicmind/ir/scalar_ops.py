@@ -17,6 +17,8 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.ir.narrow import NARROW, cast_narrow
+
 __all__ = ["SCALAR_OPS", "Attribute", "ScalarOp"]
 
 Array = Any  # numpy arrays of any dtype; the functions below are too short to gain from more
@@ -204,7 +206,15 @@ _ROWS = (
     _unary("BitwiseNot", np.invert),
     _binary("BitShift", _shift, Attribute("direction")),
     # types
-    _unary("Cast", lambda x, to: x, Attribute("to"), result="cast"),
+    _unary("Cast", lambda x, to: cast_narrow(x, to) if to in NARROW else x, Attribute("to"), result="cast"),
+    _unary(  # a Cast that says how to round to few bits
+        "NarrowCast",
+        lambda x, saturate, round_mode, to: cast_narrow(x, to, bool(saturate), round_mode),
+        Attribute("saturate", 1),
+        Attribute("round_mode", "up"),
+        Attribute("to"),
+        result="cast",
+    ),
     _unary("Identity", lambda x: x),
 )
 

@@ -1,8 +1,8 @@
 """Scalar programs as vector code: one table from operator names to functions on `Vec`.
 
-Meaning is that of `ir/scalar_ops.py` (ONNX's, with numpy's NaN rules). float16 is a storage format: it is converted to
-float32 where memory is read and back where it is written (`load_value`, `store_value`), and a program computes in
-float32.
+Meaning is that of `ir/scalar_ops.py` (ONNX's, with numpy's NaN rules). float16 and smaller floats are storage formats:
+converted to float32 where memory is read and back where it is written (`load_value`, `store_value`); a program computes
+in float32. Integers of 2 and 4 bits are bytes likewise.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 from onnx_ir import DataType
 
 from magicmind.codegen import math as vm
+from magicmind.codegen import narrow
 from magicmind.codegen.builder import Index, Kernel, Pointer
 from magicmind.codegen.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
-from magicmind.codegen.values import ITEMSIZE, UNSIGNED, Vec
+from magicmind.codegen.values import ITEMSIZE, NARROW, UNSIGNED, Vec
 from magicmind.ir.scalar import Argument, ScalarProgram, Statement, Var
 
 KERNEL_DTYPES: dict[DataType, str] = {
@@ -32,17 +33,31 @@ KERNEL_DTYPES: dict[DataType, str] = {
     DataType.UINT16: "u16",
     DataType.UINT8: "u8",
     DataType.BOOL: "bool",
+    DataType.FLOAT8E4M3FN: "f8e4m3fn",
+    DataType.FLOAT8E4M3FNUZ: "f8e4m3fnuz",
+    DataType.FLOAT8E5M2: "f8e5m2",
+    DataType.FLOAT8E5M2FNUZ: "f8e5m2fnuz",
+    DataType.FLOAT8E8M0: "f8e8m0",
+    DataType.FLOAT6E2M3: "f6e2m3",
+    DataType.FLOAT6E3M2: "f6e3m2",
+    DataType.FLOAT4E2M1: "f4e2m1",
+    DataType.INT4: "i4",
+    DataType.UINT4: "u4",
+    DataType.INT2: "i2",
+    DataType.UINT2: "u2",
 }
 """Element types of generated code, by the graph's."""
 
 
 def compute_dtype(dtype: str) -> str:
-    """The type of a value in registers: float16 and bfloat16 are computed in float32."""
-    return "f32" if dtype in ("f16", "bf16") else dtype
+    """The type of a value in registers: float16, bfloat16 and smaller floats are computed in float32."""
+    return "f32" if dtype in ("f16", "bf16") else narrow.compute_dtype(dtype) or dtype
 
 
 def load_value(p: Pointer, lanes: int = 1, at: Index = 0, mask: Vec | None = None) -> Vec:
     """`lanes` elements as computed with; lanes where `mask` is false are zero."""
+    if p.dtype in NARROW:
+        return narrow.decode(p.cast("u8").load(lanes, at, mask), p.dtype)
     if p.dtype == "bf16":
         return bfloat_to_float(p.cast("u16").load(lanes, at, mask))
     if p.dtype != "f16":
@@ -52,7 +67,9 @@ def load_value(p: Pointer, lanes: int = 1, at: Index = 0, mask: Vec | None = Non
 
 def store_value(p: Pointer, value: Vec, at: Index = 0, mask: Vec | None = None) -> None:
     """Stores what `load_value` gives; the dtypes must agree."""
-    if p.dtype == "bf16":
+    if p.dtype in NARROW:
+        p.cast("u8").store(narrow.encode(value, p.dtype), at, mask)
+    elif p.dtype == "bf16":
         p.cast("u16").store(float_to_bfloat(value), at, mask)
     elif p.dtype != "f16":
         p.store(value, at, mask)
@@ -316,8 +333,10 @@ def _shift(a: Vec, b: Vec, direction: str) -> Vec:
     return a.k.select(inside, a << safe if direction == "LEFT" else a >> safe, 0)
 
 
-def _cast(x: Vec, to: DataType) -> Vec:
-    """float16 and bfloat16 round, then go on as float32."""
+def _cast(x: Vec, to: DataType, saturate: int = 1, round_mode: str = "up") -> Vec:
+    """float16, bfloat16 and smaller floats round, then go on as float32."""
+    if KERNEL_DTYPES[to] in NARROW:
+        return narrow.round_to(x, KERNEL_DTYPES[to], bool(saturate), round_mode)
     if to == DataType.BFLOAT16:
         return bfloat_to_float(float_to_bfloat(x.k.convert(x, "f32")))
     if to == DataType.FLOAT16:
@@ -396,6 +415,7 @@ _TABLE: dict[str, Callable[..., Vec]] = {
     "BitwiseNot": lambda x: x ^ -1,
     "BitShift": _shift,
     "Cast": _cast,
+    "NarrowCast": lambda x, saturate, round_mode, to: _cast(x, to, saturate, round_mode),
     "Identity": lambda x: x,
 }
 

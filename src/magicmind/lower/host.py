@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 import numpy as np
@@ -10,15 +9,13 @@ import onnx_ir as ir
 
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, symbols_of
+from magicmind.ir.narrow import NARROW
 from magicmind.ir.types import shape_of
 from magicmind.lower.plan import BodyPlan, HostStep, Plan, Step
 from magicmind.ops.registry import data_symbol_names
 
 CAPTURES = "captures"
 """Attribute of operators with bodies: how many of the last inputs are values that the bodies take from outside."""
-
-NARROW = frozenset(t for t in ir.DataType if re.fullmatch(r"U?INT[24]|FLOAT[48]E\w+", t.name))
-"""Element types that only constants may have."""
 
 
 def attributes_json(node: ir.Node) -> dict[str, Any]:
@@ -34,6 +31,9 @@ def _attribute_json(attr: ir.Attr, node: ir.Node) -> Any:
         return list(attr.value)
     if attr.type == kind.TENSOR:
         array = attr.as_tensor().numpy()
+        if attr.as_tensor().dtype in NARROW:  # their bytes, which the run time can do without ml_dtypes
+            codes = np.ascontiguousarray(array).view(np.uint8).ravel().tolist()
+            return {"codes": codes, "dtype": str(array.dtype), "shape": list(array.shape)}
         values = [_text(item) for item in array.flat] if array.dtype == object else array.ravel().tolist()
         return {"array": values, "dtype": str(array.dtype), "shape": list(array.shape)}
     raise UnsupportedOperatorError(f"{node.name} ({node.op_type}): attribute {attr.name!r} is {attr.type.name}")
@@ -56,20 +56,6 @@ def numpy_name(value: ir.Value) -> str:
         return "object"
     assert value.dtype is not None
     return str(value.dtype.numpy())
-
-
-def refuse_narrow(node: ir.Node) -> None:
-    """Raises UnsupportedOperatorError for a node that reads or writes numbers of fewer than 8 bits or 8-bit floats.
-
-    numpy's conversions of these types neither saturate nor know NaN as ONNX asks, so no host step may touch them.
-    """
-    for role, values in (("input", node.inputs), ("output", node.outputs)):
-        for i, value in enumerate(values):
-            if value is not None and value.dtype in NARROW:
-                raise UnsupportedOperatorError(
-                    f"{node.name} ({node.op_type}): {role} {i} has element type {value.dtype} at run time",
-                    hint="types of 2 and 4 bits and 8-bit floats are read only as constants of DequantizeLinear",
-                )
 
 
 def body_plan(graph: ir.Graph, plan: Plan, captures: int) -> BodyPlan:

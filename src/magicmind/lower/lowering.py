@@ -16,31 +16,16 @@ from magicmind.ir.bodies import bodies_of
 from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
 from magicmind.kernels.move import BY_SIZE, Copy
+from magicmind.kernels.scalar import KERNEL_DTYPES
 from magicmind.lower.choice import Chooser
-from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, refuse_narrow, string_constant
+from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, string_constant
+from magicmind.lower.narrow import refuse_arithmetic
 from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
 from magicmind.ops.registry import LATE_KEY, Op, lookup
 
 T = TypeVar("T")
-
-DTYPES: dict[ir.DataType, str] = {
-    ir.DataType.FLOAT: "f32",
-    ir.DataType.DOUBLE: "f64",
-    ir.DataType.FLOAT16: "f16",
-    ir.DataType.BFLOAT16: "bf16",
-    ir.DataType.INT64: "i64",
-    ir.DataType.INT32: "i32",
-    ir.DataType.INT16: "i16",
-    ir.DataType.INT8: "i8",
-    ir.DataType.UINT64: "u64",
-    ir.DataType.UINT32: "u32",
-    ir.DataType.UINT16: "u16",
-    ir.DataType.UINT8: "u8",
-    ir.DataType.BOOL: "bool",
-}
-"""Names of element types in kernels, by the graph's."""
 
 
 class Lowering:
@@ -124,6 +109,7 @@ class Lowering:
 
     def _lower(self, op: Op, node: ir.Node) -> None:
         """By kernels where there are any for these types and attributes, else by the host function."""
+        refuse_arithmetic(node)
         done = len(self.plan.steps)
         kernels = op.lower_rule is not None and LATE_KEY not in node.metadata_props
         if op.lower_rule is not None and kernels and (op.host_name is None or self._may_lower(node)):
@@ -186,10 +172,10 @@ class Lowering:
     def dtype(self, value: ir.Value) -> str:
         """Element type by its kernel name."""
         dtype = dtype_of(value)
-        if dtype not in DTYPES:
+        if dtype not in KERNEL_DTYPES:
             where = self.describe_node(self._node) if self._node is not None else f"graph value {value.name}"
             raise UnsupportedOperatorError(f"{where}: element type {dtype} has no kernels")
-        return DTYPES[dtype]
+        return KERNEL_DTYPES[dtype]
 
     def layout(self, value: ir.Value) -> str:
         """`plain` or `blocked`."""
@@ -266,7 +252,6 @@ class Lowering:
 
     def host_call(self, node: ir.Node, function: str) -> None:
         """Adds a call of the host function: inputs, outputs, attributes and nested graphs are those of the node."""
-        refuse_narrow(node)
         attributes = attributes_json(node)
         for name, (model, captures) in bodies_of(node).items():
             attributes[name] = {"body": self._body(model, captures)}
@@ -284,7 +269,7 @@ class Lowering:
         return len(self.plan.bodies) - 1
 
     def _has_kernels(self, value: ir.Value) -> bool:
-        tensor = isinstance(value.type, ir.TensorType) and value.dtype in DTYPES
+        tensor = isinstance(value.type, ir.TensorType) and value.dtype in KERNEL_DTYPES
         return tensor and (shape_of(value) is not None or value.const_value is not None)
 
     def _object(self, value: ir.Value) -> int:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.dtypes import numpy_dtype
 from magicmind.errors import OfflineModelError
 from magicmind.modelfile.layout import DAMAGED, GRAPH, MANIFEST, REBUILD, WEIGHTS, Section, parse_header
 from magicmind.tensorinfo import TensorInfo
@@ -182,4 +183,4 @@ def open_bytes(data: bytes | memoryview) -> OfflineFile:
 
 def _tensor(item: dict[str, Any]) -> TensorInfo:
     shape = tuple(dim if isinstance(dim, int) else (int(dim[0]), dim[1]) for dim in item["shape"])
-    return TensorInfo(str(item["name"]), np.dtype(item["dtype"]), shape, str(item.get("kind", "tensor")))
+    return TensorInfo(str(item["name"]), numpy_dtype(item["dtype"]), shape, str(item.get("kind", "tensor")))

@@ -14,6 +14,8 @@ import onnx_ir
 
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.ir.dims import Dim, bounds, dim_max, dim_min, exact_div
+from magicmind.ir.evaluate import evaluate_op
+from magicmind.ir.narrow import NARROW, cast_narrow
 from magicmind.ir.scalar import Var, single
 from magicmind.ir.types import TensorType, dtype_name
 from magicmind.ops.registry import Array, NodeView, Op
@@ -166,13 +168,21 @@ def infer_clip(node: NodeView) -> list[TensorType]:
 @cast.infer
 def infer_cast(node: NodeView) -> list[TensorType]:
     """The dtype `to`, same shape."""
+    need_round_mode(node)
     return [TensorType(cast_target(node), node.input(0).shape)]
 
 
 @cast_like.infer
 def infer_cast_like(node: NodeView) -> list[TensorType]:
     """The dtype of the second input, the shape of the first."""
+    need_round_mode(node)
     return [TensorType(node.input(1).dtype, node.input(0).shape)]
+
+
+def need_round_mode(node: NodeView) -> None:
+    """Raises ModelFormatError for a `round_mode` that ONNX does not have."""
+    if (mode := node.attr("round_mode", "up")) not in ("up", "down", "nearest"):
+        raise ModelFormatError(f"attribute 'round_mode' is {mode!r}", hint="up, down or nearest")
 
 
 def cast_target(node: NodeView) -> onnx_ir.DataType:
@@ -272,6 +282,17 @@ def data_where(node: NodeView) -> list[Array | None]:
 
 
 # ------------------------------------------------------------------------------------------------------- reference
+
+
+@cast.reference
+@cast_like.reference
+def reference_cast(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """Casts to narrow types by ONNX's tables, which onnx's evaluator follows in part; the other ones by that."""
+    view, x = NodeView(node), np.asarray(arrays[0])
+    to = cast_target(view) if node.op_type == "Cast" else onnx_ir.DataType.from_numpy(np.asarray(arrays[1]).dtype)
+    if to in NARROW:
+        return [cast_narrow(x, to, bool(view.attr("saturate", 1)), view.attr("round_mode", "up"))]
+    return evaluate_op("Cast", [x], {"to": int(to)})
 
 
 @table["Gelu"].reference

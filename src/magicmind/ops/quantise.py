@@ -10,7 +10,8 @@ import numpy as np
 from onnx_ir import DataType
 
 from magicmind.errors import UnsupportedOperatorError
-from magicmind.ir.types import const_of
+from magicmind.ir.narrow import NARROW
+from magicmind.ir.types import const_of, dtype_name
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.registry import Op
 
@@ -20,24 +21,25 @@ RANGES = {
     DataType.INT8: (-128, 127),
     DataType.UINT16: (0, 65535),
     DataType.INT16: (-32768, 32767),
+    DataType.UINT4: (0, 15),
+    DataType.INT4: (-8, 7),
+    DataType.UINT2: (0, 3),
+    DataType.INT2: (-2, 1),
 }
-_SMALL = (DataType.INT4, DataType.UINT4, DataType.INT2, DataType.UINT2)
-_SMALL_FLOATS = (
-    DataType.FLOAT8E4M3FN,
-    DataType.FLOAT8E4M3FNUZ,
-    DataType.FLOAT8E5M2,
-    DataType.FLOAT8E5M2FNUZ,
-    DataType.FLOAT4E2M1,
-)
+SMALL_FLOATS = frozenset(t for t in NARROW if t.is_floating_point())
 
 
-def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataType) -> Value:
+def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataType, saturate: int = 1) -> Value:
     """x as `to`; scale and zero broadcast to x."""
-    if to not in RANGES:
-        raise UnsupportedOperatorError(f"quantised values of type {to.name} have no kernels")
+    if to not in RANGES and to not in SMALL_FLOATS:
+        raise UnsupportedOperatorError(f"quantised values of type {dtype_name(to)} have no kernels")
+    scaled = e.op("Div", e.cast(x, e.type(scale).dtype), scale)
+    if to in SMALL_FLOATS:
+        if zero is not None and not _is_zero(zero):
+            scaled = e.op("Add", scaled, e.cast(zero, e.type(scaled).dtype))
+        return e.op("Cast", scaled, to=int(to), saturate=saturate)
     low, high = RANGES[to]
-    scaled = e.op("Round", e.op("Div", e.cast(x, e.type(scale).dtype), scale))
-    wide = e.cast(scaled, DataType.FLOAT)
+    wide = e.cast(e.op("Round", scaled), DataType.FLOAT)
     if zero is not None and not _is_zero(zero):
         wide = e.op("Add", wide, e.cast(zero, DataType.FLOAT))
     clipped = e.op("Clip", wide, e.const(low, np.float32), e.const(high, np.float32))
@@ -46,24 +48,14 @@ def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataT
 
 def dequantise(e: Expansion, x: Value, scale: Value, zero: Value | None) -> Value:
     """(x - zero) * scale in the dtype of scale; scale and zero broadcast to x."""
-    array = const_of(x)
-    if array is not None and x.dtype in _SMALL_FLOATS:  # constants of 4 and 8 bits; their zero point is zero
-        return e.op("Mul", e.cast(e.const(array, np.float32), e.type(scale).dtype), scale)
     return e.op("Mul", e.cast(centred(e, x, zero), e.type(scale).dtype), scale)
 
 
 def centred(e: Expansion, x: Value, zero: Value | None) -> Value:
-    """x - zero as int32."""
-    wide = e.cast(_whole(e, x), DataType.INT32)
-    if zero is None or _is_zero(zero):
-        return wide
-    return e.op("Sub", wide, e.cast(_whole(e, zero), DataType.INT32))
-
-
-def _whole(e: Expansion, x: Value) -> Value:
-    """Constants of 2 and 4 bits as bytes."""
-    array = const_of(x)
-    return e.const(array.astype(np.int8)) if array is not None and x.dtype in _SMALL else x
+    """x - zero as int32, or float32 where x is of floats."""
+    to = DataType.FLOAT if e.type(x).dtype in SMALL_FLOATS else DataType.INT32
+    wide = e.cast(x, to)
+    return wide if zero is None or _is_zero(zero) else e.op("Sub", wide, e.cast(zero, to))
 
 
 def _is_zero(value: Value) -> bool:
@@ -89,7 +81,6 @@ def along_axis(e: Expansion, parameter: Value, x: Value, axis: int, block: int =
 def _repeated(e: Expansion, parameter: Value, x: Value, axis: int, block: int) -> Value:
     before = [e.dim(parameter, i) for i in range(axis)]
     after = [e.dim(parameter, i) for i in range(axis + 1, e.rank(parameter))]
-    parameter = _whole(e, parameter)
     spread = e.op("Expand", e.unsqueeze(parameter, axis + 1), e.sizes(*before, e.dim(parameter, axis), block, *after))
     joined = e.reshape(spread, *before, e.op("Mul", e.dim(parameter, axis), e.ints(block)), *after)
     size, covered = e.shape(x)[axis], e.shape(joined)[axis]
@@ -105,7 +96,10 @@ def expand_quantise(e: Expansion) -> list[Value]:
     to = DataType(named) if named else e.type(zero).dtype if zero is not None else DataType.UINT8
     axis, block = e.view.attr("axis", 1), e.view.attr("block_size", 0)
     placed = None if zero is None else along_axis(e, zero, x, axis, block)
-    return [quantise(e, x, along_axis(e, scale, x, axis, block), placed, to)]
+    placed_scale = along_axis(e, scale, x, axis, block)
+    if (precision := e.view.attr("precision", 0)) != 0:  # of the division
+        placed_scale = e.cast(placed_scale, DataType(precision))
+    return [quantise(e, x, placed_scale, placed, to, e.view.attr("saturate", 1))]
 
 
 def expand_dequantise(e: Expansion) -> list[Value]:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import onnx_ir
 from onnx_ir import DataType
 
+from magicmind.ir.narrow import NARROW
 from magicmind.ir.scalar import Literal, ScalarProgram, Statement, Var
 from magicmind.ir.scalar_ops import SCALAR_OPS
 from magicmind.ir.types import const_of, dtype_of, shape_of
@@ -24,6 +25,8 @@ NUMBERS = frozenset({
 
 _VARIADIC = {"Sum": "Add", "Mean": "Add", "Max": "Max", "Min": "Min"}
 _OTHERS = ("CastLike",)
+_STORES = ("Cast", "CastLike", "Where")
+"""Operators on types that are stored and computed with in others."""
 
 
 @dataclass(frozen=True)
@@ -37,11 +40,12 @@ class Found:
 class ToElementwise(Rewrite[Found]):
     """An elementwise operator becomes magicmind.Elementwise; constants of one element become literals."""
 
-    roots = frozenset((SCALAR_OPS.keys() | _VARIADIC.keys() | set(_OTHERS)) - {"Identity"})
+    roots = frozenset((SCALAR_OPS.keys() | _VARIADIC.keys() | set(_OTHERS)) - {"Identity", "NarrowCast"})
 
     def match(self, node: onnx_ir.Node) -> Found | Decline:
         given = [value for value in node.inputs if value is not None]
-        if not given or any(dtype_of(v) not in NUMBERS for v in (*given, *node.outputs)):
+        allowed = NUMBERS | NARROW if node.op_type in _STORES else NUMBERS
+        if not given or any(dtype_of(v) not in allowed for v in (*given, *node.outputs)):
             return Decline("a dtype is not a number that programs compute with")
         values = _distinct(given)
         names = {id(value): f"x{i}" for i, value in enumerate(values)}
@@ -64,12 +68,21 @@ def _statements(node: onnx_ir.Node, args: list[Var | None]) -> list[Statement]:
         return _chain(node.op_type, given)
     if node.op_type == "Clip":
         return _clip(args + [None] * (3 - len(args)))
-    if node.op_type == "CastLike":
-        return [Statement("t0", "Cast", (given[0], _dtype(node.outputs[0])))]
+    if node.op_type in ("Cast", "CastLike"):
+        return [_cast(node, given[0])]
     if node.op_type == "Pow":
         return _power(node, given)
     row = SCALAR_OPS[node.op_type]
     return [Statement("t0", node.op_type, (*given, *(_literal(node, a.name, a.default) for a in row.literals)))]
+
+
+def _cast(node: onnx_ir.Node, x: Var) -> Statement:
+    """Saturation and rounding are stated where they matter and are not what a plain cast does."""
+    to, saturate, mode = _dtype(node.outputs[0]), attribute(node, "saturate", 1), attribute(node, "round_mode", "up")
+    assert isinstance(saturate, int) and isinstance(mode, str)
+    if to in NARROW and to.is_floating_point() and (saturate, mode) != (1, "up"):
+        return Statement("t0", "NarrowCast", (x, saturate, mode, to))
+    return Statement("t0", "Cast", (x, to))
 
 
 def _chain(op_type: str, args: list[Var]) -> list[Statement]:
@@ -145,7 +158,7 @@ def _with_literals(node: onnx_ir.Node, program: ScalarProgram, values: dict[str,
     """Replaces inputs that are constants of one element by literals, while shape and dtypes of the result stay."""
     wanted = {name: _dtype(values[name]) for name in program.inputs}
     for name in program.inputs:
-        constant = const_of(values[name])
+        constant = None if wanted[name] in NARROW else const_of(values[name])
         others = [values[other] for other in program.inputs if other != name]
         if constant is None or constant.size != 1 or constant.ndim > max(map(_rank, others), default=-1):
             continue

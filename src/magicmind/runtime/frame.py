@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.dtypes import from_codes, numpy_dtype
 from magicmind.errors import Error
 from magicmind.modelfile import abi
 from magicmind.runtime import team
@@ -114,7 +115,7 @@ class Frame:
         self.flops.update(sizes.flops)
         self.bytes.update(sizes.bytes)
         for index, shape in sizes.outputs.items():
-            self._outputs[index] = np.empty(shape, np.dtype(self._routine.outputs[index]["dtype"]))
+            self._outputs[index] = np.empty(shape, numpy_dtype(self._routine.outputs[index]["dtype"]))
         self._place(stage, sizes)
         self._grow_scratch(sizes.scratch)
 
@@ -175,7 +176,7 @@ class Frame:
     def _run_host(self, step: HostStep) -> None:
         inputs = [self._operand(step.number, i, spec) for i, spec in enumerate(step.inputs)]
         attributes = {name: self._attribute(value) for name, value in step.attributes.items()}
-        dtypes = [np.dtype(o["dtype"]) if o is not None and o.get("dtype") else None for o in step.outputs]
+        dtypes = [numpy_dtype(o["dtype"]) if o is not None and o.get("dtype") else None for o in step.outputs]
         try:
             shapes = [None if o is None else self._routine.foreseen(o["shape"], self._values) for o in step.outputs]
             results = list(step.function(HostCall(inputs, attributes, len(step.outputs), dtypes, shapes)))
@@ -189,7 +190,7 @@ class Frame:
             if spec is None:
                 continue
             if spec["shape"] is not None:
-                if result.dtype != np.dtype(spec["dtype"]):
+                if result.dtype != numpy_dtype(spec["dtype"]):
                     raise Error(f"{step.where}: the host function gave {result.dtype}, {spec['dtype']} was expected")
                 self._routine.match(step.where, spec["shape"], result.shape, self._values)
             self._objects[spec["object"]] = result
@@ -208,11 +209,11 @@ class Frame:
             return self._objects[spec["object"]]
         if "strings" in spec:
             return np.array(spec["strings"], object).reshape(spec["shape"])
-        shape, dtype = self._operands[step, i], np.dtype(spec["dtype"])
+        shape, dtype = self._operands[step, i], numpy_dtype(spec["dtype"])
         size = int(np.prod(shape)) * dtype.itemsize
         if size == 0:
             return np.zeros(shape, dtype)
-        memory = (ctypes.c_char * size).from_address(self._words[self._slots + spec["slot"]])
+        memory: Any = (ctypes.c_char * size).from_address(self._words[self._slots + spec["slot"]])
         return np.frombuffer(memory, dtype).reshape(shape)
 
     def _attribute(self, value: Any) -> Any:
@@ -220,6 +221,8 @@ class Frame:
             return value
         if "array" in value:
             return np.array(value["array"], np.dtype(value["dtype"])).reshape(value["shape"])
+        if "codes" in value:
+            return from_codes(value["codes"], value["dtype"]).reshape(value["shape"])
         number = int(value["body"])
         return lambda arrays: self._call_body(number, arrays)
 
@@ -231,7 +234,7 @@ class Frame:
             frame = self._bodies[number] = Frame(routine, self._threads, self._native)
         given = {name: self._values[name] for name in routine.plan["given"]}
         kept = [
-            array if "object" in spec else np.require(array, spec["dtype"], ["C", "A"])
+            array if "object" in spec else np.require(array, numpy_dtype(spec["dtype"]), ["C", "A"])
             for spec, array in zip(routine.inputs, arrays, strict=True)
         ]
         return [_owned(y) for y in frame.run(kept, given)]

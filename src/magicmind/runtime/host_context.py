@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from magicmind.dtypes import numpy_dtype
 from magicmind.errors import ShapeError
 from magicmind.runtime import feeds as checks
 from magicmind.runtime.context import INTERRUPTIBLE_NS, Context, call_interruptibly
@@ -90,7 +91,7 @@ def _accepted(spec: Mapping[str, Any], feeds: Mapping[str, Any]) -> Any:
     """An input as the plan wants it. Raises ShapeError."""
     name = spec["name"]
     if "object" not in spec:
-        return checks.accept(name, np.dtype(spec["dtype"]), feeds)
+        return checks.accept(name, numpy_dtype(spec["dtype"]), feeds)
     if name not in feeds:
         raise ShapeError(f"input {name!r} is missing; given: {sorted(feeds) or 'nothing'}")
-    return feeds[name] if spec["shape"] is None else np.asarray(feeds[name], np.dtype(spec["dtype"]))
+    return feeds[name] if spec["shape"] is None else np.asarray(feeds[name], numpy_dtype(spec["dtype"]))

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
 from magicmind import knobs
+from magicmind.dtypes import numpy_dtype
 from magicmind.errors import OfflineModelError, TargetError
 from magicmind.modelfile import abi
 from magicmind.modelfile.layout import REBUILD, WEIGHTS
@@ -87,8 +86,8 @@ class Program:
 
     def _read_plan(self) -> None:
         plan = self.plan
-        self.inputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["inputs"]]
-        self.outputs = [(str(item["name"]), np.dtype(item["dtype"])) for item in plan["outputs"]]
+        self.inputs = [(str(item["name"]), numpy_dtype(item["dtype"])) for item in plan["inputs"]]
+        self.outputs = [(str(item["name"]), numpy_dtype(item["dtype"])) for item in plan["outputs"]]
         self.steps: list[dict[str, Any]] = plan["steps"]
         self._staged = bool(plan.get("bodies")) or any("host" in step for step in self.steps)
         self.dim_count, self.slot_count = len(plan["dims"]), len(plan["slots"])
