@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import ClassVar, Generic, TypeVar
 
@@ -129,6 +129,7 @@ class Runner:
         for stage in stages:
             began = time.perf_counter()
             finished = self._run_stage(stage, model)
+            self._say_declined(stage)
             self.settings.say(PHASES, f"{stage.name}: {model.graph.num_nodes()} nodes, {_since(began)}")
             if not finished:
                 return
@@ -148,6 +149,17 @@ class Runner:
             repeating = sorted({r.pass_name for r in self.records[-len(stage.passes) :] if r.modified})
             raise CompileError(f"stage {stage.name} does not settle: {', '.join(repeating)} keep changing the graph")
         return True
+
+    def _say_declined(self, stage: Stage) -> None:
+        """Why rules left nodes alone in the stage's last round: a line per reason, and every node in the dump."""
+        tables = {p.name: p.declined for p in stage.passes if isinstance(p, Rewrite) and p.declined}
+        for name, declined in tables.items():
+            for line in _by_reason(declined):
+                self.settings.say(PASSES, f"  {stage.name}/{name} left {line}")
+        dumped = [(name, table) for name, table in tables.items() if self.settings.wants_dump(name)]
+        if dumped:
+            lines = [f"{name}\t{node}\t{why}\n" for name, table in dumped for node, why in table.items()]
+            self.settings.write_dump(len(self.records), stage.name.replace(" ", "_"), "declined", "".join(lines))
 
     def _run_pass(self, stage: Stage, pass_: Pass, model: onnx_ir.Model) -> bool:
         number = len(self.records)
@@ -189,6 +201,18 @@ class Runner:
     def _where(self, stage: Stage, pass_: Pass) -> str:
         ran = ", ".join(r.pass_name for r in self.records if r.modified) or "none"
         return f"pass {pass_.name} of stage {stage.name} (passes that changed the graph before it: {ran})"
+
+
+def _by_reason(declined: Mapping[str, str]) -> list[str]:
+    """`12 nodes (conv1, conv2, ...): the input is no Pad`, the reasons in order of first appearance."""
+    groups: dict[str, list[str]] = {}
+    for node, reason in declined.items():
+        groups.setdefault(reason, []).append(node)
+    lines = []
+    for reason, nodes in groups.items():
+        some = ", ".join(nodes[:2]) + (", ..." if len(nodes) > 2 else "")
+        lines.append(f"{len(nodes)} node{'s' if len(nodes) > 1 else ''} ({some}): {reason}")
+    return lines
 
 
 def _since(began: float) -> str:

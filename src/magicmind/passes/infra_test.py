@@ -10,6 +10,7 @@ import pytest
 from magicmind.debug import DebugSettings
 from magicmind.errors import CompileError, Error, ShapeError
 from magicmind.passes.compare import compare_outputs
+from magicmind.passes.fuse_gelu import FuseGelu
 from magicmind.passes.infra import Pass, Runner, Stage
 from magicmind.passes.pipeline import describe, simplify, stages
 from magicmind.passes.verify import verify
@@ -122,6 +123,14 @@ def test_debug_level_two_prints_each_pass(capsys: pytest.CaptureFixture[str]) ->
     assert "stage/rename_node: 2 -> 2 nodes" in capsys.readouterr().err
 
 
+def test_debug_level_two_tells_why_rules_did_not_fire(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    text = "(float[2] x) => (float[2] y, float[2] z) { [e] y = Erf(x) [f] z = Erf(y) }"
+    Runner(DebugSettings(level=2, dump=tmp_path)).run([Stage("one two", [FuseGelu()])], parse_model(text))
+    assert "one two/fuse_gelu left 2 nodes (e, f): it is no part of x / 2 * (1 + erf" in capsys.readouterr().err
+    lines = (tmp_path / "001-one_two.declined.txt").read_text().splitlines()
+    assert [line.split("\t")[:2] for line in lines] == [["fuse_gelu", "e"], ["fuse_gelu", "f"]]
+
+
 def test_check_finds_dishonest_passes_and_bad_graphs() -> None:
     with pytest.raises(CompileError, match=r"pass dishonest of stage stage .*reports that it did not"):
         run(Dishonest(), check=1)
@@ -177,5 +186,5 @@ def test_a_residual_block_becomes_two_convolutions(monkeypatch: pytest.MonkeyPat
     ]
     first, second = (n.attributes["epilogue"].as_strings() for n in model.graph)
     assert list(first) == ["t0 = Relu(acc)"]
-    assert list(second) == ["t0 = Add(acc, x0)", "t1 = Sigmoid(t0)", "t2 = Mul(t0, t1)"]
+    assert list(second) == ["t0 = Add(acc, x0)", "t1 = Swish(t0, 1.0)"]
     assert model.graph.node(1).metadata_props["magicmind.sources"].split(",") == ["conv2", "add", "mul", "sig"]
