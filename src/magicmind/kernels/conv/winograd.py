@@ -151,6 +151,7 @@ class _Emitter:
         s, schedule = self.s, spec.schedule
         self.n, self.ih, self.iw = k.size(s.n), k.size(s.ih), k.size(s.iw)
         self.oh, self.ow = k.size(s.oh), k.size(s.ow)
+        self.fixed = all(isinstance(size, int) for size in (self.n, self.oh, self.ow))
         self.across, self.down = k.ceildiv(self.ow, self.m), k.ceildiv(self.oh, self.m)
         self.full_chunks, self.tail = divmod(s.oc_blocks, schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
@@ -166,7 +167,7 @@ class _Emitter:
         total = self.n * (self.across * self.down)
         runs, parts = k.ceildiv(total, schedule.tiles), -(-self.chunks // schedule.chunks)
         run: Index = schedule.tiles
-        if not isinstance(total, int):
+        if not self.fixed:
             runs = k.index_max(runs, k.ceildiv(k.nthreads, parts))
             run = k.index_max(k.ceildiv(total, runs), 1)
             runs = k.ceildiv(total, run)
@@ -225,7 +226,9 @@ class _Emitter:
                 position * self.product_position + (chunk - chunk0) * (schedule.nr * schedule.tiles * BLOCK)
             )
 
-            lines = share_lines(nr, -(-schedule.tiles // schedule.mr))
+            # A run-time number of tiles is cut into runs of about half of `schedule.tiles` and more.
+            share = schedule.tiles if self.fixed else schedule.tiles * 3 // 5
+            lines = share_lines(nr, -(-share // schedule.mr))
 
             def tile(first: Index, size: int) -> None:
                 # The next chunk or position lies right behind this one: fetch it in equal parts.
