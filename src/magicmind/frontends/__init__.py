@@ -7,14 +7,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import onnx_ir
 from onnx import ModelProto
 
 from magicmind.errors import ModelFormatError
 from magicmind.frontends.onnx import read_onnx
 from magicmind.graph import Graph
 
-READERS: dict[str, Callable[..., onnx_ir.Model]] = {".onnx": read_onnx}
+
+def _onnx(source: str | os.PathLike[str] | bytes | ModelProto, **options: Any) -> Graph:
+    return Graph(read_onnx(source, **options))
+
+
+def _caffe(source: str | os.PathLike[str], **options: Any) -> Graph:
+    from magicmind.frontends.caffe import read_caffe  # needs protobuf's text format, which others do without
+
+    return read_caffe(source, **options)
+
+
+READERS: dict[str, Callable[..., Graph]] = {".onnx": _onnx, ".caffemodel": _caffe, ".prototxt": _caffe}
 """Readers by file suffix; each takes the source and the options of `parse` that it knows."""
 
 
@@ -24,14 +34,15 @@ def parse(source: str | os.PathLike[str] | bytes | ModelProto, **options: Any) -
     `source` is a path (its suffix says which framework), or the bytes or proto of an ONNX model.
     `input_shapes` overrides the shapes of inputs: a dict by name or a list in order, as in
     `{"x": ("1..64", 3, 224, 224)}`.
+    Caffe: one file is the source, the other the option `prototxt` or `caffemodel`; see `frontends.caffe.read_caffe`.
     Raises ModelFormatError, ShapeError, UnsupportedOperatorError.
     """
-    return Graph(_reader(source)(source, **options))
+    return _reader(source)(source, **options)
 
 
-def _reader(source: object) -> Callable[..., onnx_ir.Model]:
+def _reader(source: object) -> Callable[..., Graph]:
     if isinstance(source, (bytes, ModelProto)):
-        return read_onnx
+        return _onnx
     if not isinstance(source, (str, os.PathLike)):
         raise ModelFormatError(f"a {type(source).__name__} is no model; give a path, bytes or an onnx.ModelProto")
     suffix = Path(source).suffix.lower()

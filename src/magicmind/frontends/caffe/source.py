@@ -1,0 +1,188 @@
+"""A Caffe network, its weights, and how both become a unified graph for given input shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import onnx_ir
+
+import magicmind.frontends.caffe.layers  # noqa: F401  (fills the table of importers)
+from magicmind.errors import Error, ModelFormatError, UnsupportedOperatorError
+from magicmind.frontends.caffe.inputs import DATA_LAYERS, inputs_of, is_input
+from magicmind.frontends.caffe.layer import IMPORTERS, Layer
+from magicmind.frontends.caffe.prototxt import Net
+from magicmind.frontends.caffe.weights import BlobSource
+from magicmind.frontends.network import Network
+from magicmind.ir.types import TensorType
+from magicmind.ops.emitter import Value
+
+DROPPED = frozenset(
+    {
+        "Accuracy", "ContrastiveLoss", "DetectionEvaluate", "EuclideanLoss", "HDF5Output", "HingeLoss", "InfogainLoss",
+        "MultiBoxLoss", "MultinomialLogisticLoss", "Silence", "SmoothL1Loss",
+    }
+)  # fmt: skip
+"""Layers without meaning at inference; what they judge becomes an output."""
+
+_LOSSES = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss"})
+"""Layers that become the function inside them; their labels are not needed."""
+
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
+"""What importers raise on numbers that make no sense."""
+
+
+class CaffeSource:
+    """A network whose layers lead to the wanted outputs, ready to convert."""
+
+    def __init__(self, net: Net, weights: BlobSource, outputs: Sequence[str] | None = None) -> None:
+        """Raises ModelFormatError for outputs that no layer makes, and for blobs that nobody makes."""
+        self._net = net
+        self._weights = weights
+        declared = inputs_of(net)
+        working = [layer for layer in net.layers if layer.type not in DROPPED and not is_input(layer)]
+        self.outputs: Sequence[str] = _checked(outputs, working, declared) or _unread(net, working, declared)
+        if not self.outputs:
+            raise ModelFormatError("the net has no output: every blob is read by some layer", hint="give outputs=[...]")
+        self._layers = _needed(working, self.outputs)
+        used = {bottom for layer in self._layers for bottom in _bottoms(layer)} | set(self.outputs)
+        kept = _fed(net, declared)
+        self._declared = {
+            name: TensorType(onnx_ir.DataType.FLOAT, shape)
+            for name, shape in declared.items()
+            if name in used or name in kept
+        }
+        _check_sources(self._layers, declared)
+
+    @property
+    def inputs(self) -> Mapping[str, TensorType]:
+        """The declared inputs; a shape of None where the prototxt gives none."""
+        return self._declared
+
+    def convert(self, inputs: Mapping[str, TensorType]) -> onnx_ir.Model:
+        """The unified graph.  Raises UnsupportedOperatorError for all layers without an importer at once."""
+        conversion = _Conversion(self._net.name, self._weights, inputs)
+        for message in self._layers:
+            conversion.add(message)
+        return conversion.model(self.outputs)
+
+
+class _Conversion:
+    """One walk over the layers."""
+
+    def __init__(self, name: str, weights: BlobSource, inputs: Mapping[str, TensorType]) -> None:
+        self._net = Network(name)
+        self._weights = weights
+        self._refused: list[str] = []
+        self._lost: set[str] = set()  # blobs that refused layers would have made
+        for blob, t in inputs.items():
+            self._net.input(blob, t)
+
+    def add(self, message: Any) -> None:
+        """Imports a layer, unless what it reads is lost."""
+        what = f"{message.name} (Caffe {message.type})"
+        bottoms = _bottoms(message)
+        if message.type not in IMPORTERS:
+            self._refuse(message, what)
+        elif self._lost.intersection(bottoms):
+            self._lost.update(message.top)
+        else:
+            try:
+                self._import(message, [self._net.values[bottom] for bottom in bottoms])
+            except UnsupportedOperatorError as error:
+                self._refuse(message, f"{what}: {error}")
+            except Error as error:
+                raise _located(error, what) from error
+            except _MALFORMED as error:
+                raise ModelFormatError(f"{what} is malformed: {type(error).__name__}: {error}") from error
+
+    def model(self, outputs: Sequence[str]) -> onnx_ir.Model:
+        """The finished model.  Raises UnsupportedOperatorError when any layer was refused."""
+        if self._refused:
+            count = len(self._refused)
+            listing = "\n".join(f"  {line}" for line in self._refused)
+            raise UnsupportedOperatorError(
+                f"{count} layer{'s are' if count > 1 else ' is'} not supported:\n{listing}",
+                hint="cut the net before them with outputs=[...]; docs/reference/operators-caffe.md lists all layers",
+            )
+        return self._net.model({name: self._net.values[name] for name in outputs})
+
+    def _import(self, message: Any, inputs: Sequence[Value]) -> None:
+        net = self._net
+        with net.at(message.name):
+            found = IMPORTERS[message.type](Layer(net, message, self._weights, inputs))
+        for top, value in zip(_tops(message), [found] if isinstance(found, Value) else found, strict=False):
+            net.bind(top, value)
+
+    def _refuse(self, message: Any, text: str) -> None:
+        self._refused.append(text)
+        self._lost.update(_tops(message))
+
+
+def _bottoms(layer: Any) -> list[str]:
+    """What a layer reads at inference."""
+    return list(layer.bottom[:1] if layer.type in _LOSSES else layer.bottom)
+
+
+def _tops(layer: Any) -> list[str]:
+    """What a layer makes; a loss may leave its top unnamed."""
+    return list(layer.top) or [str(layer.name)]
+
+
+def _checked(outputs: Sequence[str] | None, layers: Sequence[Any], declared: Collection[str]) -> list[str]:
+    """The outputs asked for, which must exist."""
+    made = {top for layer in layers for top in _tops(layer)} | set(declared)
+    missing = [name for name in outputs or () if name not in made]
+    if missing:
+        raise ModelFormatError(
+            f"the net has no blob {', '.join(map(repr, missing))}", hint=f"it has {', '.join(sorted(made))}"
+        )
+    return list(outputs or ())
+
+
+def _unread(net: Net, layers: Sequence[Any], declared: Collection[str]) -> list[str]:
+    """The blobs that no layer reads, in the order they are made; not inputs, and not what is silenced or a label."""
+    reading = {bottom for layer in layers for bottom in _bottoms(layer) if bottom not in layer.top}
+    for layer in net.layers:
+        if layer.type == "Silence":
+            reading.update(layer.bottom)
+        elif layer.type in DROPPED or layer.type in _LOSSES:
+            reading.update(layer.bottom[1:])
+    tops = dict.fromkeys(top for layer in layers for top in _tops(layer))
+    return [top for top in tops if top not in reading and top not in declared]
+
+
+def _needed(layers: Sequence[Any], outputs: Collection[str]) -> list[Any]:
+    """The layers that lead to the outputs, walked backwards so that in-place chains stay whole."""
+    wanted, found = set(outputs), []
+    for layer in reversed(layers):
+        if wanted.intersection(_tops(layer)):
+            wanted.update(_bottoms(layer))
+            found.append(layer)
+    return found[::-1]
+
+
+def _fed(net: Net, declared: Collection[str]) -> set[str]:
+    """Inputs to keep although nothing reads them: those declared as such, unless only losses do."""
+    data = {top for layer in net.layers if layer.type in DATA_LAYERS for top in layer.top}
+    labels = {bottom for layer in net.layers if layer.type in DROPPED | _LOSSES for bottom in layer.bottom}
+    return set(declared) - data - labels
+
+
+def _check_sources(layers: Sequence[Any], declared: Collection[str]) -> None:
+    """Every bottom must have been made before."""
+    made = set(declared)
+    for layer in layers:
+        missing = [bottom for bottom in _bottoms(layer) if bottom not in made]
+        if missing:
+            raise ModelFormatError(
+                f"layer {layer.name!r} ({layer.type}) reads {', '.join(map(repr, missing))}, "
+                "which no layer before makes"
+            )
+        made.update(_tops(layer))
+
+
+def _located(error: Error, what: str) -> Error:
+    """The error with the layer in front, unless its text has it."""
+    text = str(error)
+    return error if text.startswith(("layer ", what)) else type(error)(f"{what}: {text}")
