@@ -177,6 +177,8 @@ def rank_direct(shape: ConvShape, target: Target) -> list[tuple[float, DirectSch
 def _fetching_ahead(sizes: _Sizes, schedule: DirectSchedule) -> DirectSchedule:
     """With the register tiles asking for the next chunk's weights."""
     per_chunk = sum(count for _, count in sizes.tiles(schedule.mr, min(schedule.rows, sizes.height)))
+    if not sizes.fixed:  # better to ask for a line too many than to miss some in pictures smaller than assumed
+        per_chunk = -(-per_chunk // 3)
     return replace(schedule, ahead=share_lines(schedule.nr, per_chunk))
 
 
