@@ -12,6 +12,8 @@ import onnx_ir
 
 from magicmind.ir.types import shape_of
 
+_NEWEST = 1 << 20  # as an operator set: whatever is there
+
 
 @dataclass(frozen=True)
 class Body:
@@ -25,14 +27,16 @@ class Body:
 @cache
 def _schema(domain: str, op_type: str, opset: int) -> Any:
     try:
-        return onnx.defs.get_schema(op_type, opset or onnx.defs.onnx_opset_version(), domain)
+        if domain:  # of those beside ONNX's own only the newest version is known
+            return onnx.defs.get_schema(op_type, domain=domain)
+        return onnx.defs.get_schema(op_type, opset or onnx.defs.onnx_opset_version())
     except onnx.defs.SchemaError:
         return None
 
 
 def has_body(node: onnx_ir.Node, opset: int) -> bool:
     """Whether ONNX defines the operator by others."""
-    schema = None if node.domain else _schema(node.domain, node.op_type, opset)
+    schema = _schema(node.domain, node.op_type, opset)
     return schema is not None and bool(schema.has_function or schema.has_context_dependent_function)
 
 
@@ -42,6 +46,7 @@ def body_of(node: onnx_ir.Node, opset: int) -> Body:
     Raises ValueError where the definition depends on what the node's types do not tell.
     """
     schema = _schema(node.domain, node.op_type, opset)
+    opset = _NEWEST if node.domain else opset
     proto = onnx_ir.to_proto(node)
     if schema.has_function:
         data = schema.get_function_with_opset_version(_newest(schema.function_opset_versions, opset))

@@ -34,8 +34,9 @@ def _attribute_json(attr: ir.Attr, node: ir.Node) -> Any:
         if attr.as_tensor().dtype in NARROW:  # their bytes, which the run time can do without ml_dtypes
             codes = np.ascontiguousarray(array).view(np.uint8).ravel().tolist()
             return {"codes": codes, "dtype": str(array.dtype), "shape": list(array.shape)}
-        values = [_text(item) for item in array.flat] if array.dtype == object else array.ravel().tolist()
-        return {"array": values, "dtype": str(array.dtype), "shape": list(array.shape)}
+        texts = attr.as_tensor().dtype == ir.DataType.STRING
+        values = [_text(item) for item in array.flat] if texts else array.ravel().tolist()
+        return {"array": values, "dtype": "object" if texts else str(array.dtype), "shape": list(array.shape)}
     raise UnsupportedOperatorError(f"{node.name} ({node.op_type}): attribute {attr.name!r} is {attr.type.name}")
 
 

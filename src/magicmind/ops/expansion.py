@@ -81,7 +81,7 @@ def expand_node(node: onnx_ir.Node, opset: int, type_node: TypeNode) -> Expansio
 def inline_body(e: Expansion) -> list[Value]:
     """The function body of ONNX, with the node's inputs and attributes in place."""
     body = body_of(e.node, e.opset)
-    known: dict[str, Value | None] = {"": None}
+    known: dict[str, Value | None] = {"": None, **_captured(e.node)}
     for i, name in enumerate(body.inputs):
         known[name] = e.view.value(i)
     for proto in body.nodes:
@@ -95,3 +95,10 @@ def inline_body(e: Expansion) -> list[Value]:
     # A body leaves out what the node does not ask for; the first result stands in where nobody looks.
     results = [known.get(name) for name in body.outputs[: len(e.node.outputs)]]
     return [value or filler for filler in results[:1] if filler is not None for value in results]
+
+
+def _captured(node: onnx_ir.Node) -> dict[str, Value]:
+    """What the graphs among the node's attributes read, by name: a body that takes them in reads it too."""
+    graphs = [a.as_graph() for a in node.attributes.values() if a.type == onnx_ir.AttributeType.GRAPH]
+    read = [v for graph in graphs for n in graph.all_nodes() for v in n.inputs if v is not None]
+    return {v.name: v for v in read if v.name}

@@ -1,4 +1,7 @@
-"""CumSum and CumProd.  ONNX operators CumSum-14, CumProd-26.  Along an axis computed at run time they are host steps."""
+"""CumSum and CumProd.  ONNX operators CumSum-14, CumProd-26.
+
+Along an axis computed at run time they are host steps.
+"""
 
 from __future__ import annotations
 

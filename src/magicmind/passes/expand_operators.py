@@ -9,6 +9,7 @@ from magicmind.ops.expansion import Expansion, can_expand, expand_node
 from magicmind.passes.edit import SOURCES, add_constant, graph_of, graphs_of, merge_sources
 from magicmind.passes.infer_types import type_node
 from magicmind.passes.infra import Pass
+from magicmind.passes.inline_if import discard
 
 
 class ExpandOperators(Pass):
@@ -79,6 +80,10 @@ def place(expansion: Expansion) -> list[onnx_ir.Node]:
         text, before.name = before.name, None
         before.replace_all_uses_with(after, replace_graph_outputs=True)
         after.name = text
+    kept = [attribute for node in nodes for attribute in node.attributes.values()]
+    for attribute in old.attributes.values():
+        if attribute.type == onnx_ir.AttributeType.GRAPH and attribute not in kept:  # copied into the expansion
+            discard(attribute.as_graph())
     graph.remove(old, safe=True)
     return nodes
 

@@ -8,7 +8,7 @@ from magicmind.ops.registry import contents_of
 from magicmind.passes.edit import graph_of, graphs_of, insert_node, is_op
 from magicmind.passes.infra import Pass
 
-__all__ = ["InlineIf", "known_condition"]
+__all__ = ["InlineIf", "discard", "known_condition"]
 
 
 def known_condition(node: onnx_ir.Node) -> bool | None:
@@ -38,7 +38,7 @@ def _inline(node: onnx_ir.Node) -> bool:
         return False
     graph = graph_of(node)
     branch = node.attributes["then_branch" if condition else "else_branch"].as_graph()
-    _discard(node.attributes["else_branch" if condition else "then_branch"].as_graph())
+    discard(node.attributes["else_branch" if condition else "then_branch"].as_graph())
     taken = {v.name for v in (*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs))}
     results = list(branch.outputs)
     branch.outputs.clear()  # a value is an output of one graph at most
@@ -61,13 +61,15 @@ def _inline(node: onnx_ir.Node) -> bool:
     return True
 
 
-def _discard(graph: onnx_ir.Graph) -> None:
-    """Lets go of everything that a graph which is thrown away reads from outside."""
-    for inner in (graph, *graph.subgraphs()):
+def discard(graph: onnx_ir.Graph) -> None:
+    """Empties a graph that is thrown away, so that nothing outside counts as read by it."""
+    for inner in [graph, *graph.subgraphs()]:
         inner.outputs.clear()
-        for node in inner:
+        nodes = list(inner)
+        for node in nodes:
             for i in range(len(node.inputs)):
                 node.replace_input_with(i, None)
+        inner.remove(nodes)
 
 
 def _move_constant(

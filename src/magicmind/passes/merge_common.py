@@ -84,7 +84,9 @@ def _key(node: onnx_ir.Node) -> Hashable | None:
 def _attribute_key(attr: onnx_ir.Attr) -> str:
     if attr.type == onnx_ir.AttributeType.TENSOR:
         tensor = attr.as_tensor()
-        return f"{tensor.dtype}{tensor.shape}{hashlib.blake2b(tensor.tobytes()).hexdigest()}"
+        texts = tensor.dtype == onnx_ir.DataType.STRING
+        data = repr(tensor.numpy().tolist()).encode() if texts else tensor.tobytes()
+        return f"{tensor.dtype}{tensor.shape}{hashlib.blake2b(data).hexdigest()}"
     return f"{attr.type}{attr.value!r}"
 
 

@@ -48,7 +48,7 @@ class HostCall:
 HostFunction: TypeAlias = Callable[[HostCall], Sequence[Any]]
 _FUNCTIONS: dict[str, HostFunction] = {}
 
-_FAMILIES = ("selection", "control", "late", "sequences", "strings", "random", "signals", "images", "rare")
+_FAMILIES = ("selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "rare")
 
 
 def host(*names: str) -> Callable[[HostFunction], HostFunction]:
