@@ -48,7 +48,9 @@ class HostCall:
 HostFunction: TypeAlias = Callable[[HostCall], Sequence[Any]]
 _FUNCTIONS: dict[str, HostFunction] = {}
 
-_FAMILIES = ("selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "rare")
+_FAMILIES = (
+    "selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "detection", "rare"
+)  # fmt: skip
 
 
 def host(*names: str) -> Callable[[HostFunction], HostFunction]:
