@@ -1,10 +1,10 @@
-"""FoldScale and FoldScaleForward."""
+"""FoldScale."""
 
 from __future__ import annotations
 
 import pytest
 
-from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
+from magicmind.passes.fold_scale import FoldScale
 from magicmind.testing.check_pass import check_declined, check_pass
 
 CONV = "(float[N,1,4,4] x) => (float[N,2,4,4] y) <float[2,1,1,1] w = {2.0, 8.0}"
@@ -51,30 +51,3 @@ def test_into_a_matrix_product() -> None:
 )
 def test_near_misses(text: str, reason: str) -> None:
     check_declined(FoldScale(), text, reason)
-
-
-FORWARD = (
-    "(float[N,2,4,4] x) => (float[N,1,{size},{size}] y) <float[1,2,1,1] w = {{2.0, 8.0}}, float[2,1,1] k = {{0.5, 3.0}}"
-)
-
-
-def test_forward_scale_ignores_padding() -> None:
-    check_pass(
-        FoldScaleForward(),
-        FORWARD.format(size=6) + "> { t = Mul(x, k)  y = Conv<pads=[1,1,1,1]>(t, w) }",
-        "(float[N,2,4,4] x) => (float[N,1,6,6] y) <float[1,2,1,1] w = {1.0, 24.0}> { y = Conv<pads=[1,1,1,1]>(x, w) }",
-    )
-
-
-def test_forward_offset_becomes_bias() -> None:
-    check_pass(
-        FoldScaleForward(),
-        FORWARD.format(size=4) + "> { t = Add(x, k)  y = Conv(t, w) }",
-        "(float[N,2,4,4] x) => (float[N,1,4,4] y) <float[1,2,1,1] w = {2.0, 8.0}, float[1] b = {25.0}>"
-        "{ y = Conv(x, w, b) }",
-    )
-
-
-def test_forward_offset_does_not_cross_padding() -> None:
-    text = FORWARD.format(size=6) + "> { t = Add(x, k)  y = Conv<pads=[1,1,1,1]>(t, w) }"
-    check_declined(FoldScaleForward(), text, "the padding would get the offset too")

@@ -16,7 +16,8 @@ from magicmind.passes.expand_operators import ExpandOperators
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
-from magicmind.passes.fold_scale import FoldScale, FoldScaleForward
+from magicmind.passes.fold_scale import FoldScale
+from magicmind.passes.fold_scale_forward import FoldScaleForward
 from magicmind.passes.fuse_activation import FuseHardSigmoid, FuseHardSwish, FuseMish, FuseSwish
 from magicmind.passes.fuse_attention import FuseAttention
 from magicmind.passes.fuse_elementwise import FuseElementwise
@@ -28,6 +29,7 @@ from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
 from magicmind.passes.infra import Runner, Stage
 from magicmind.passes.inline_if import InlineIf
+from magicmind.passes.merge_affine import MergeAffine
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
@@ -70,6 +72,7 @@ def stages() -> list[Stage]:
                 FuseHardSwish(),
                 FuseHardSigmoid(),  # its picture is a part of hard-swish's
                 FoldBatchNorm(),  # before scales: a scale after it folds into the same weights
+                MergeAffine(),
                 FoldScale(),
                 FoldScaleForward(),  # last: a scale between two convolutions belongs to the first
                 RemoveDead(),
