@@ -95,7 +95,7 @@ class SourceGraph(Graph):
         self._ranges = dict(ranges)
         self._unknown = [name for name, t in types.items() if t.shape is None]
         if not self._unknown:
-            model = source.convert(self._types)
+            model = source.convert(self._types, self._ranges)
             set_ranges(model, self._ranges)
             super().__init__(model)
 

@@ -12,6 +12,7 @@ from typing import Protocol
 
 import onnx_ir
 
+from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 
 
@@ -26,8 +27,8 @@ class Source(Protocol):
     def outputs(self) -> Sequence[str]:
         """The names of the outputs, in order."""
 
-    def convert(self, inputs: Mapping[str, TensorType]) -> onnx_ir.Model:
-        """The unified graph for inputs of these types, which may have symbolic dims.
+    def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
+        """The unified graph for inputs of these types, whose dims may be symbols within these ranges.
 
         Raises UnsupportedOperatorError naming all operators without an importer, ShapeError, ModelFormatError.
         """

@@ -14,8 +14,9 @@ from contextlib import contextmanager
 import onnx_ir
 
 from magicmind.errors import ModelFormatError
-from magicmind.ir.dims import Dim, symbols_of
+from magicmind.ir.dims import Dim, narrow, symbols_of
 from magicmind.ir.evaluate import OPSET
+from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType, set_type, type_of
 from magicmind.ops.emitter import Emitter, Value
 from magicmind.passes.infer_types import type_node
@@ -25,14 +26,19 @@ _ARITHMETIC = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.FloorDiv: "D
 
 
 class Network(Emitter):
-    """A graph that grows node by node; `values` finds what has been made by the source's names."""
+    """A graph that grows node by node; `values` finds what has been made by the source's names.
 
-    def __init__(self, name: str = "") -> None:
+    `ranges` are those of the inputs' symbols.
+    """
+
+    def __init__(self, name: str = "", ranges: Mapping[str, Range] | None = None) -> None:
         super().__init__(name, OPSET, type_node)
         self.name = name
+        self.ranges = dict(ranges or {})
         self.inputs: list[Value] = []
         self.values: dict[str, Value] = {}
-        self._names: set[str] = set()  # of nodes
+        self._names: set[str] = set()  # of nodes and constants, those of nested graphs too
+        self._is_nested = False
         self._bound: dict[int, str] = {}  # id of a value -> the name it was bound to
         self._sized: dict[str, tuple[Value, int]] = {}  # symbol -> a value and the axis that has this size
 
@@ -52,8 +58,15 @@ class Network(Emitter):
         """As of `Emitter`."""
         outputs = super().add(domain, op_type, inputs, attributes, count)
         for value in outputs:
+            self._narrow(value)
             self._find_symbols(value)
         return outputs
+
+    def _narrow(self, value: Value) -> None:
+        """Decides minima and maxima that the ranges of the inputs decide."""
+        t = type_of(value)
+        if t is not None and t.shape is not None and not t.is_static:
+            set_type(value, TensorType(t.dtype, tuple(narrow(d, self.ranges) for d in t.shape)))
 
     def shape_vector(self, *dims: Dim) -> Value:
         """int64 vector of these sizes; symbolic ones are computed from the values that have them."""
@@ -106,8 +119,8 @@ class Network(Emitter):
         if old is value:
             return
         self.values[name] = value
-        if id(value) in self._bound or value.producer() is None:
-            return  # a layer that passes its input on, or a constant
+        if id(value) in self._bound or value.producer() is None or self._is_nested:
+            return  # a layer that passes its input on, a constant, or one of a branch, whose names must be its own
         if old is not None and not self._step_aside(name, old):
             return
         self._take(name, value)
@@ -126,7 +139,8 @@ class Network(Emitter):
 
     def nested(self, name: str) -> Network:
         """A graph for a body of If, Loop or Scan: it may read this one's values."""
-        inner = Network(name)
+        inner = Network(name, self.ranges)
+        inner._names, inner._is_nested = self._names, True
         inner._sized.update(self._sized)
         return inner
 
@@ -160,6 +174,15 @@ class Network(Emitter):
         return value
 
     def _name_of(self, op_type: str) -> str:
-        name = self.scope if self.scope and self.scope not in self._names else super()._name_of(op_type)
+        return self._unique(self.scope or f"{self.name}.{op_type}", f"{self.scope}.{op_type}")
+
+    def _name_of_constant(self) -> str:
+        return self._unique(f"{self.scope}.const", f"{self.scope}.const")
+
+    def _unique(self, name: str, stem: str) -> str:
+        """`name`, or `stem` with the first number that makes it a new one."""
+        number = len(self.nodes)
+        while name in self._names:
+            name, number = f"{stem}{number}", number + 1
         self._names.add(name)
         return name

@@ -12,6 +12,7 @@ from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.frontends.network import Network
 from magicmind.graph import SourceGraph
 from magicmind.ir.dims import symbol
+from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 
 FLOAT = onnx_ir.DataType.FLOAT
@@ -91,7 +92,7 @@ class Doubled:
     inputs: Mapping[str, TensorType] = MappingProxyType({"x": TensorType(FLOAT, None)})
     outputs: Sequence[str] = ("y",)
 
-    def convert(self, inputs: Mapping[str, TensorType]) -> onnx_ir.Model:
+    def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
         net = Network()
         x = net.input("x", inputs["x"])
         return net.model({"y": net.reshape(net.op("Add", x, x), -1)})

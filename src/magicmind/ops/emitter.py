@@ -76,7 +76,7 @@ class Emitter:
     def const(self, array: Any, dtype: Any = None) -> Value:
         """A constant."""
         data = np.asarray(array, dtype)
-        name = f"{self.scope}.const{len(self.constants)}"
+        name = self._name_of_constant()
         tensor = onnx_ir.Tensor(data, name=name)
         value = Value(name=name, type=onnx_ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
         self.constants.append(value)
@@ -133,3 +133,7 @@ class Emitter:
     def _name_of(self, op_type: str) -> str:
         """The name of the next node."""
         return f"{self.scope}.{op_type}{len(self.nodes)}"
+
+    def _name_of_constant(self) -> str:
+        """The name of the next constant."""
+        return f"{self.scope}.const{len(self.constants)}"

@@ -1,0 +1,17 @@
+"""Importers of ATen operators, a family to a file; importing this package fills the table."""
+
+from magicmind.frontends.pytorch.aten import (  # noqa: F401  (each adds its importers)
+    activation,
+    convolution,
+    creation,
+    indexing,
+    linear,
+    normalization,
+    pointwise,
+    pooling,
+    python,
+    recurrent,
+    reduction,
+    resize,
+    shape,
+)

@@ -1,0 +1,50 @@
+"""The table of importers: how ATen operators are written in the unified graph.
+
+    @aten("relu")
+    def relu(c: Converter, x: Tensor) -> Value:
+        return c.net.op("Relu", c.value(x))
+
+An importer gets all arguments of the operator's schema in order, keyword-only and defaulted ones included, and returns
+values of the graph, Python numbers, or lists and tuples of them. Operators whose arguments are all known at conversion
+are computed by torch itself and need no importer, but for those marked `python=True`, which change their arguments or
+work on Python's own types. The in-place form `name_` is `name` put into place, unless it has an importer of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+Importer = Callable[..., Any]
+
+IMPORTERS: dict[str, Importer] = {}
+
+
+PYTHON: set[str] = set()
+"""Operators that are called even when all arguments are known."""
+
+
+_F = TypeVar("_F", bound=Importer)
+
+
+def aten(*names: str, python: bool = False) -> Callable[[_F], _F]:
+    """Registers an importer for operators of the namespace `aten`; one of another is named in full (`prim::data`)."""
+
+    def register(importer: _F) -> _F:
+        for name in names:
+            full = name if "::" in name else f"aten::{name}"
+            assert full not in IMPORTERS, f"{full} has two importers"
+            IMPORTERS[full] = importer
+            if python:
+                PYTHON.add(full)
+        return importer
+
+    return register
+
+
+def find(name: str) -> Importer | None:
+    """The importer of `aten::name`."""
+    return IMPORTERS.get(name)
+
+
+__all__ = ["IMPORTERS", "PYTHON", "aten", "find"]
