@@ -12,6 +12,7 @@ from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
 from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose
+from magicmind.passes.drop_expand import DropExpand
 from magicmind.passes.expand_operators import ExpandOperators
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
@@ -23,12 +24,14 @@ from magicmind.passes.fuse_attention import FuseAttention
 from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
+from magicmind.passes.fuse_group_norm import FuseGroupNorm
 from magicmind.passes.fuse_normalization import FuseNormalization
 from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
 from magicmind.passes.infer import InferTypes
 from magicmind.passes.infra import Runner, Stage
 from magicmind.passes.inline_if import InlineIf
+from magicmind.passes.lift_transpose import LiftTranspose
 from magicmind.passes.merge_affine import MergeAffine
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
@@ -38,6 +41,7 @@ from magicmind.passes.read_sizes import ReadSizes
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
+from magicmind.passes.sink_transpose import SinkTranspose
 from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
 from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
@@ -60,12 +64,16 @@ def stages() -> list[Stage]:
                 RemoveDead(),  # before anything that asks how often a value is used
                 RemoveIdentity(),  # so that patterns see neighbours
                 MergeCommon(),
+                DropExpand(),
                 MergeReshapes(),
                 MergeTransposes(),
+                LiftTranspose(),
+                SinkTranspose(),
                 TransposeToReshape(),
                 ResolveAutoPad(),
                 FoldPad(),  # after auto_pad: it adds to pads
                 FuseNormalization(),  # what recognises pictures stands before scales are folded, constants among them
+                FuseGroupNorm(),
                 FuseGelu(),
                 FuseSwish(),
                 FuseMish(),
