@@ -189,8 +189,9 @@ def substitute(dim: Dim, values: Mapping[str, Dim]) -> Dim:
 
 
 def narrow(dim: Dim, ranges: Ranges) -> Dim:
-    """`dim` without the operands of `min` and `max` that the ranges of the symbols rule out."""
-    if isinstance(dim, int) or not ("min(" in str(dim) or "max(" in str(dim)):
+    """`dim` without the operands of `min` and `max` that the ranges of the symbols rule out; a quotient or remainder
+    that is the same for all of them is that number."""
+    if isinstance(dim, int) or not any(part in str(dim) for part in ("min(", "max(", "//", "%")):
         return dim
     total: Dim = 0
     for monomial, coefficient in dim.terms:
@@ -202,6 +203,9 @@ def _narrow_atom(atom: Atom, ranges: Ranges) -> Dim:
     if atom.kind == "symbol":
         return _of_atom(atom)
     args = [narrow(a, ranges) for a in atom.args]
+    low, high = _interval_of_atom(atom, ranges)
+    if low == high and math.isfinite(low):
+        return int(low)
     if atom.kind in ("min", "max"):
         for arg in list(args):
             others = [o for o in args if o is not arg]

@@ -8,7 +8,7 @@ from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType
 from magicmind.ops.registry import Array, NodeView, Op
-from magicmind.ops.shapes import broadcast
+from magicmind.ops.shapes import broadcast, either_may_be_one
 
 expand = Op("Expand")
 tile = Op("Tile")
@@ -24,8 +24,10 @@ def _shape_input(node: NodeView, what: str) -> list[Dim]:
 @expand.infer
 def infer_expand(node: NodeView) -> list[TensorType]:
     """The shape that the input and the target broadcast to."""
-    x = node.input(0)
-    return [TensorType(x.dtype, broadcast(x.dims, tuple(_shape_input(node, "the target shape"))))]
+    x, target = node.input(0), _shape_input(node, "the target shape")
+    if any(either_may_be_one(a, b) for a, b in zip(reversed(x.dims), reversed(target), strict=False)):
+        raise UnsupportedOperatorError("which of the sizes repeats depends on run-time data")
+    return [TensorType(x.dtype, broadcast(x.dims, tuple(target)))]
 
 
 @expand.data

@@ -10,8 +10,10 @@ from collections.abc import Callable, Sequence
 import onnx_ir
 
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType, ValueType
 from magicmind.ops.registry import InferRule, NodeView, lookup
+from magicmind.ops.shapes import broadcast_dim, either_may_be_one
 
 Rank = Callable[[NodeView], int]
 
@@ -40,10 +42,6 @@ def _reduced(node: NodeView) -> int:
     return node.input(0).rank if node.attr("keepdims", 1) else node.input(0).rank - _length(1)(node)
 
 
-def _expanded(node: NodeView) -> int:
-    return max(node.input(0).rank, _length(1)(node))
-
-
 def _unknown(node: NodeView, output: int, rank: int, dtype: onnx_ir.DataType) -> TensorType:
     return TensorType(dtype, tuple(node.unknown(output, axis) for axis in range(rank)))
 
@@ -54,7 +52,6 @@ def _first_dtype(rank: Rank) -> InferRule:
 
 _RANKS: dict[str, Rank] = {
     "Reshape": _length(1),
-    "Expand": _expanded,
     "Tile": _same,
     "Slice": _same,
     "Pad": _same,
@@ -77,6 +74,19 @@ def late_constant_of_shape(node: NodeView) -> list[TensorType]:
     return [_unknown(node, 0, _length(0)(node), dtype)]
 
 
+def late_expand(node: NodeView) -> list[TensorType]:
+    """The sizes that are known whatever the others turn out to be."""
+    x, wanted = node.input(0), node.dims(1)
+    rank = max(x.rank, _length(1)(node))
+    target: list[Dim | None] = [None] * rank if wanted is None else [*[1] * (rank - len(wanted)), *wanted]
+    own: list[Dim] = [*[1] * (rank - x.rank), *x.dims]
+    dims = [
+        node.unknown(0, i) if b is None or either_may_be_one(a, b) else broadcast_dim(a, b)
+        for i, (a, b) in enumerate(zip(own, target, strict=True))
+    ]
+    return [TensorType(x.dtype, tuple(dims))]
+
+
 def late_top_k(node: NodeView) -> list[TensorType]:
     """The `k` largest along `axis`, and where they were."""
     x, axis = node.input(0), node.axis(-1, node.input(0).rank)
@@ -97,7 +107,12 @@ _STRINGS = ("Equal", "Cast")
 def attach() -> None:
     """Gives the operators their second choice; once all of them are registered."""
     rules: dict[str, InferRule] = {name: _first_dtype(rank) for name, rank in _RANKS.items()}
-    rules |= {"ConstantOfShape": late_constant_of_shape, "TopK": late_top_k, "OneHot": late_one_hot}
+    rules |= {
+        "ConstantOfShape": late_constant_of_shape,
+        "TopK": late_top_k,
+        "OneHot": late_one_hot,
+        "Expand": late_expand,
+    }
     for name, rule in rules.items():
         op = lookup("", name)
         assert op is not None, name

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 import onnx_ir
 
 from magicmind.errors import ShapeError
-from magicmind.ir.dims import Dim, bounds
+from magicmind.ir.dims import DATA_PREFIX, Dim, bounds, symbols_of
 from magicmind.ir.types import Shape, TensorType, dtype_name
 from magicmind.ops.registry import NodeView
 
@@ -21,15 +21,16 @@ FLOATS = frozenset(
 
 
 class MustEqual(ShapeError):
-    """`a` and `b` have to be the same dim, which their expressions do not show."""
+    """`a` and `b` have to be the same dim, which their expressions do not show; `node`: for which node."""
 
     advice = 'give both the same name, as in shapes={"x": ("name=1..64", ...)}, or a number'
 
-    def __init__(self, a: Dim, b: Dim, what: str) -> None:
+    def __init__(self, a: Dim, b: Dim, what: str, node: onnx_ir.Node | None = None) -> None:
         super().__init__(f"{what}: dimensions {a} and {b} have to be equal", hint=self.advice)
         self.a = a
         self.b = b
         self.what = what
+        self.node = node
 
 
 def same_dim(a: Dim, b: Dim, what: str) -> Dim:
@@ -40,6 +41,11 @@ def same_dim(a: Dim, b: Dim, what: str) -> Dim:
     if low > 0 or (high is not None and high < 0):
         raise ShapeError(f"{what}: {a} and {b} differ")
     raise MustEqual(a, b, what)
+
+
+def either_may_be_one(a: Dim, b: Dim) -> bool:
+    """Whether two sizes that only data tells are unlike, so that either may be 1 and repeat."""
+    return a != b and all(any(n.startswith(DATA_PREFIX) for n in symbols_of(d)) for d in (a, b))
 
 
 def broadcast_dim(a: Dim, b: Dim) -> Dim:
