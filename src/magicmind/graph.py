@@ -15,7 +15,8 @@ from magicmind.ir.dims import bounds
 from magicmind.ir.input_shapes import apply_shapes, settle_shapes
 from magicmind.ir.shape_spec import Range, ShapeSpecs, by_name
 from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, set_ranges, value_type_of
-from magicmind.passes.infer_types import SAME_KEY, infer_types
+from magicmind.passes.equal_symbols import SAME_KEY
+from magicmind.passes.infer_types import infer_types
 from magicmind.source import Source
 from magicmind.tensorinfo import TensorInfo
 
@@ -117,6 +118,8 @@ class SourceGraph(Graph):
     @property
     def inputs(self) -> list[TensorInfo]:
         """As of `Graph`; without dims where the rank is unknown."""
+        if not self._unknown:
+            return super().inputs
         return [tensor_info(name, t, self._ranges) for name, t in self._types.items()]
 
     def with_shapes(self, shapes: ShapeSpecs) -> SourceGraph:

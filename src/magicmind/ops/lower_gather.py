@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.attributes import attribute
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.gather import GatherElements, Lookup
 from magicmind.kernels.move import BY_SIZE
@@ -14,7 +15,6 @@ from magicmind.ops import gather
 from magicmind.ops.copying import Axis
 from magicmind.ops.lower_move import place
 from magicmind.ops.registry import normalise_axis
-from magicmind.passes.edit import attribute
 
 
 def _operands(low: Lowering, node: ir.Node) -> tuple[ir.Value, ir.Value, ir.Value]:

@@ -8,6 +8,7 @@ import onnx_ir as ir
 from magicmind.codegen.target import BLOCK
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.attributes import attribute
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.move import BY_SIZE
 from magicmind.kernels.pad import Pad
@@ -17,7 +18,6 @@ from magicmind.ops import concat, depth, expand, reshape, slice, transpose
 from magicmind.ops import pad as pad_op
 from magicmind.ops.copying import Axis, call_copy, is_view, row_major
 from magicmind.ops.registry import NodeView, lookup, normalise_axis
-from magicmind.passes.edit import attribute
 
 
 def _input(node: ir.Node, i: int = 0) -> ir.Value:

@@ -6,6 +6,7 @@ import onnx_ir as ir
 
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.attributes import attribute
 from magicmind.ir.dims import ceildiv, product
 from magicmind.kernels.global_pool import GlobalPool
 from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Window
@@ -13,7 +14,6 @@ from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params
 from magicmind.ops import pool
 from magicmind.ops.registry import NodeView
-from magicmind.passes.edit import attribute
 
 _KINDS = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "lp"}
 _GLOBAL_KINDS = {"GlobalMaxPool": "max", "GlobalAveragePool": "avg", "GlobalLpPool": "lp"}

@@ -12,6 +12,7 @@ import onnx_ir as ir
 from magicmind.codegen.target import BLOCK
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.ir.attributes import attribute
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.move import BY_SIZE
 from magicmind.kernels.resize import Resample
@@ -21,7 +22,6 @@ from magicmind.lower.plan import Ref
 from magicmind.ops.lower_move import lower_same
 from magicmind.ops.registry import NodeView
 from magicmind.ops.resize import resize, resized_axes, scales_of
-from magicmind.passes.edit import attribute
 
 _MOST_LINES = 8  # input rows one output row may combine in a single pass
 

@@ -13,6 +13,7 @@ import numpy.typing as npt
 import onnx_ir
 
 from magicmind.errors import ModelFormatError
+from magicmind.ir.attributes import attribute
 from magicmind.ir.types import TensorType, set_type
 
 __all__ = [
@@ -43,12 +44,6 @@ def graph_of(node: onnx_ir.Node) -> onnx_ir.Graph:
 def is_op(node: onnx_ir.Node | None, *names: str, domain: str = "") -> bool:
     """Whether `node` is one of these operators."""
     return node is not None and node.domain == domain and node.op_type in names
-
-
-def attribute(node: onnx_ir.Node, name: str, default: Any = None) -> Any:
-    """An attribute's value (lists as tuples), or `default`."""
-    attr = node.attributes.get(name)
-    return default if attr is None else attr.value
 
 
 def only_user(value: onnx_ir.Value) -> onnx_ir.Node | None:

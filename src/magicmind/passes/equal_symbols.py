@@ -1,0 +1,142 @@
+"""Where two symbolic dims have to be equal: which symbol takes the place of the other, and what to say when none can.
+
+A model says with its operators that sizes agree: the operands of an Add, the inner sizes of a product. Where the rules
+find two different symbols there, one replaces the other in the graph's inputs; what was asked of sizes that depend on
+the data is written into the model, for the run time to check.
+"""
+
+from __future__ import annotations
+
+import json
+
+import onnx_ir
+
+from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
+from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, parse, substitute, symbol, symbols_of
+from magicmind.ir.types import ranges_of, set_ranges, shape_of, to_ir_shape
+from magicmind.ops.shapes import MustEqual
+
+__all__ = ["SAME_KEY", "same_of", "unequal", "unify"]
+
+SAME_KEY = "magicmind.same"
+"""Where a model's metadata keeps what data-dependent symbols were found to equal."""
+
+
+def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
+    """Makes `a` and `b` equal by replacing one symbol; False when no such replacement exists.
+
+    `order`: the data-dependent symbols, first ones first.
+    """
+    ranges = ranges_of(model)
+    found = _solve_data(a, b, order) or _solve(a, b, _order_of_symbols(model))
+    if found is None:
+        return False
+    name, replacement = found
+    if name.startswith(DATA_PREFIX):
+        same = {n: substitute(d, {name: replacement}) for n, d in same_of(model).items()}
+        texts = {n: str(d) for n, d in {**same, name: replacement}.items()}
+        model.metadata_props[SAME_KEY] = json.dumps(texts, sort_keys=True)
+        return True
+    low, high = ranges.pop(name, (1, None))
+    if isinstance(replacement, int):
+        if replacement < low or high is not None:  # a range the user gave is never narrowed silently
+            return False
+    else:
+        low2, high2 = ranges.get(str(replacement), (1, None))
+        merged = max(low, low2), min((h for h in (high, high2) if h is not None), default=None)
+        if merged[1] is not None and merged[0] > merged[1]:
+            return False
+        ranges[str(replacement)] = merged
+    for value in model.graph.inputs:
+        shape = shape_of(value)
+        if shape is not None:
+            value.shape = to_ir_shape(tuple(substitute(d, {name: replacement}) for d in shape))
+    set_ranges(model, ranges)
+    return True
+
+
+def _solve_data(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+    """A data-dependent symbol that stands alone on one side, and the other side, when that is known before it.
+
+    The run time checks such a size once it knows it, so anything may be asked of it here.
+    """
+    place = {name: i for i, name in enumerate(order)}
+    for dim, other in ((a, b), (b, a)):
+        name = str(dim)
+        earlier = all(place.get(s, -1) < place.get(name, -1) for s in symbols_of(other))
+        if name in place and symbols_of(dim) == {name} and earlier and (not isinstance(other, int) or other >= 0):
+            return name, other
+    return None
+
+
+def same_of(model: onnx_ir.Model) -> dict[str, Dim]:
+    """What data-dependent symbols were found to equal."""
+    found: dict[str, str] = json.loads(model.metadata_props.get(SAME_KEY, "{}"))
+    return {name: parse(text) for name, text in found.items()}
+
+
+def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
+    """What to tell the user when no replacement makes two dims equal."""
+    if any(name.startswith(DATA_PREFIX) for name in symbols_of(error.a) | symbols_of(error.b)):
+        return UnsupportedOperatorError(
+            f"{error.what}: whether {error.a} and {error.b} are equal is only known at run time",
+            hint="export the model with fixed sizes there",
+        )
+    found = _solve(error.a, error.b, _order_of_symbols(model))
+    if found is None or not isinstance(found[1], int):
+        text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"
+        if examples := _examples(error.a, error.b):
+            text += f"; they are for {examples}"
+        return ShapeError(text, hint=error.advice)
+    name, number = found
+    return ShapeError(
+        f"{error.what}: this holds for {name}={number} only",
+        hint=f"the model has {name}={number} written into it: build it with that, or export it with a dynamic size",
+    )
+
+
+def _examples(a: Dim, b: Dim) -> str:
+    """Some of the sizes up to 64 for which two dims of one symbol are equal, as in `H = 2, 4, 6, ..., not for 1, 3`."""
+    names = symbols_of(a) | symbols_of(b)
+    if len(names) != 1:
+        return ""
+    (name,) = names
+    same = [n for n in range(1, 65) if substitute(a, {name: n}) == substitute(b, {name: n})]
+    if not same:
+        return f"no {name} up to 64"
+    different = [str(n) for n in range(1, 65) if n not in same]
+    more = ", ..." if len(same) > 3 else ""
+    return f"{name} = {', '.join(map(str, same[:3]))}{more}, not for {', '.join(different[:3])}"
+
+
+def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
+    """The symbols of the graph's inputs in order of appearance."""
+    dims = [d for v in model.graph.inputs for d in shape_of(v) or ()]
+    return list(dict.fromkeys(name for d in dims for name in sorted(symbols_of(d))))
+
+
+def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+    """A symbol and what to put in its place so that `a` equals `b`: an earlier symbol, or a number.
+
+    A number only where it is the one solution, which a linear equation has: `2*((H + 1)//2) == H` holds for every even
+    H, and to take one of them would refuse the others.
+    """
+    names = [n for n in order if n in symbols_of(a) | symbols_of(b)]
+    for i, keep in enumerate(names):
+        for drop in names[i + 1 :]:
+            if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
+                return drop, symbol(keep)
+    difference = a - b
+    if len(names) == 1 and isinstance(difference, Expr) and _is_linear(difference):
+        name = names[0]
+        slope = substitute(difference, {name: 2}) - substitute(difference, {name: 1})
+        if isinstance(slope, int) and slope:
+            value = 1 - substitute(difference, {name: 1}) // slope
+            if isinstance(value, int) and value >= 1 and substitute(difference, {name: value}) == 0:
+                return name, value
+    return None
+
+
+def _is_linear(dim: Expr) -> bool:
+    """Whether `dim` is a sum of multiples of plain symbols and a number."""
+    return all(len(factors) <= 1 and all(f.kind == "symbol" for f in factors) for factors, _ in dim.terms)
