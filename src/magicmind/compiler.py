@@ -9,14 +9,16 @@ from typing import Any
 import numpy as np
 import onnx_ir as ir
 
-from magicmind.codegen.target import find_target
+from magicmind.codegen.target import Target, find_target
 from magicmind.errors import PrecisionError, TargetError
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
+from magicmind.lower.choice import Chooser
 from magicmind.lower.compile import Progress, compile_target
 from magicmind.modelfile.parts import ModelParts, WeightStore
 from magicmind.passes.pipeline import lower_layout, simplify
+from magicmind.runtime.limits import thread_limit
 from magicmind.runtime.model import Model, from_parts
 
 PRECISIONS = ("force_float32",)
@@ -35,6 +37,7 @@ def build(
     targets: Sequence[str] = ("native",),
     threads: int | None = None,
     calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
+    tune: float | None = None,
     progress: Progress = _quiet,
 ) -> Model:
     """Optimises and compiles `graph` for every target and opens the result.
@@ -43,6 +46,7 @@ def build(
         graph's.
     targets: names of `codegen/target.py` or "native"; the first is preferred among those that fit a CPU.
     threads: the thread count schedules are chosen for; results do not depend on it.
+    tune: seconds to spend on measuring schedules on this machine (docs/guide/tuning.md); None takes the cost model's.
     progress: called with (what, done, total) as kernels are compiled.
     Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
     """
@@ -54,6 +58,7 @@ def build(
             targets=targets,
             threads=threads,
             calibration=calibration,
+            tune=tune,
             progress=progress,
         )
     )
@@ -67,9 +72,10 @@ def compile_parts(
     targets: Sequence[str] = ("native",),
     threads: int | None = None,
     calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
+    tune: float | None = None,
     progress: Progress = _quiet,
 ) -> ModelParts:
-    """`build` up to the parts of the file; runs nothing, so targets may be foreign."""
+    """`build` up to the parts of the file; runs nothing unless it is to tune, so targets may be foreign."""
     precision = _SPELLINGS.get(precision, precision)
     if precision not in PRECISIONS:
         raise PrecisionError(f"precision {precision!r} is not supported", hint=f"supported: {', '.join(PRECISIONS)}")
@@ -78,23 +84,39 @@ def compile_parts(
     machines = [find_target(name) for name in dict.fromkeys(targets)]
     if threads is not None and threads < 1:
         raise TargetError(f"threads={threads}: schedules need at least one thread", hint="leave it out for the default")
-    if threads is not None:
-        machines = [replace(machine, threads=threads) for machine in machines]
+    if tune is not None and tune <= 0.0:
+        raise TargetError(f"tune={tune}: measuring takes time", hint="give seconds above zero, or None not to tune")
+    if threads is not None or tune is not None:
+        machines = [replace(machine, threads=threads or thread_limit()) for machine in machines]
     graph = graph.with_shapes(shapes or {})
     simplify(graph.model)
     portable = without_weights(graph.model)
     lower_layout(graph.model)
-    weights = WeightStore()
-    compiled = tuple(compile_target(graph.model, machine, weights, progress) for machine in machines)
-    return ModelParts(
-        inputs=tuple(graph.inputs),
-        outputs=tuple(graph.outputs),
-        precision=precision,
-        graph=portable,
-        targets=compiled,
-        weights=weights,
-        ranges=ranges_of(graph.model),
-    )
+
+    def parts(choosers: Sequence[tuple[Target, Chooser]], progress: Progress, **info: object) -> ModelParts:
+        weights = WeightStore()
+        compiled = [compile_target(graph.model, machine, weights, progress, how) for machine, how in choosers]
+        return ModelParts(
+            inputs=tuple(graph.inputs),
+            outputs=tuple(graph.outputs),
+            precision=precision,
+            graph=portable,
+            targets=tuple(compiled),
+            weights=weights,
+            ranges=ranges_of(graph.model),
+            info=info,
+        )
+
+    if tune is None:
+        return parts([(machine, Chooser()) for machine in machines], progress)
+    from magicmind.tune.session import tuned_choices
+
+    def alone(machine: Target, how: Chooser) -> ModelParts:
+        return parts([(machine, how)], _quiet)
+
+    choices = tuned_choices(graph.model, machines, alone, tune, progress)
+    picks = {machine.name: dict(sorted(how.picks.items())) for machine, how in zip(machines, choices, strict=True)}
+    return parts(list(zip(machines, choices, strict=True)), progress, tuned=True, picks=picks)
 
 
 _SMALL_CONSTANT = 1024

@@ -2,6 +2,7 @@
 
 magicmind build net.onnx -o net.mm
 magicmind build net.onnx -o net.mm --shape data=1..64,3,224,224 --target cascadelake --target x86-64-v3
+magicmind build net.onnx -o net.mm --tune             schedules measured on this machine
 """
 
 from __future__ import annotations
@@ -11,9 +12,12 @@ import time
 from pathlib import Path
 
 from magicmind.cli import options, text
+from magicmind.cli.info import tuning_lines
 from magicmind.cli.progress import progress
 
 SUMMARY = "compile a network to an offline model (.mm)"
+TUNING_SECONDS = 60.0
+"""What `--tune` alone means: enough for a network of some fifty different layers."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -44,7 +48,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--threads", type=int, metavar="N", help="threads that schedules are chosen for; results do not depend on it"
     )
+    parser.add_argument(
+        "--tune",
+        type=tuning_seconds,
+        nargs="?",
+        const=TUNING_SECONDS,
+        metavar="SECONDS",
+        help="measure schedules on this machine for so long (default: %(const)g s) and keep what is faster;"
+        " a later build continues where this one stops",
+    )
     options.add_json(parser)
+
+
+def tuning_seconds(value: str) -> float:
+    """As `options.positive_seconds`; the error says where the network's file belongs."""
+    try:
+        return options.positive_seconds(value)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}; write the network before --tune, or --tune=SECONDS") from None
 
 
 def execute(arguments: argparse.Namespace) -> None:
@@ -63,6 +84,7 @@ def execute(arguments: argparse.Namespace) -> None:
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
             threads=arguments.threads,
+            tune=arguments.tune,
             progress=report,
         )
         report("writing", 0, 1)
@@ -79,6 +101,7 @@ def execute(arguments: argparse.Namespace) -> None:
                 "precision": parts.precision,
                 "targets": [target.name for target in parts.targets],
                 "fallback": fallback,
+                **parts.info,
                 "inputs": [text.tensor_json(info) for info in parts.inputs],
                 "outputs": [text.tensor_json(info) for info in parts.outputs],
             }
@@ -86,5 +109,7 @@ def execute(arguments: argparse.Namespace) -> None:
         return
     names = ", ".join(target.name for target in parts.targets)
     print(f"written {output}: {text.size(file_bytes)}, {parts.precision}, for {names}, in {seconds:.1f} s")
+    for line in tuning_lines(parts.info):
+        print(line)
     if fallback:
         print(f"no native code, run by Python: {', '.join(fallback)}")

@@ -51,6 +51,8 @@ def describe(file: OfflineFile) -> dict[str, Any]:
         "inputs": [text.tensor_json(info) for info in file.inputs],
         "outputs": [text.tensor_json(info) for info in file.outputs],
         "ranges": file.manifest["ranges"],
+        "tuned": file.manifest.get("tuned", False),
+        "picks": file.manifest.get("picks", {}),
         "targets": [_target(file, target) for target in file.targets],
         "sections": {name: section.size for name, section in file.sections.items()},
     }
@@ -85,8 +87,22 @@ def print_description(description: Mapping[str, Any]) -> None:
     first = description["targets"][0]
     counts = Counter(step["op"] for step in first["steps"]).most_common()
     print(f"steps of {first['name']}: " + ", ".join(f"{count} {op}" for op, count in counts))
+    for line in tuning_lines(description):
+        print(line)
     if first["fallback"]:
         print(f"no native code, run by Python: {', '.join(first['fallback'])}")
+
+
+def tuning_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """What tuning changed, a line per target; none for a model that was built without."""
+    if not manifest.get("tuned"):
+        return []
+    return [
+        f"tuned for {target}: {len(picks)} kind(s) of layers differ from the cost model's choice"
+        if picks
+        else f"tuned for {target}: the cost model's choices stand"
+        for target, picks in manifest["picks"].items()
+    ]
 
 
 def _target_rows(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:

@@ -1,0 +1,139 @@
+"""The search: which candidate every layer gets, and whether the network is faster for it.
+
+1. Variants of the whole network, in each of which every layer takes its next unmeasured candidate, run in turns with
+   the cost model's network; a candidate's worth is its time relative to the layer of that network.
+2. The best candidates together, once more in turns: picks that do not pay among their new neighbours are dropped.
+3. Whole calls in turns: without a gain that shows in nearly all rounds the cost model's network stays.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from magicmind.tune.bench import Bench, Times, Trial
+from magicmind.tune.log import Log, Verdict
+
+Report = Callable[[str, int, int], None]
+"""Called with (what, done, total)."""
+Listing = Mapping[str, Sequence[str]]
+"""Candidates by key, the cost model's first."""
+
+_GAIN = 0.97
+"""A candidate must take less than this share of the time of the cost model's: smaller gains are mostly noise."""
+_LEAST_SPEEDUP, _LEAST_WINS = 1.01, 0.75
+"""What the whole network must gain in the median, and the share of rounds in which it must be faster at all."""
+_LEAST_SHARE = 0.002
+"""Layers with less of the network's time are left to the cost model."""
+_LAYER_SECONDS, _WHOLE_SECONDS = 0.8, 1.6
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """`picks`: the candidates that differ from the cost model's. `measured`: candidates timed in this run."""
+
+    picks: Mapping[str, str]
+    measured: int
+    complete: bool
+
+
+class Tuner:
+    """Tunes one network for one target. `seconds`: when to stop starting variants; a last comparison comes after."""
+
+    def __init__(self, bench: Bench, listing: Listing, log: Log, seconds: float, report: Report) -> None:
+        self._bench, self._listing, self._log, self._report = bench, listing, log, report
+        self._start = time.perf_counter()
+        self._seconds = seconds
+        self._measured = 0
+        self._usual: Times = {}
+        """The least times of the cost model's network seen so far: what a candidate has to beat."""
+        self._network = hashlib.sha256(json.dumps(list(listing.items())).encode()).hexdigest()[:16]
+
+    def run(self) -> Tuning:
+        """What is known already is not measured again."""
+        known = self._log.verdicts.get(self._network)
+        if known is not None and known.complete:
+            return Tuning(known.picks, 0, True)
+        before = time.perf_counter()
+        self._report("tuning: the cost model's choices", 0, 1)
+        base = self._bench.open({})
+        try:
+            (times,) = self._bench.layer_times([base], _LAYER_SECONDS)
+            worth = [key for key, share in times.items() if share > _LEAST_SHARE]
+            complete = self._search(base, worth, time.perf_counter() - before)
+            self._report("tuning: the whole network", 1, 1)
+            picks = self._decide(base, self._best(worth))
+        finally:
+            base.close()
+        self._log.decided(self._network, Verdict(picks, complete))
+        return Tuning(picks, self._measured, complete)
+
+    def _unmeasured(self, keys: Sequence[str]) -> dict[str, list[str]]:
+        """Candidates without a time, by key."""
+        known = self._log.ratios
+        left = {key: [c for c in self._listing[key][1:] if c not in known.get(key, {})] for key in keys}
+        return {key: candidates for key, candidates in left.items() if candidates}
+
+    def _search(self, base: Trial, keys: Sequence[str], seconds_each: float) -> bool:
+        """Measures variants as long as there is time for another and the comparison at the end; whether all are."""
+        left, done = self._unmeasured(keys), 0
+        total = max(map(len, left.values()), default=0)
+        while left:
+            spent = time.perf_counter() - self._start
+            if spent + 2 * seconds_each + _WHOLE_SECONDS > self._seconds:
+                return False
+            remaining = min((total - done + 1) * seconds_each + _WHOLE_SECONDS, self._seconds - spent)
+            self._report(f"tuning: candidate {done + 1} of {total}, about {remaining:.0f} s left", done, total)
+            before = time.perf_counter()
+            self._measure(base, {key: candidates[0] for key, candidates in left.items()})
+            seconds_each = time.perf_counter() - before
+            left, done = self._unmeasured(keys), done + 1
+        return True
+
+    def _measure(self, base: Trial, variant: Mapping[str, str]) -> None:
+        trial = self._bench.open(variant)
+        try:
+            usual, other = self._bench.layer_times([base, trial], _LAYER_SECONDS)
+        finally:
+            trial.close()
+        for key, candidate in variant.items():
+            self._usual[key] = min(self._usual.get(key, usual[key]), usual[key])
+            self._log.measured(key, candidate, other[key] / self._usual[key])
+            self._measured += 1
+
+    def _best(self, keys: Sequence[str]) -> dict[str, str]:
+        """The fastest measured candidate of every layer where it beats the cost model's."""
+        picks = {}
+        for key in keys:
+            ratios = {c: r for c, r in self._log.ratios.get(key, {}).items() if c in self._listing[key]}
+            best = min(ratios, key=ratios.__getitem__, default=None)
+            if best is not None and ratios[best] < _GAIN:
+                picks[key] = best
+        return picks
+
+    def _decide(self, base: Trial, picks: dict[str, str]) -> dict[str, str]:
+        """The picks that the network is faster with; none when it is not."""
+        if not picks:
+            return {}
+        trial = self._bench.open(picks)
+        try:
+            usual, other = self._bench.layer_times([base, trial], 2 * _LAYER_SECONDS)
+            kept = {key: candidate for key, candidate in picks.items() if other[key] < usual[key]}
+            if kept and kept != picks:
+                trial.close()
+                trial = self._bench.open(kept)
+            if kept and clearly_faster(self._bench.speedups(base, trial, _WHOLE_SECONDS)):
+                return kept
+            return {}
+        finally:
+            trial.close()
+
+
+def clearly_faster(speedups: Sequence[float]) -> bool:
+    """Whether rounds of comparison show a gain: in the median, and in nearly all of them."""
+    wins = sum(speedup > 1.0 for speedup in speedups)
+    return statistics.median(speedups) > _LEAST_SPEEDUP and wins >= _LEAST_WINS * len(speedups)
