@@ -130,6 +130,20 @@ def exp(x: Vec) -> Vec:
     return x.k.fma(p, first, first) * second
 
 
+def exp_of_negative(x: Vec) -> Vec:
+    """e^x for x <= 0 in fewer operations; error <= 1.5 ULP (f32); results below the normal numbers are zero."""
+    low = math.log(_FORMATS[x.dtype].tiny)
+    k = x.k
+    high_part, low_part = c.LN2[x.dtype]
+    clamped = k.max(x, low)
+    n_float, n = _nearest_multiple(clamped, 1 / math.log(2))
+    r = k.fma(n_float, k.const(-high_part, x.dtype, x.lanes), clamped)
+    r = k.fma(n_float, k.const(-low_part, x.dtype, x.lanes), r)
+    p = k.fma(r * r, polynomial(r, c.EXP[x.dtype]), r)
+    power = _power_of_two(n, x.dtype)
+    return k.select(x.compare("<", low), k.const(0.0, x.dtype, x.lanes), k.fma(p, power, power))
+
+
 def expm1(x: Vec) -> Vec:
     """e^x - 1 without cancellation; error <= 2 ULP (f32, f64)."""
     n, p = _reduced(x, _EXPM1_LOW[x.dtype])

@@ -123,6 +123,19 @@ def test_float32_error_bound(name: str, target: str) -> None:
     assert np.array_equal(np.signbit(got[zeros]), np.signbit(want[zeros])), "sign of zero"
 
 
+@pytest.mark.parametrize("target", runnable_targets())
+def test_exp_of_negative(target: str) -> None:
+    x = all_floats()
+    x = x[~(x > 0)]
+    got = apply("exp_of_negative", x, target=target)
+    with np.errstate(all="ignore"):
+        want = np.exp(x.astype(np.float64))
+    lowest = np.finfo(np.float32).tiny
+    want[want < lowest * (1 - 1e-5)] = 0
+    close = np.abs(want - lowest) < 1e-5 * lowest  # where it starts to be zero is a matter of rounding
+    assert ulp_error(got, want)[~close].max() <= 1.5
+
+
 @pytest.mark.parametrize("name", REFERENCES)
 def test_float64_error_bound(name: str) -> None:
     function, _, bound = REFERENCES[name]

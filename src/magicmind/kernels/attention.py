@@ -301,7 +301,7 @@ class _Block:
             peak[j,] = old[j]
         for_tiles(k, "key", self.count, c.mr, lambda first, size: self._scores(first, size, peak))
         safe = [self._finite(peak[j,]) for j in range(self.nr)]
-        shrink = [vm.exp(old[j] - safe[j]) for j in range(self.nr)]
+        shrink = [vm.exp_of_negative(old[j] - safe[j]) for j in range(self.nr)]
         for j in range(self.nr):
             c.top.store(peak[j,], j * BLOCK)
         self._exponentials(safe, shrink)
@@ -366,7 +366,7 @@ class _Block:
         with k.loop("key", 0, self.count) as key:
             for j in range(self.nr):
                 at = key * c.row + j * BLOCK
-                e = vm.exp(c.scores.load(BLOCK, at) - safe[j])
+                e = vm.exp_of_negative(c.scores.load(BLOCK, at) - safe[j])
                 c.scores.store(e, at)
                 total[j,] = total[j,] + e
         for j in range(self.nr):

@@ -120,7 +120,8 @@ def reference(node: ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
     causal = view.attr("causal", NO_MASK)
     if causal:
         shift = 0 if causal == FROM_FIRST else scores.shape[-1] - scores.shape[-2]
-        scores = np.where(np.tri(scores.shape[-2], scores.shape[-1], shift, dtype=bool), scores, scores.dtype.type(-inf))
+        seen = np.tri(scores.shape[-2], scores.shape[-1], shift, dtype=bool)
+        scores = np.where(seen, scores, scores.dtype.type(-inf))
     peak = scores.max(-1, keepdims=True, initial=-inf)
     e = np.exp(scores - np.where(np.isneginf(peak), 0, peak)).astype(scores.dtype)
     with np.errstate(invalid="ignore"):
