@@ -15,7 +15,7 @@ from magicmind.graph import Graph
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
 from magicmind.lower.choice import Chooser
-from magicmind.lower.compile import Progress, compile_target
+from magicmind.lower.compile import Objects, Progress, compile_target
 from magicmind.modelfile.parts import ModelParts, WeightStore
 from magicmind.passes.pipeline import lower_layout, simplify
 from magicmind.runtime.limits import thread_limit
@@ -93,9 +93,11 @@ def compile_parts(
     portable = without_weights(graph.model)
     lower_layout(graph.model)
 
+    kernels: Objects = {}  # variants of the same network share most of theirs
+
     def parts(choosers: Sequence[tuple[Target, Chooser]], progress: Progress, **info: object) -> ModelParts:
         weights = WeightStore()
-        compiled = [compile_target(graph.model, machine, weights, progress, how) for machine, how in choosers]
+        compiled = [compile_target(graph.model, machine, weights, progress, how, kernels) for machine, how in choosers]
         return ModelParts(
             inputs=tuple(graph.inputs),
             outputs=tuple(graph.outputs),

@@ -26,6 +26,8 @@ from magicmind.runtime.memory import pack
 
 Progress = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
+Objects = dict[tuple[Target, str], bytes]
+"""Object files of kernels, by target and symbol (which names the whole spec)."""
 
 _TEAM_EXPORTS = ("mm_team_call", "mm_team_worker")
 # Below this much work a second thread costs more than it brings: waking one takes about 5 microseconds.
@@ -33,15 +35,26 @@ _ALONE_FLOPS, _ALONE_BYTES = 400_000, 200_000
 
 
 def compile_target(
-    model: ir.Model, target: Target, weights: WeightStore, progress: Progress, chooser: Chooser | None = None
+    model: ir.Model,
+    target: Target,
+    weights: WeightStore,
+    progress: Progress,
+    chooser: Chooser | None = None,
+    known: Objects | None = None,
 ) -> TargetParts:
-    """Lowers, generates and links the program of one target; packed constants go to `weights`."""
+    """Lowers, generates and links the program of one target; packed constants go to `weights`.
+
+    chooser: decides among candidate schedules. known: kernels compiled before; those compiled now are added.
+    """
+    known = {} if known is None else known
     plan = Lowering(model, target, weights, chooser=chooser).run()
     if chooser is not None:
         chooser.lowered([step.choice if isinstance(step, Step) else None for step in plan.steps])
     plans = {ENTRY: plan, **{f"mm_body_{i}": body.plan for i, body in enumerate(plan.bodies)}}
     steps = [step for each in plans.values() for step in each.steps if isinstance(step, Step)]
-    objects = _compile_kernels(steps, [symbol_for(step.spec, step.spec.name) for step in steps], target, progress)
+    objects = _compile_kernels(
+        steps, [symbol_for(step.spec, step.spec.name) for step in steps], target, progress, known
+    )
     texts = {}
     for entry, each in plans.items():
         epochs, tables = assign_epochs(each.steps), Tables.collect(each.steps)
@@ -66,16 +79,20 @@ def _team_blob(target: Target) -> Blob:
     return link([compile_team(target)], _TEAM_EXPORTS)
 
 
-def _compile_kernels(steps: Sequence[Step], symbols: Sequence[str], target: Target, progress: Progress) -> list[bytes]:
+def _compile_kernels(
+    steps: Sequence[Step], symbols: Sequence[str], target: Target, progress: Progress, known: Objects
+) -> list[bytes]:
     specs: dict[str, KernelSpec] = dict(zip(symbols, (step.spec for step in steps), strict=True))
     debug = DebugSettings.current()
     objects = []
     for done, (symbol, spec) in enumerate(specs.items()):
-        progress(f"{target.name}: {spec.name}", done, len(specs))
-        kernel = spec.build(target, symbol)
-        module = kernel.finish()
-        _show(debug, symbol, target, "\n".join(kernel.nest), module)
-        objects.append(compile_object(module, target))
+        if (target, symbol) not in known:
+            progress(f"{target.name}: {spec.name}", done, len(specs))
+            kernel = spec.build(target, symbol)
+            module = kernel.finish()
+            _show(debug, symbol, target, "\n".join(kernel.nest), module)
+            known[target, symbol] = compile_object(module, target)
+        objects.append(known[target, symbol])
     progress(f"{target.name}: linking", len(specs), len(specs))
     return objects
 
