@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
-from magicmind.codegen.loops import for_rows, vector_loop
+from magicmind.codegen.loops import VectorBody, for_rows, vector_loop
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
+from magicmind.kernels.along_axis import for_columns
 from magicmind.kernels.reduce import GRAIN, extreme
 from magicmind.kernels.scalar import compute_dtype, load_value
 from magicmind.kernels.spec import count_params
@@ -41,19 +42,18 @@ class ArgReduce:
         return k
 
     def _columns(self, k: Kernel) -> None:
-        outer, axis, inner = k.size(self.outer), k.size(self.axis), k.size(self.inner)
-        grain = k.ceildiv(k.index_max(GRAIN // k.index_max(axis, 1), 1), BLOCK) * BLOCK
+        axis, inner = k.size(self.axis), k.size(self.inner)
 
-        def body(row: Index, first: Index, last: Index) -> None:
+        def columns_of(row: Index) -> VectorBody:
             x, out = k.pointers[0].offset(row * axis * inner), k.pointers[1].offset(row * inner)
 
             def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
                 position = self.column_position(k, x.offset(i), axis, inner, lanes, mask)
                 out.store(k.convert(position, "i64"), i, mask)
 
-            vector_loop(k, "column", first, last, vectors)
+            return vectors
 
-        for_rows(k, outer, inner, grain, body)
+        for_columns(k, k.size(self.outer), axis, inner, GRAIN, columns_of)
 
     def column_position(self, k: Kernel, x: Pointer, axis: Index, stride: Index, lanes: int, mask: Vec | None) -> Vec:
         """i32 positions of the best of x[0], x[stride], ..., one per lane."""

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size
-from magicmind.codegen.loops import default_unroll, for_rows, vector_loop
-from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.loops import VectorBody, default_unroll, for_rows, vector_loop
+from magicmind.codegen.target import Target
 from magicmind.codegen.values import Vec
+from magicmind.kernels.along_axis import for_columns
 from magicmind.kernels.reduce import Monoid, reduce_row
 from magicmind.kernels.scalar import compute_dtype, load_value, store_value
 from magicmind.kernels.spec import count_params
@@ -130,8 +131,7 @@ class LpNormalize:
         if self.inner == 1:
             for_rows(k, k.size(self.outer), axis, GRAIN, self._row_body(k, axis), whole=True)
         else:
-            grain = k.ceildiv(k.index_max(GRAIN // k.index_max(axis, 1), 1), BLOCK) * BLOCK
-            for_rows(k, k.size(self.outer), inner, grain, self._column_body(k, axis, inner))
+            for_columns(k, k.size(self.outer), axis, inner, GRAIN, lambda row: self._column_body(k, row, axis, inner))
         return k
 
     def _power(self, v: Vec) -> Vec:
@@ -154,25 +154,21 @@ class LpNormalize:
 
         return body
 
-    def _column_body(self, k: Kernel, axis: Index, inner: Index) -> Callable[[Index, Index, Index], None]:
+    def _column_body(self, k: Kernel, row: Index, axis: Index, inner: Index) -> VectorBody:
         dtype = compute_dtype(self.dtype)
+        x, out = (p.offset(row * axis * inner) for p in k.pointers)
 
-        def body(row: Index, first: Index, last: Index) -> None:
-            x, out = (p.offset(row * axis * inner) for p in k.pointers)
+        def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
+            total = k.tile("total", 1, dtype=dtype, lanes=lanes)
+            total.fill(k.const(0, dtype, lanes))
+            with k.loop("r", 0, axis) as r:
+                total[0,] = total[0,] + self._power(load_value(x.offset(r * inner), lanes, i, mask))
+            norm = self._norm(total[0,])
+            with k.loop("r", 0, axis) as r:
+                at = r * inner
+                store_value(out.offset(at), load_value(x.offset(at), lanes, i, mask) / norm, i, mask)
 
-            def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
-                total = k.tile("total", 1, dtype=dtype, lanes=lanes)
-                total.fill(k.const(0, dtype, lanes))
-                with k.loop("r", 0, axis) as r:
-                    total[0,] = total[0,] + self._power(load_value(x.offset(r * inner), lanes, i, mask))
-                norm = self._norm(total[0,])
-                with k.loop("r", 0, axis) as r:
-                    at = r * inner
-                    store_value(out.offset(at), load_value(x.offset(at), lanes, i, mask) / norm, i, mask)
-
-            vector_loop(k, "column", first, last, vectors)
-
-        return body
+        return vectors
 
 
 @dataclass(frozen=True)

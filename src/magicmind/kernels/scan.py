@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Size
-from magicmind.codegen.loops import for_rows, vector_loop
-from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.loops import VectorBody
+from magicmind.codegen.target import Target
 from magicmind.codegen.values import Vec
+from magicmind.kernels.along_axis import for_columns
 from magicmind.kernels.reduce import GRAIN, Monoid
 from magicmind.kernels.scalar import compute_dtype, load_value, store_value
 from magicmind.kernels.spec import count_params
@@ -39,7 +40,7 @@ class Scan:
         axis, inner = k.size(self.axis), k.size(self.inner)
         monoid, dtype = Monoid(self.kind), compute_dtype(self.dtype)
 
-        def body(row: Index, first: Index, last: Index) -> None:
+        def columns_of(row: Index) -> VectorBody:
             x, out = (p.offset(row * axis * inner) for p in k.pointers)
 
             def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
@@ -51,8 +52,7 @@ class Scan:
                     total[0,] = monoid.join(before, load_value(x, lanes, at, mask))
                     store_value(out, before if self.exclusive else total[0,], at, mask)
 
-            vector_loop(k, "column", first, last, vectors)
+            return vectors
 
-        grain = k.ceildiv(k.index_max(GRAIN // k.index_max(axis, 1), 1), BLOCK) * BLOCK
-        for_rows(k, k.size(self.outer), inner, grain, body)
+        for_columns(k, k.size(self.outer), axis, inner, GRAIN, columns_of)
         return k

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 
 from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size
-from magicmind.codegen.loops import for_rows, vector_loop
+from magicmind.codegen.loops import VectorBody, for_rows, vector_loop
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
+from magicmind.kernels.along_axis import for_columns
 from magicmind.kernels.arg_reduce import ArgReduce
 from magicmind.kernels.reduce import Monoid, extreme, reduce_row
 from magicmind.kernels.scalar import compute_dtype, load_value, store_value
@@ -87,18 +88,17 @@ class Softmax:
         _map(k, x, out, length, finish)
 
     def _columns(self, k: Kernel) -> None:
-        outer, axis, inner = k.size(self.outer), k.size(self.axis), k.size(self.inner)
-        grain = k.ceildiv(k.index_max(GRAIN // k.index_max(axis, 1), 1), BLOCK) * BLOCK
+        axis, inner = k.size(self.axis), k.size(self.inner)
 
-        def body(row: Index, first: Index, last: Index) -> None:
+        def columns_of(row: Index) -> VectorBody:
             x, out = (p.offset(row * axis * inner) for p in k.pointers)
 
             def vectors(i: Index, lanes: int, mask: Vec | None) -> None:
                 _Column(self, k, x.offset(i), out.offset(i), axis, inner, lanes, mask).emit()
 
-            vector_loop(k, "column", first, last, vectors)
+            return vectors
 
-        for_rows(k, outer, inner, grain, body)
+        for_columns(k, k.size(self.outer), axis, inner, GRAIN, columns_of)
 
     @property
     def _arg_max(self) -> ArgReduce:
