@@ -17,7 +17,7 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.emitter import Value
 
 if TYPE_CHECKING:
-    from magicmind.frontends.pytorch.torchscript import Program
+    from magicmind.frontends.pytorch.converter import Converter
 
 Branch = Callable[[], list[Any]]
 
@@ -46,7 +46,7 @@ def known_truth(condition: Any) -> bool | None:
     return None if isinstance(condition, Expr) else bool(condition)
 
 
-def run_if(p: Program, condition: Any, branches: Sequence[Branch]) -> list[Any]:
+def run_if(p: Converter, condition: Any, branches: Sequence[Branch]) -> list[Any]:
     """The results of a branch, or of an If node.  A branch that raises counts as not taken."""
     truth = known_truth(condition)
     if truth is not None:
@@ -65,7 +65,7 @@ def run_if(p: Program, condition: Any, branches: Sequence[Branch]) -> list[Any]:
     return _join(p, condition, outcomes)
 
 
-def _trial(p: Program, branch: Branch) -> _Outcome:
+def _trial(p: Converter, branch: Branch) -> _Outcome:
     """Runs a branch and takes back what it changed."""
     state, assigned = dict(p.state), dict(p.assigned)
     with p.journal() as changes:
@@ -78,7 +78,7 @@ def _trial(p: Program, branch: Branch) -> _Outcome:
     return _Outcome(results, set_here, changed)
 
 
-def _join(p: Program, condition: Any, outcomes: list[tuple[Any, _Outcome]]) -> list[Any]:
+def _join(p: Converter, condition: Any, outcomes: list[tuple[Any, _Outcome]]) -> list[Any]:
     (then_net, then), (else_net, other) = outcomes
     paths = list(dict.fromkeys([*then.state, *other.state]))
     tensors = {**then.changed, **other.changed}
@@ -100,7 +100,7 @@ def _payload(payload: Payload) -> Tensor:
     return Tensor(payload)
 
 
-def _merge(p: Program, condition: Any, nets: Sequence[Any], pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
+def _merge(p: Converter, condition: Any, nets: Sequence[Any], pairs: Sequence[tuple[Any, Any]]) -> list[Any]:
     """One value for each pair: itself where both are the same, else a result of an If node."""
     merged: list[Any] = []
     chosen: list[int] = []
@@ -146,7 +146,7 @@ def _kind(value: Any) -> str:
 
 
 def run_loop(
-    p: Program,
+    p: Converter,
     turns: Any,
     condition: Any,
     carried: Sequence[Any],
@@ -168,7 +168,7 @@ def run_loop(
 
 
 def _loop_node(
-    p: Program,
+    p: Converter,
     turns: Any,
     condition: Any,
     carried: Sequence[Any],

@@ -42,6 +42,8 @@ class Converter:
     def __init__(self, net: Network) -> None:
         self.net = net
         self._root = net
+        self.state: dict[str, Any] = {}  # attributes, by path, as the program has left them
+        self.assigned: dict[str, None] = {}  # those it has set
         self._journals: list[dict[int, tuple[Tensor, Payload]]] = []
         self._constants: dict[tuple[int, ...], tuple[torch.Tensor, Value]] = {}
 

@@ -1,8 +1,9 @@
 """A TorchScript file as a source: its inputs, and its conversion for given shapes.
 
-A module may keep state in attributes. Those that `forward` sets become inputs and outputs named `state.<path>`; numbers
-among them are fixed at what they are once the module has run, since they steer the program. So the graph is that of the
-second and all further calls, and feeding zeros starts over where the module starts from zeros.
+A module may keep state in attributes. Those that `forward` sets become inputs `state.<path>` and outputs
+`state.<path>.next`; numbers among them are fixed at what they are once the module has run, since they steer the
+program. So the graph is that of the second and all further calls, and feeding zeros starts over where the module starts
+from zeros.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ class ScriptSource:
             state, program, outputs = self._run(net, inputs, before)
             after = {path: _kind(program, program.state[path]) for path in program.assigned}
             if after == before:
-                return net.model(outputs | {f"{_STATE}{p}": v for p, v in state.items()})
+                return net.model(outputs | {f"{_STATE}{p}.next": v for p, v in state.items()})
             before = after
         raise UnsupportedOperatorError("the state that forward keeps has another shape after every call")
 

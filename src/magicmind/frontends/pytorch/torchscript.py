@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
 
@@ -41,20 +41,12 @@ class Module:
         return f"{self.path}.{name}" if self.path else name
 
 
-@dataclass
-class State:
-    """The attributes that the program has set, by path."""
-
-    values: dict[str, Any] = field(default_factory=dict)
-
-
 class Program(Converter):
     """One run of a method over the graph `net`."""
 
     def __init__(self, net: Network, state: Mapping[str, Any] | None = None) -> None:
         super().__init__(net)
-        self.state: dict[str, Any] = dict(state or {})
-        self.assigned: dict[str, None] = {}
+        self.state.update(state or {})
         self._modules: list[str] = []
 
     def run(self, module: torch.jit.ScriptModule, method: str, args: Sequence[Any]) -> Any:
@@ -322,4 +314,4 @@ def _isinstance(p: Program, node: Any, args: list[Any], env: Env) -> Any:
     raise UnsupportedOperatorError("isinstance on a value of several possible types")
 
 
-__all__ = ["Module", "Program", "State", "missing_operators", "source_line"]
+__all__ = ["Module", "Program", "missing_operators", "source_line"]

@@ -190,6 +190,17 @@ def minimum(c: Converter, a: Any, b: Any) -> Value:
     return c.net.op("Min", *c.promoted(a, b))
 
 
+@aten("atan2", "aten::arctan2")
+def atan2(c: Converter, y: Any, x: Any) -> Value:
+    """atan(y / x), half a turn further where x is negative; 0 at the origin."""
+    up, right = (floating(c, v) for v in c.promoted(y, x))
+    zero = c.net.scalar(0.0, up)
+    origin = c.net.op("And", c.net.op("Equal", up, zero), c.net.op("Equal", right, zero))
+    angle = c.net.op("Atan", c.net.op("Div", up, c.net.op("Where", origin, c.net.scalar(1.0, up), right)))
+    half_turn = c.net.op("Where", c.net.op("Less", up, zero), c.net.scalar(-math.pi, up), c.net.scalar(math.pi, up))
+    return c.net.op("Add", angle, c.net.op("Where", c.net.op("Less", right, zero), half_turn, zero))
+
+
 @aten("addcmul")
 def addcmul(c: Converter, x: Tensor, a: Tensor, b: Tensor, value: Any = 1) -> Any:
     return add(c, x, mul(c, a, b), value)

@@ -1,0 +1,105 @@
+"""An exported program (`torch.export`, files `.pt2`) as a source.
+
+Sizes that the export fixed stay fixed; those it left dynamic are symbols with the ranges of the export.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir
+import torch
+from torch.export import ExportedProgram
+from torch.export.graph_signature import InputKind, OutputKind
+
+from magicmind.errors import ShapeError, UnsupportedOperatorError
+from magicmind.frontends.network import Network
+from magicmind.frontends.pytorch.converter import Missing
+from magicmind.frontends.pytorch.dtypes import onnx_dtype
+from magicmind.frontends.pytorch.exported import Walk, missing_operators
+from magicmind.frontends.pytorch.values import Tensor
+from magicmind.ir.dims import Dim, symbol
+from magicmind.ir.shape_spec import Range, sanitise
+from magicmind.ir.types import TensorType
+from magicmind.ops.emitter import Value
+
+_BUFFERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
+
+
+class ExportedSource:
+    """The program's graph, with its weights in place."""
+
+    def __init__(self, program: ExportedProgram) -> None:
+        self._program = program
+        self._symbols: dict[str, str] = {}  # the export's name of a dynamic size -> ours
+        self._inputs: dict[str, TensorType] = {}
+        nodes = {n.name: n for n in program.graph.nodes if n.op == "placeholder"}
+        for spec in program.graph_signature.input_specs:
+            if spec.kind == InputKind.USER_INPUT and isinstance(
+                found := nodes[spec.arg.name].meta["val"], torch.Tensor
+            ):
+                shape = tuple(self._dim(spec.arg.name, i, d) for i, d in enumerate(found.shape))
+                self._inputs[spec.arg.name] = TensorType(onnx_dtype(found.dtype), shape)
+
+    def _dim(self, name: str, axis: int, size: Any) -> Dim:
+        if isinstance(size, int):
+            return size
+        text = str(size)
+        if text not in self._symbols:
+            if not text.isidentifier():
+                raise UnsupportedOperatorError(f"input {name!r} has the size {text}, no dynamic dimension of its own")
+            self._symbols[text] = sanitise(f"{name}_d{axis}")
+        return symbol(self._symbols[text])
+
+    @property
+    def inputs(self) -> Mapping[str, TensorType]:
+        """The tensors that the program takes."""
+        return self._inputs
+
+    @property
+    def outputs(self) -> Sequence[str]:
+        """The names of its results in the exported graph."""
+        specs = self._program.graph_signature.output_specs
+        return [str(s.arg.name) for s in specs if s.kind == OutputKind.USER_OUTPUT]
+
+    def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
+        """Walks the graph once."""
+        self._check_fixed(inputs)
+        net = Network("exported", ranges)
+        walk = Walk(net)
+        given = [self._argument(net, inputs, spec) for spec in self._program.graph_signature.input_specs]
+        try:
+            results = walk.run(self._program.graph_module, given)
+        except Missing as error:
+            lines = missing_operators(self._program.graph_module) or [str(error)]
+            listing = "\n".join(f"  {line}" for line in lines)
+            raise UnsupportedOperatorError(f"{len(lines)} operators have no importer:\n{listing}") from error
+        wanted: dict[str, Value] = {}
+        for spec, result in zip(self._program.graph_signature.output_specs, results, strict=True):
+            if spec.kind == OutputKind.USER_OUTPUT and isinstance(result, Tensor):
+                wanted[spec.arg.name] = walk.value(result)
+            elif spec.kind == OutputKind.BUFFER_MUTATION:
+                raise UnsupportedOperatorError(f"the program changes its buffer {spec.target!r}")
+        return net.model(wanted)
+
+    def _argument(self, net: Network, inputs: Mapping[str, TensorType], spec: Any) -> Any:
+        if spec.kind in _BUFFERS:
+            return Tensor(self._tensor(spec.target))
+        if spec.kind == InputKind.USER_INPUT and spec.arg.name in inputs:
+            return Tensor(net.input(spec.arg.name, inputs[spec.arg.name]))
+        return getattr(spec.arg, "value", None)
+
+    def _tensor(self, name: str) -> torch.Tensor:
+        found: torch.Tensor = {**self._program.constants, **self._program.state_dict}[name]
+        return found.detach()
+
+    def _check_fixed(self, inputs: Mapping[str, TensorType]) -> None:
+        """Raises ShapeError for sizes that the export has fixed, as they are written all over the graph."""
+        for name, t in inputs.items():
+            for axis, (size, declared) in enumerate(zip(t.dims, self._inputs[name].dims, strict=True)):
+                if isinstance(declared, int) and size != declared:
+                    raise ShapeError(
+                        f"input {name!r}, dimension {axis}: the program was exported for {declared}, not {size}",
+                        hint="export it with dynamic_shapes for this dimension",
+                    )
