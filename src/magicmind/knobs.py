@@ -57,7 +57,10 @@ OMP_NUM_THREADS = Knob(
     "OMP_NUM_THREADS", "", "upper bound of threads for one call, when MAGICMIND_NUM_THREADS is not set"
 )
 TARGET = Knob("MAGICMIND_TARGET", "", "highest instruction set that may be used, such as x86-64-v3")
-CACHE_DIR = Knob("MAGICMIND_CACHE_DIR", "", "folder for measured choices (default: under XDG_CACHE_HOME)")
+CACHE_DIR = Knob(
+    "MAGICMIND_CACHE_DIR", "", "folder for measured choices and compiled kernels (default: under XDG_CACHE_HOME)"
+)
+CACHE_MB = Knob("MAGICMIND_CACHE_MB", "256", "megabytes of compiled kernels to keep in that folder; 0: none")
 DUMP = Knob("MAGICMIND_DUMP", "", "folder that receives graphs, loop nests, LLVM IR and assembly")
 DUMP_PASSES = Knob("MAGICMIND_DUMP_PASSES", "", "passes to dump, between commas (default: all)")
 DEBUG = Knob("MAGICMIND_DEBUG", "0", "1 phases, 2 passes, 3 schedules and loop nests, 4 LLVM IR, 5 assembly")
@@ -66,7 +69,7 @@ STOP = Knob("MAGICMIND_STOP", "", "pass after which the pipeline stops")
 CHECK = Knob("MAGICMIND_CHECK", "0", "1 verify the graph after every pass, 2 also run the reference before and after")
 
 KNOBS: tuple[Knob, ...] = (
-    LOG, NUM_THREADS, OMP_NUM_THREADS, TARGET, CACHE_DIR, DUMP, DUMP_PASSES, DEBUG, SKIP, STOP, CHECK,
+    LOG, NUM_THREADS, OMP_NUM_THREADS, TARGET, CACHE_DIR, CACHE_MB, DUMP, DUMP_PASSES, DEBUG, SKIP, STOP, CHECK,
 )  # fmt: skip
 
 

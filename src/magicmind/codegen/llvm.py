@@ -5,12 +5,16 @@ from __future__ import annotations
 import functools
 import threading
 
+import llvmlite
 from llvmlite import binding, ir
 
+from magicmind.codegen.object_cache import find_or_make, key_of
 from magicmind.codegen.target import Target
 from magicmind.errors import CompileError
 
 _lock = threading.Lock()
+_COMPILER = f"llvmlite {llvmlite.__version__} LLVM {binding.llvm_version_info} passes 2"
+"""Decides objects along with their text and target; the last number grows with every change of how they are made."""
 
 
 @functools.cache
@@ -28,33 +32,53 @@ def target_machine(target: Target) -> binding.TargetMachine:
     )
 
 
-def optimize(module: ir.Module, target: Target) -> tuple[binding.ModuleRef, binding.TargetMachine]:
-    """Parses and optimises. Vectorising and unrolling are switched off: kernels say what they want."""
-    with _lock:
-        machine = target_machine(target)
-        try:
-            parsed = binding.parse_assembly(str(module))
-            parsed.verify()
-        except RuntimeError as error:
-            raise CompileError(f"{module.name}: LLVM refused the generated code: {error}") from error
+_shared_machine = functools.cache(target_machine)  # used under the lock only
+
+
+def _optimised(text: str, name: str, target: Target, passes: bool) -> binding.ModuleRef:
+    """Parses, verifies and, if asked for, optimises.
+
+    The passes are those that make functions simpler: stack slots become registers, invariants leave loops, equal
+    expressions meet. Kernels are written as vectors with their loops unrolled as they want them, so LLVM's later
+    stage (vectorising, unrolling, inlining) is left out: it took a third of the time and changed nothing.
+    """
+    try:
+        parsed = binding.parse_assembly(text)
+        parsed.verify()
+    except RuntimeError as error:
+        raise CompileError(f"{name}: LLVM refused the generated code: {error}") from error
+    if passes:
+        machine = _shared_machine(target)
         parsed.data_layout = str(machine.target_data)
-        tuning = binding.create_pipeline_tuning_options(speed_level=2)
+        tuning = binding.create_pipeline_tuning_options(speed_level=1)
         tuning.loop_vectorization = tuning.slp_vectorization = False
         tuning.loop_unrolling = tuning.loop_interleaving = False
         builder = binding.create_pass_builder(machine, tuning)
-        builder.getModulePassManager().run(parsed, builder)
-        return parsed, machine
+        manager = builder.getFunctionPassManager()
+        for function in parsed.functions:
+            if not function.is_declaration:
+                manager.run(function, builder)
+    return parsed
 
 
 def compile_object(module: ir.Module, target: Target) -> bytes:
     """ELF relocatable object of the module."""
-    parsed, machine = optimize(module, target)
-    with _lock:
-        return bytes(machine.emit_object(parsed))
+    return compile_text(str(module), module.name, target)
+
+
+def compile_text(text: str, name: str, target: Target, *, passes: bool = True) -> bytes:
+    """The same of a module as text; one that was compiled before comes from `object_cache`."""
+
+    def compile_now() -> bytes:
+        with _lock:
+            return bytes(_shared_machine(target).emit_object(_optimised(text, name, target, passes)))
+
+    features = ",".join(target.features)
+    key = key_of([text, target.triple, target.cpu, features, _COMPILER, "passes" if passes else "as it is"])
+    return find_or_make(key, compile_now)
 
 
 def assembly(module: ir.Module, target: Target) -> str:
-    """The same as text, for dumps and tests."""
-    parsed, machine = optimize(module, target)
+    """The module as assembly text, for dumps and tests."""
     with _lock:
-        return str(machine.emit_assembly(parsed))
+        return str(_shared_machine(target).emit_assembly(_optimised(str(module), module.name, target, passes=True)))

@@ -12,11 +12,8 @@ from __future__ import annotations
 import functools
 from string import Template
 
-from llvmlite import binding
-
-from magicmind.codegen.llvm import target_machine
+from magicmind.codegen.llvm import compile_text
 from magicmind.codegen.target import Target
-from magicmind.errors import CompileError
 from magicmind.modelfile import abi
 
 BARRIER_SPIN_NS = 50_000
@@ -356,10 +353,4 @@ def _render(text: str, target: Target) -> str:
 
 
 def _compile(text: str, name: str, target: Target) -> bytes:
-    machine = target_machine(target)
-    try:
-        module = binding.parse_assembly(f'target triple = "{target.triple}"\n{text}')
-        module.verify()
-    except RuntimeError as error:
-        raise CompileError(f"{name}: LLVM refused the generated code: {error}") from error
-    return bytes(machine.emit_object(module))
+    return compile_text(f'target triple = "{target.triple}"\n{text}', name, target, passes=False)
