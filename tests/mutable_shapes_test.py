@@ -252,7 +252,8 @@ DATA = [
     ),
     Case(
         "cumulated_and_cast",
-        f"(float[n] x) => (int64[k] y) <{ZERO}, int64 axis = {{0}}> {{ {PICK}  c = CumSum(p, axis)  y = Cast<to = 7>(c) }}",
+        f"(float[n] x) => (int64[k] y) <{ZERO}, int64 axis = {{0}}> "
+        f"{{ {PICK}  c = CumSum(p, axis)  y = Cast<to = 7>(c) }}",
         VECTORS,
     ),
 ]
@@ -419,6 +420,28 @@ def test_five_hundred_lengths_of_data_leave_nothing_behind() -> None:
                 settled = resident_kib()
         assert resident_kib() - settled < 4096
         assert held(session.engine.program) <= 32 * 2
+
+
+# --------------------------------------------------------------------------------------------- sizes in the model
+
+BAKED = [
+    ("detection/rfb320_face/version-RFB-320.onnx", "input", r"Mul_221 .* \(constant in the model: 'Constant_220'\)"),
+    ("segmentation/sinet_portrait/SINet.onnx", "data", r"Gemm_8 .* \(constant in the model: 'encoder.level2_0"),
+    (
+        "detection/fastestdet_coco/FastestDet.onnx",
+        "input.1",
+        r"Reshape_13 .* \(constant in the model: 'onnx::Reshape_439'",
+    ),
+]
+
+
+@pytest.mark.parametrize(("file", "name", "message"), BAKED)
+@pytest.mark.parametrize("size", [(1, 3, 480, 640), (1, 3, "200..400", "200..400")], ids=str)
+def test_sizes_written_into_a_model_are_named(data: Path, file: str, name: str, message: str, size: Any) -> None:
+    graph = magicmind.parse(data / file)
+    with pytest.raises(magicmind.ShapeError, match=message) as raised:
+        magicmind.build(graph, shapes={name: size})
+    assert raised.value.hint is not None and "export with dynamic sizes" in raised.value.hint
 
 
 # ----------------------------------------------------------------------------------------------------- the segmenter

@@ -85,9 +85,11 @@ def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
     found = _solve(error.a, error.b, _order_of_symbols(model))
     if found is None or not isinstance(found[1], int):
         text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"
-        if examples := _examples(error.a, error.b):
-            text += f"; they are for {examples}"
-        return ShapeError(text, hint=error.advice)
+        examples = _examples(error.a, error.b)
+        if not examples:
+            return ShapeError(text, hint=error.advice)
+        hint = "give a range inside of that, or one of these numbers" if "=" in examples else "give other shapes"
+        return ShapeError(f"{text}; they are for {examples}", hint=hint)
     name, number = found
     return ShapeError(
         f"{error.what}: this holds for {name}={number} only",
@@ -95,16 +97,24 @@ def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
     )
 
 
+_TRIED = 4096
+"""Sizes tried for the examples in an error."""
+
+
 def _examples(a: Dim, b: Dim) -> str:
-    """Some of the sizes up to 64 for which two dims of one symbol are equal, as in `H = 2, 4, 6, ..., not for 1, 3`."""
+    """The sizes for which two dims of one symbol are equal: `H = 2, 4, 6, ..., not for 1, 3, 5`, `L = 192..703`."""
     names = symbols_of(a) | symbols_of(b)
     if len(names) != 1:
         return ""
     (name,) = names
-    same = [n for n in range(1, 65) if substitute(a, {name: n}) == substitute(b, {name: n})]
+    same = [n for n in range(1, _TRIED + 1) if substitute(a, {name: n}) == substitute(b, {name: n})]
     if not same:
-        return f"no {name} up to 64"
-    different = [str(n) for n in range(1, 65) if n not in same]
+        return f"no {name} up to {_TRIED}"
+    if same[-1] - same[0] == len(same) - 1:
+        last = "" if same[-1] == _TRIED else same[-1]
+        return f"{name} = {same[0]}" if len(same) == 1 else f"{name} = {same[0]}..{last}"
+    listed = set(same)
+    different = [str(n) for n in range(1, same[-1]) if n not in listed]
     more = ", ..." if len(same) > 3 else ""
     return f"{name} = {', '.join(map(str, same[:3]))}{more}, not for {', '.join(different[:3])}"
 

@@ -17,6 +17,7 @@ from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import (
     TensorType,
     ValueType,
+    const_of,
     ranges_of,
     set_ranges,
     set_type,
@@ -291,10 +292,27 @@ def _describe(node: onnx_ir.Node) -> str:
 
 
 def _located(error: Error, node: onnx_ir.Node) -> Error:
-    """The same error with the node's name, operator and input types in front."""
+    """The same error with the node's name, operator and input types in front, and the constants among its inputs."""
+    where = _describe(node)
+    constants = _constants(node) if isinstance(error, ShapeError) else ""
     if isinstance(error, MustEqual):
-        located: Error = MustEqual(error.a, error.b, f"{_describe(node)}: {error.what}", node)
-    else:
-        located = type(error)(f"{_describe(node)}: {error}")
-        located.hint = error.hint  # its text is in the message already
+        unequal_dims = MustEqual(error.a, error.b, f"{where}: {error.what}{constants}", node)
+        unequal_dims.advice = _BAKED_IN if constants else error.advice
+        return unequal_dims
+    located = type(error)(f"{where}: {error}{constants}")
+    located.hint = error.hint or (_BAKED_IN if constants else None)  # the former's text is in the message already
     return located
+
+
+_BAKED_IN = "what is constant was made for one size of the inputs: keep to it, or export with dynamic sizes"
+
+
+def _constants(node: onnx_ir.Node) -> str:
+    """Names of the constant tensors that the node reads: sizes written into a model sit there."""
+    names = []
+    for value in node.inputs:
+        array = None if value is None else const_of(value)
+        if value is not None and array is not None and array.size > 1:
+            producer = value.producer()
+            names.append(repr(value.name if producer is None else producer.name))
+    return f" (constant in the model: {', '.join(names)})" if names else ""
