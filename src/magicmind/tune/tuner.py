@@ -27,6 +27,8 @@ _GAIN = 0.97
 """A candidate must take less than this share of the time of the cost model's: smaller gains are mostly noise."""
 _LEAST_SPEEDUP, _LEAST_WINS = 1.01, 0.75
 """What the whole network must gain in the median, and the share of rounds in which it must be faster at all."""
+_MOST_SCATTER = 0.04
+"""Distance of the quartiles of the rounds from which on a comparison without a gain is repeated by the next build."""
 _LEAST_SHARE = 0.002
 """Layers with less of the network's time are left to the cost model."""
 _LAYER_SECONDS, _WHOLE_SECONDS = 0.8, 1.6
@@ -66,11 +68,11 @@ class Tuner:
             worth = [key for key, share in times.items() if share > _LEAST_SHARE]
             complete = self._search(base, worth, time.perf_counter() - before)
             self._report("tuning: the whole network", 1, 1)
-            picks = self._decide(base, self._best(worth))
+            picks, sure = self._decide(base, self._best(worth))
         finally:
             base.close()
-        self._log.decided(self._network, Verdict(picks, complete))
-        return Tuning(picks, self._measured, complete)
+        self._log.decided(self._network, Verdict(picks, complete and sure))
+        return Tuning(picks, self._measured, complete and sure)
 
     def _unmeasured(self, keys: Sequence[str]) -> dict[str, list[str]]:
         """Candidates without a time, by key."""
@@ -115,10 +117,10 @@ class Tuner:
                 picks[key] = best
         return picks
 
-    def _decide(self, base: Trial, picks: dict[str, str]) -> dict[str, str]:
-        """The picks that the network is faster with; none when it is not."""
+    def _decide(self, base: Trial, picks: dict[str, str]) -> tuple[dict[str, str], bool]:
+        """The picks that the network is faster with, none when it is not; and whether that is sure."""
         if not picks:
-            return {}
+            return {}, True
         trial = self._bench.open(picks)
         try:
             usual, other = self._bench.layer_times([base, trial], 2 * _LAYER_SECONDS)
@@ -126,11 +128,19 @@ class Tuner:
             if kept and kept != picks:
                 trial.close()
                 trial = self._bench.open(kept)
-            if kept and clearly_faster(self._bench.speedups(base, trial, _WHOLE_SECONDS)):
-                return kept
-            return {}
+            if not kept:
+                return {}, True
+            speedups = self._bench.speedups(base, trial, _WHOLE_SECONDS)
+            faster = clearly_faster(speedups)
+            return kept if faster else {}, faster or not scattered(speedups)
         finally:
             trial.close()
+
+
+def scattered(speedups: Sequence[float]) -> bool:
+    """Whether the rounds disagree so much, the machine being busy, that a gain could hide."""
+    low, _, high = statistics.quantiles(speedups, n=4)
+    return high - low > _MOST_SCATTER
 
 
 def clearly_faster(speedups: Sequence[float]) -> bool:

@@ -120,6 +120,20 @@ def test_the_time_left_is_told(log: Log) -> None:
     assert texts[1].endswith("s left")
 
 
+def test_a_busy_machine_has_not_the_last_word(log: Log) -> None:
+    """Rounds that scatter show no gain: the default is built, the next build compares once more and only that."""
+
+    class Busy(FakeBench):
+        def speedups(self, base: Trial, other: Trial, seconds: float) -> list[float]:
+            return [0.7, 1.4, 0.8, 1.3, 1.1, 0.9, 1.0, 1.2]
+
+    table = {"a1": 0.3, "a2": 0.4, "b1": 0.5}
+    assert tune(Busy(table), log) == Tuning({}, 3, False)
+    quiet_bench = FakeBench(table)
+    assert tune(quiet_bench, Log(log.path, {})) == Tuning({"a": "a1"}, 0, True)
+    assert quiet_bench.opened == [{}, {"a": "a1"}]
+
+
 @pytest.mark.parametrize(
     ("speedups", "faster"),
     [
