@@ -112,7 +112,8 @@ class Normalize:
 class LpNormalize:
     """out = x / norm along the axis of [outer, axis, inner], norm the sum of |x| (p = 1) or the root of that of x^2.
 
-    A row of zeros stays zero. Pointers: x, out; out may be x.
+    A row of zeros stays zero. With a `floor` the norm is at least that, and 0 / 0 is NaN. Pointers: x, out; out may be
+    x.
     """
 
     p: int
@@ -120,6 +121,7 @@ class LpNormalize:
     outer: Size
     axis: Size
     inner: Size
+    floor: float | None = None
 
     @property
     def name(self) -> str:
@@ -138,8 +140,10 @@ class LpNormalize:
         return vm.absolute(v) if self.p == 1 else v * v
 
     def _norm(self, total: Vec) -> Vec:
-        """The divisor: 1 in place of 0."""
+        """The divisor: 1 in place of 0, or at least the floor."""
         norm = total if self.p == 1 else vm.sqrt(total)
+        if self.floor is not None:
+            return norm.k.max(norm, self.floor) if self.floor else norm
         return norm.k.select(norm.compare("==", 0), norm.k.const(1, norm.dtype, norm.lanes), norm)
 
     def _row_body(self, k: Kernel, axis: Index) -> Callable[[Index, Index, Index], None]:

@@ -79,6 +79,17 @@ def test_lp_normalize(p: int, shape: tuple[int, int, int], target: str) -> None:
 
 
 @pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize("floor", [0.0, 4.0])
+@pytest.mark.parametrize("shape", [(3, 37, 1), (2, 5, 33)])
+def test_norm_with_a_floor(shape: tuple[int, int, int], floor: float, target: str) -> None:
+    x, out = random(*shape), np.zeros(shape, "f4")
+    x[1, 1, 0] = np.nan
+    want = x / np.maximum(np.linalg.norm(x.astype("f8"), 2, axis=1, keepdims=True), floor)
+    run_kernel(LpNormalize(2, "f32", *shape, floor), [x, out], (), target, 2)
+    np.testing.assert_allclose(out, want, rtol=2e-6, atol=1e-7)
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
 @pytest.mark.parametrize(("size", "beta"), [(5, 0.75), (3, 0.6), (4, 0.75)])
 def test_lrn(size: int, beta: float, target: str) -> None:
     x = random(2, 7, 33)

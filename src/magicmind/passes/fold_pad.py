@@ -29,7 +29,7 @@ class Padding:
 class FoldPad(Rewrite[Padding]):
     """Conv(Pad(x)) becomes Conv with pads, likewise pooling where the padding means the same there."""
 
-    roots = frozenset({"Conv", "AveragePool", "MaxPool"})
+    roots = frozenset({"Conv", "AveragePool", "LpPool", "MaxPool"})
 
     def match(self, node: onnx_ir.Node) -> Padding | Decline:
         source = node.inputs[0]
@@ -41,7 +41,7 @@ class FoldPad(Rewrite[Padding]):
             return padding
         if attribute(node, "auto_pad", "NOTSET") != "NOTSET":
             return Decline("auto_pad is not resolved")
-        reason = {"Conv": _conv, "AveragePool": _average_pool, "MaxPool": _max_pool}[node.op_type](node, padding)
+        reason = _RULES[node.op_type](node, padding)
         return Decline(reason) if reason else padding
 
     def rewrite(self, node: onnx_ir.Node, found: Padding) -> None:
@@ -80,7 +80,7 @@ def _pads(node: onnx_ir.Node, padding: Padding) -> list[int]:
     return list(attribute(node, "pads", (0,) * (2 * len(padding.begin))))
 
 
-def _conv(node: onnx_ir.Node, padding: Padding) -> str:
+def _zeros(node: onnx_ir.Node, padding: Padding) -> str:
     return "" if padding.value == 0 else "the padding is not zero"
 
 
@@ -110,3 +110,6 @@ def _max_pool(node: onnx_ir.Node, padding: Padding) -> str:
     if padding.value == 0 and source is not None and is_op(source.producer(), *_NOT_NEGATIVE):
         return ""  # no element is below the padding, so it never wins against one
     return "the padding could be the maximum"
+
+
+_RULES = {"Conv": _zeros, "LpPool": _zeros, "AveragePool": _average_pool, "MaxPool": _max_pool}

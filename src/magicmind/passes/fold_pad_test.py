@@ -28,6 +28,14 @@ def test_into_an_average_that_counts_zeros() -> None:
     )
 
 
+def test_into_a_norm_to_which_zeros_add_nothing() -> None:
+    check_pass(
+        FoldPad(),
+        f"{HEAD} {PADS}> {{ t = Pad(x, p)  y = LpPool<kernel_shape=[3,3]>(t) }}",
+        f"{HEAD} {{ y = LpPool<kernel_shape=[3,3], pads=[1,2,1,0]>(x) }}",
+    )
+
+
 def test_into_a_maximum_of_what_is_not_negative() -> None:
     even = "<int64[8] p = {0, 0, 1, 1, 0, 0, 1, 1}>"
     check_pass(

@@ -25,6 +25,7 @@ from magicmind.passes.fuse_elementwise import FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
 from magicmind.passes.fuse_group_norm import FuseGroupNorm
+from magicmind.passes.fuse_l2_norm import FuseL2Norm
 from magicmind.passes.fuse_normalization import FuseNormalization
 from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
@@ -74,6 +75,7 @@ def stages() -> list[Stage]:
                 FoldPad(),  # after auto_pad: it adds to pads
                 FuseNormalization(),  # what recognises pictures stands before scales are folded, constants among them
                 FuseGroupNorm(),
+                FuseL2Norm(),
                 FuseGelu(),
                 FuseSwish(),
                 FuseMish(),
