@@ -14,6 +14,7 @@ from magicmind.frontends.caffe.layer import IMPORTERS, Layer
 from magicmind.frontends.caffe.prototxt import Net
 from magicmind.frontends.caffe.weights import BlobSource
 from magicmind.frontends.network import Network
+from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 from magicmind.ops.emitter import Value
 
@@ -59,7 +60,7 @@ class CaffeSource:
         """The declared inputs; a shape of None where the prototxt gives none."""
         return self._declared
 
-    def convert(self, inputs: Mapping[str, TensorType]) -> onnx_ir.Model:
+    def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
         """The unified graph.  Raises UnsupportedOperatorError for all layers without an importer at once."""
         conversion = _Conversion(self._net.name, self._weights, inputs)
         for message in self._layers:

@@ -101,7 +101,7 @@ def _scan(layer: Layer, body: Network, states: Sequence[Value], inputs: Value) -
     """The last states, then the hidden states of all steps."""
     net = layer.net
     marks = net.reshape(layer.bottom(1), *layer.dims(layer.x, 0, 2), 1)
-    results = {name: body.values[name] for name in (*(f"s{i}" for i in range(len(states))), "all")}
+    results = {name: body.values[name] for name in (*(f"next{i}" for i in range(len(states))), "all")}
     graph = body.graph({f"{layer.name}/{name}": value for name, value in results.items()})
     return net.ops("Scan", *states, marks, inputs, count=len(states) + 1, body=graph, num_scan_inputs=2)
 
@@ -135,7 +135,7 @@ def _rnn_body(layer: Layer, recurrence: np.ndarray, hidden: int) -> Network:
 
 
 def _finish(body: Network, *states: Value) -> Network:
-    body.values |= {f"s{i}": state for i, state in enumerate(states)}
+    body.values |= {f"next{i}": state for i, state in enumerate(states)}
     body.values["all"] = body.op("Identity", states[0])
     return body
 
