@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -25,10 +26,12 @@ Listing = Mapping[str, Sequence[str]]
 
 _GAIN = 0.97
 """A candidate must take less than this share of the time of the cost model's: smaller gains are mostly noise."""
-_LEAST_SPEEDUP, _LEAST_WINS = 1.01, 0.75
-"""What the whole network must gain in the median, and the share of rounds in which it must be faster at all."""
-_MOST_SCATTER = 0.04
-"""Distance of the quartiles of the rounds from which on a comparison without a gain is repeated by the next build."""
+_LEAST_SPEEDUP = 1.01
+"""What the whole network must gain in the median of the rounds."""
+_MOST_SCATTER = 0.012
+"""Distance of the quartiles over the root of the number of rounds, about the error of the median, from which on a
+comparison without a gain says nothing."""
+_MOST_COMPARISONS = 8
 _LEAST_SHARE = 0.002
 """Layers with less of the network's time are left to the cost model."""
 _LAYER_SECONDS, _WHOLE_SECONDS = 0.8, 1.6
@@ -130,20 +133,33 @@ class Tuner:
                 trial = self._bench.open(kept)
             if not kept:
                 return {}, True
-            speedups = self._bench.speedups(base, trial, _WHOLE_SECONDS)
+            speedups = self._compare(base, trial)
             faster = clearly_faster(speedups)
             return kept if faster else {}, faster or not scattered(speedups)
         finally:
             trial.close()
 
+    def _compare(self, base: Trial, other: Trial) -> list[float]:
+        """Speedups of rounds; more of them as long as they disagree and there is time."""
+        speedups = self._bench.speedups(base, other, _WHOLE_SECONDS)
+        for _ in range(_MOST_COMPARISONS):
+            spent = time.perf_counter() - self._start
+            if clearly_faster(speedups) or not scattered(speedups) or spent > self._seconds:
+                break
+            speedups += self._bench.speedups(base, other, _WHOLE_SECONDS)
+        return speedups
+
 
 def scattered(speedups: Sequence[float]) -> bool:
     """Whether the rounds disagree so much, the machine being busy, that a gain could hide."""
     low, _, high = statistics.quantiles(speedups, n=4)
-    return high - low > _MOST_SCATTER
+    return (high - low) / math.sqrt(len(speedups)) > _MOST_SCATTER
 
 
 def clearly_faster(speedups: Sequence[float]) -> bool:
-    """Whether rounds of comparison show a gain: in the median, and in nearly all of them."""
+    """Whether rounds of comparison show a gain: in the median, and in more of them than chance would have it.
+
+    Of n rounds without a difference n/2 are wins, sqrt(n)/2 being the standard deviation; twice that must be passed.
+    """
     wins = sum(speedup > 1.0 for speedup in speedups)
-    return statistics.median(speedups) > _LEAST_SPEEDUP and wins >= _LEAST_WINS * len(speedups)
+    return statistics.median(speedups) > _LEAST_SPEEDUP and wins >= len(speedups) / 2 + math.sqrt(len(speedups))

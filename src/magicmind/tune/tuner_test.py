@@ -138,8 +138,9 @@ def test_a_busy_machine_has_not_the_last_word(log: Log) -> None:
     ("speedups", "faster"),
     [
         ([1.1] * 8, True),
-        ([1.1] * 6 + [0.9] * 2, True),
-        ([1.3] * 5 + [0.9] * 3, False),
+        ([1.1] * 7 + [0.9] * 1, True),
+        ([1.3] * 6 + [0.9] * 2, False),
+        ([1.3] * 48 + [0.9] * 16, True),
         ([1.005] * 8, False),
         ([0.9] * 8, False),
     ],
