@@ -98,7 +98,10 @@ class Emitter:
         return self.op("Shape", value, start=axis, end=axis + 1)
 
     def sizes(self, *parts: Value | int) -> Value:
-        """An int64 vector of numbers and of vectors."""
+        """An int64 vector of numbers and of vectors; a constant where there are numbers only."""
+        numbers = [p for p in parts if isinstance(p, int)]
+        if len(numbers) == len(parts):
+            return self.ints(*numbers)
         return self.op("Concat", *(self.ints(p) if isinstance(p, int) else p for p in parts), axis=0)
 
     def reshape(self, value: Value, *parts: Value | int) -> Value:

@@ -155,9 +155,12 @@ def _collect(layers: Iterable[tuple[str, Sequence[Any]]], where: str) -> Weights
 def _blob(blob: Any, where: str) -> Blob:
     legacy = not blob.HasField("shape")
     shape = (blob.num, blob.channels, blob.height, blob.width) if legacy else tuple(blob.shape.dim)
-    data = _numbers(blob.data, np.float32)
-    if not data.size and blob.double_data:
-        data = _numbers(blob.double_data, np.float64).astype(np.float32)
+    try:
+        data = _numbers(blob.data, np.float32)
+        if not data.size and blob.double_data:
+            data = _numbers(blob.double_data, np.float64).astype(np.float32)
+    except ValueError as error:
+        raise ModelFormatError(f"{where} is no list of numbers: {error}", hint="the file is damaged") from error
     if not data.size and math.prod(shape) > 0 and blob.DESCRIPTOR.fields_by_name["data"].type == _BYTES:
         raise _NotPacked
     if min(shape, default=1) < 0 or data.size != (math.prod(shape) if not legacy else max(data.size, 1)):
