@@ -62,7 +62,7 @@ def results_of(runner: str, names: Iterable[str], log: Path, timeout: float) -> 
 
 
 def run_all(names: Iterable[str], worker: Worker, log: Path, progress: bool, exclude: bool) -> None:
-    """Runs the cases, but for those with a written reason where `exclude`, and appends each result to the log at once."""
+    """Runs the cases, but for those with a written reason where `exclude`; each result goes to the log at once."""
     names = list(names)
     log.parent.mkdir(parents=True, exist_ok=True)
     started = time.monotonic()

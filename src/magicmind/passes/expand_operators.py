@@ -66,7 +66,9 @@ def place(expansion: Expansion) -> list[onnx_ir.Node]:
     for constant in expansion.constants:
         assert constant.const_value is not None
         if constant.uses() or constant in expansion.results:
-            constant.replace_all_uses_with(add_constant(graph, constant.const_value.numpy(), str(constant.name)))
+            placed = add_constant(graph, constant.const_value.numpy(), str(constant.name))
+            constant.replace_all_uses_with(placed)
+            expansion.results = [placed if value is constant else value for value in expansion.results]
     results = [_as_new(expansion, value) for value in expansion.results]
     nodes = expansion.nodes
     for node in nodes:
