@@ -72,14 +72,25 @@ class MagicMind(Engine):
 
 
 class MagicMindMutable(MagicMind):
-    """Ours, from a model file whose batch may be 1 to 64."""
+    """Ours, from a model file that leaves open what the source leaves open: the batch up to 64, and extents."""
 
     def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
         import magicmind
 
-        shapes = {name: ("batch=1..64", *array.shape[1:]) for name, array in feeds.items()}
+        shapes = {name: open_dims(path, name, array.shape) for name, array in feeds.items()}
         self.model = magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
         self.session = self.model.session(threads=threads)
+
+
+def open_dims(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int | str, ...]:
+    """`shape` with a range for the batch (axis 0, whatever the source says) and for every dim the source names."""
+    import onnx
+
+    graph = onnx.load(path, load_external_data=False).graph
+    (value,) = (v for v in graph.input if v.name == name)
+    named = [d.dim_param for d in value.type.tensor_type.shape.dim]
+    rest = [f"{dim}=1.." if dim else size for dim, size in zip(named[1:], shape[1:], strict=True)]
+    return ("batch=1..64", *rest)
 
 
 ENGINES: dict[str, type[Engine]] = {

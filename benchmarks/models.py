@@ -16,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import onnx
+import segmenter_model
 import sequence_models
 from onnx import TensorProto, helper, numpy_helper
 
@@ -23,7 +24,7 @@ Batch = int | str
 """A fixed batch, or the name of a symbolic one."""
 
 SEED = 20240229
-RECIPE = 1
+RECIPE = 2
 """Part of the file names: raise it with every change of what is written."""
 
 
@@ -255,7 +256,10 @@ MODELS: dict[str, Callable[[Batch], onnx.ModelProto]] = {
     "bert": sequence_models.bert_base,
     "vit": sequence_models.vit_b16,
     "lstm": sequence_models.lstm,
+    "segmenter": segmenter_model.segmenter,
 }
+EXTENTS = {"height": 256, "width": 256, "length": 128}
+"""What is measured where a file names a dim that is not the batch."""
 
 
 def default_folder() -> Path:

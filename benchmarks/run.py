@@ -73,7 +73,8 @@ class Case:
 
 
 def random_feeds(path: Path, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded normal float32 arrays for the inputs of a model; the first symbolic dim is the batch, other ones are 1."""
+    """Seeded normal float32 arrays for the inputs of a model; a symbolic first dim is the batch, others have the
+    extents of `models.EXTENTS`, or 1."""
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
@@ -83,7 +84,7 @@ def random_feeds(path: Path, batch: int, seed: int = 0) -> dict[str, np.ndarray]
     for value in graph.input:
         if value.name in stored:
             continue
-        dims = [d.dim_value or 1 for d in value.type.tensor_type.shape.dim]
+        dims = [d.dim_value or models.EXTENTS.get(d.dim_param, 1) for d in value.type.tensor_type.shape.dim]
         if not value.type.tensor_type.shape.dim[0].dim_value:
             dims[0] = batch
         feeds[value.name] = rng.standard_normal(dims, dtype=np.float32)

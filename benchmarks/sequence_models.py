@@ -93,7 +93,7 @@ class SequenceBuilder:
         return model
 
 
-def _encoder(batch: Batch, length: int, *, pre_norm: bool, mask: bool) -> onnx.ModelProto:
+def _encoder(batch: Batch, length: Batch, *, pre_norm: bool, mask: bool) -> onnx.ModelProto:
     """Twelve layers of width 768 with twelve heads and a hidden width of 3072."""
     width, heads, layers = 768, 12, 12
     net = SequenceBuilder()
@@ -115,8 +115,11 @@ def _encoder(batch: Batch, length: int, *, pre_norm: bool, mask: bool) -> onnx.M
 
 
 def bert_base(batch: Batch = 1) -> onnx.ModelProto:
-    """The encoder of BERT-base: normalisation after each part, a mask added to the scores, length 128."""
-    return _encoder(batch, 128, pre_norm=False, mask=True)
+    """The encoder of BERT-base: normalisation after each part, a mask added to the scores, length 128.
+
+    With a symbolic batch the length is symbolic too.
+    """
+    return _encoder(batch, "length" if isinstance(batch, str) else 128, pre_norm=False, mask=True)
 
 
 def vit_b16(batch: Batch = 1) -> onnx.ModelProto:

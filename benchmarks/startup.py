@@ -125,6 +125,42 @@ def best_microseconds(call: Any, calls: int) -> float:
     return 1e6 * statistics.median(means)
 
 
+NEW_SHAPES: dict[str, list[dict[str, tuple[int, ...]]]] = {
+    "resnet50": [{"data": (batch, 3, 224, 224)} for batch in (4, 3, 2, 1)],
+    "segmenter": [{"data": (1, 3, 64 + 9 * i, 64 + 7 * i)} for i in range(12, 0, -1)],
+    "bert": [{"data": (1, 3 + 5 * i, 768), "mask": (1, 1, 1, 3 + 5 * i)} for i in range(8, 0, -1)],
+}
+"""Shapes that a session of the mutable model meets for the first time, the largest first: memory grows but once."""
+
+
+def new_shape(name: str, threads: int) -> dict[str, Any]:
+    """What a shape not seen before costs: milliseconds to plan it, and of its first call beyond a later one."""
+    from engines import MagicMindMutable
+
+    source = models.ensure(name, "N")
+    engine = MagicMindMutable(source, random_feeds(source, 1), threads)
+    session = engine.session
+    plans, calls = [], []
+    for shapes in NEW_SHAPES[name]:
+        feeds = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
+        times = []
+        for _ in range(3):
+            begin = time.perf_counter()
+            session.run(feeds)
+            times.append(time.perf_counter() - begin)
+        calls.append(times[0] - min(times[1:]))
+        session.engine.program.forget_layouts()
+        begin = time.perf_counter()
+        session.engine.program.layout(tuple(feeds[info.name].shape for info in session.inputs))
+        plans.append(time.perf_counter() - begin)
+    return {
+        "model": name,
+        "steps": len(session.engine.program.steps),
+        "plan_ms": 1e3 * statistics.median(plans),
+        "first_call_ms": 1e3 * statistics.median(calls),
+    }
+
+
 def measure_model(name: str, batch: int, threads: int, repeat: int, folder: Path) -> dict[str, Any]:
     source, built = models.ensure(name, "N"), folder / f"{name}-{batch}.mm"
     record: dict[str, Any] = {"model": name, "batch": batch, **build(source, batch, threads, built), "engines": {}}
@@ -151,6 +187,13 @@ def table(record: dict[str, Any]) -> str:
     overhead = record["call_overhead"]
     lines += ["", f"One call of a one-node model from Python: {overhead['fresh_us']:.1f} us"]
     lines[-1] += f" ({overhead['out_us']:.1f} us with `out=`)."
+    lines += [
+        "",
+        "| network with open dims | kernel calls | plan of a new shape, ms | first call beyond a later one, ms |",
+    ]
+    lines.append("|---|---|---|---|")
+    for row in record["new_shapes"]:
+        lines.append(f"| {row['model']} | {row['steps']} | {row['plan_ms']:.2f} | {row['first_call_ms']:.2f} |")
     return "\n".join(lines)
 
 
@@ -161,10 +204,11 @@ def child(arguments: list[str]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", nargs="+", choices=sorted(models.MODELS), default=["resnet50", "mobilenetv2"])
+    parser.add_argument("--models", nargs="*", choices=sorted(models.MODELS), default=["resnet50", "mobilenetv2"])
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeat", type=int, default=5)
+    parser.add_argument("--new-shapes", nargs="*", choices=sorted(NEW_SHAPES), default=sorted(NEW_SHAPES))
     parser.add_argument("--json", type=Path, default=None)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
@@ -172,6 +216,7 @@ def main() -> None:
         settings = (arguments.batch, arguments.threads, arguments.repeat, folder)
         rows = [measure_model(name, *settings) for name in arguments.models]
         record = {"machine": machine(), "cases": rows, "call_overhead": call_overhead(folder)}
+        record["new_shapes"] = [new_shape(name, arguments.threads) for name in arguments.new_shapes]
     print(table(record))
     if arguments.json:
         arguments.json.write_text(json.dumps(record, indent=1) + "\n")

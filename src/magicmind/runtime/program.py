@@ -164,6 +164,10 @@ class Program:
             self._layouts.pop(next(iter(self._layouts)), None)
         return found
 
+    def forget_layouts(self) -> None:
+        """Empties the cache of plans, to measure what one costs."""
+        self._layouts.clear()
+
     def _plan(self, shapes: tuple[Shape, ...]) -> Layout:
         numbers = self.shapes.evaluate(self.shapes.bind(shapes))
         offsets, total = self.plan.get("offsets"), self.plan.get("arena")
