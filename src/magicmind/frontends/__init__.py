@@ -9,7 +9,7 @@ from typing import Any
 
 from onnx import ModelProto
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import MissingExtraError, ModelFormatError
 from magicmind.frontends.onnx import read_onnx
 from magicmind.graph import Graph
 
@@ -24,18 +24,42 @@ def _caffe(source: str | os.PathLike[str], **options: Any) -> Graph:
     return read_caffe(source, **options)
 
 
-READERS: dict[str, Callable[..., Graph]] = {".onnx": _onnx, ".caffemodel": _caffe, ".prototxt": _caffe}
+def _pytorch(source: object, **options: Any) -> Graph:
+    try:
+        from magicmind.frontends.pytorch import read_pytorch
+    except ModuleNotFoundError as error:
+        if error.name != "torch":
+            raise
+        raise MissingExtraError(
+            "reading networks of PyTorch needs the package 'torch', which is not installed",
+            hint="pip install torch==2.13.* --index-url https://download.pytorch.org/whl/cpu && "
+            "pip install 'magicmind[pytorch]'",
+        ) from error
+    return read_pytorch(source, **options)
+
+
+READERS: dict[str, Callable[..., Graph]] = {
+    ".onnx": _onnx,
+    ".caffemodel": _caffe,
+    ".prototxt": _caffe,
+    ".pt": _pytorch,
+    ".pth": _pytorch,
+    ".jit": _pytorch,
+    ".pt2": _pytorch,
+}
 """Readers by file suffix; each takes the source and the options of `parse` that it knows."""
 
 
-def parse(source: str | os.PathLike[str] | bytes | ModelProto, **options: Any) -> Graph:
+def parse(source: object, **options: Any) -> Graph:
     """The graph of a trained network.
 
-    `source` is a path (its suffix says which framework), or the bytes or proto of an ONNX model.
+    `source` is a path (its suffix says which framework), the bytes or proto of an ONNX model, or a module or exported
+    program of PyTorch.
     `input_shapes` overrides the shapes of inputs: a dict by name or a list in order, as in
     `{"x": ("1..64", 3, 224, 224)}`.
     Caffe: one file is the source, the other the option `prototxt` or `caffemodel`; see `frontends.caffe.read_caffe`.
-    Raises ModelFormatError, ShapeError, UnsupportedOperatorError.
+    PyTorch: see `frontends.pytorch.read_pytorch`.
+    Raises ModelFormatError, ShapeError, UnsupportedOperatorError, MissingExtraError.
     """
     return _reader(source)(source, **options)
 
@@ -43,8 +67,12 @@ def parse(source: str | os.PathLike[str] | bytes | ModelProto, **options: Any) -
 def _reader(source: object) -> Callable[..., Graph]:
     if isinstance(source, (bytes, ModelProto)):
         return _onnx
+    if any(base.__module__.partition(".")[0] == "torch" for base in type(source).__mro__):
+        return _pytorch
     if not isinstance(source, (str, os.PathLike)):
-        raise ModelFormatError(f"a {type(source).__name__} is no model; give a path, bytes or an onnx.ModelProto")
+        raise ModelFormatError(
+            f"a {type(source).__name__} is no model; give a path, bytes, an onnx.ModelProto or a module of PyTorch"
+        )
     suffix = Path(source).suffix.lower()
     if suffix not in READERS:
         raise ModelFormatError(
