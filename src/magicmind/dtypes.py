@@ -32,6 +32,17 @@ def numpy_dtype(name: str) -> np.dtype[Any]:
     return np.dtype(_CODES[name] if known is None else known)
 
 
+def is_foreign(dtype: np.dtype[Any]) -> bool:
+    """Whether it is a type that numpy does not know."""
+    return dtype.name in _CODES
+
+
+def codes_of(value: Any) -> Any:
+    """The codes of an array of such a type; anything else as it is."""
+    foreign = isinstance(value, np.ndarray) and is_foreign(value.dtype)
+    return value.view(_CODES[value.dtype.name]) if foreign else value
+
+
 def from_codes(codes: list[int], name: str) -> np.ndarray[Any, np.dtype[Any]]:
     """The vector of `name` with these codes."""
     return np.array(codes, _CODES[name]).view(numpy_dtype(name))

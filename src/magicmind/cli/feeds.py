@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.dtypes import is_foreign
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.tensorinfo import TensorInfo
 
@@ -37,7 +38,7 @@ def make(
     feeds = {}
     for info in inputs:
         if info.name in files:
-            feeds[info.name] = load(files[info.name])
+            feeds[info.name] = named(load(files[info.name]), info.dtype)
         else:
             shape = shapes[info.name] if info.name in shapes else fixed(info, batch)
             feeds[info.name] = random(shape, info.dtype, rng)
@@ -76,6 +77,12 @@ def load(path: Path) -> Array:
         loaded.close()
         raise ModelFormatError(f"{path}: an archive of arrays", hint="give one .npy file per input")
     return loaded
+
+
+def named(array: Array, dtype: np.dtype[Any]) -> Array:
+    """The array as `dtype` where that is no type of numpy's own: .npy files hold bytes or codes of such."""
+    codes = is_foreign(dtype) and array.dtype.itemsize == dtype.itemsize and array.dtype.kind in "Vu"
+    return array.view(dtype) if codes else array
 
 
 def batch_of(feeds: Mapping[str, Array]) -> int:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from magicmind.cli import feeds
+from magicmind.dtypes import codes_of, numpy_dtype
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.tensorinfo import TensorInfo
 
@@ -49,3 +50,14 @@ def test_unknown_names_and_another_batch_are_refused() -> None:
         feeds.make([IMAGE], files={}, shapes={"img": (1,)}, batch=None, seed=0)
     with pytest.raises(ShapeError, match="first dim of 2, not 3"):
         feeds.make([IDS], files={}, shapes={}, batch=3, seed=0)
+
+
+@pytest.mark.parametrize("name", ["int4", "float8_e4m3fn", "float8_e5m2", "bfloat16"])
+def test_files_of_types_that_numpy_does_not_know(name: str, tmp_path: Path) -> None:
+    """As `magicmind run --output` writes them; numpy's own way of saving loses the type or cannot be read."""
+    array = np.arange(4).astype(numpy_dtype(name))
+    np.save(tmp_path / "x.npy", codes_of(array))
+    (made,) = feeds.make(
+        [TensorInfo("x", array.dtype, (4,))], files={"x": tmp_path / "x.npy"}, shapes={}, batch=None, seed=0
+    ).values()
+    assert made.dtype == array.dtype and np.array_equal(made, array)

@@ -102,12 +102,17 @@ def report(result: dict[str, Any], profile: Profile | None, arguments: argparse.
 
 
 def save(outputs: Mapping[str, feeds.Array], folder: Path) -> None:
-    """Writes `name.npy` per output; characters that would leave the folder become `_`."""
+    """Writes `name.npy` per output; characters that would leave the folder become `_`.
+
+    Of types that numpy does not know, such as bfloat16 and int4, the file holds the codes.
+    """
     import numpy as np
+
+    from magicmind.dtypes import codes_of
 
     folder.mkdir(parents=True, exist_ok=True)
     for name, array in outputs.items():
-        np.save(folder / (name.replace("/", "_").replace("\0", "_").lstrip(".") + ".npy"), array)
+        np.save(folder / (name.replace("/", "_").replace("\0", "_").lstrip(".") + ".npy"), codes_of(array))
 
 
 def print_result(result: Mapping[str, Any]) -> None:

@@ -208,6 +208,8 @@ class Kernel:
         if x.is_float and dtype in FLOATS:
             wider = ITEMSIZE[dtype] > ITEMSIZE[x.dtype]
             value = b.fpext(x.value, to) if wider else b.fptrunc(x.value, to)
+        elif x.dtype == "f32" and dtype == "i32":
+            value = self._to_int32(x).value
         elif x.is_float:
             value = self.intrinsic(
                 f"llvm.fpto{'u' if dtype in UNSIGNED else 's'}i.sat", to, [x.value], [to, x.value.type]
@@ -221,6 +223,14 @@ class Kernel:
         else:
             value = x.value
         return Vec(self, value, dtype, x.lanes)
+
+    def _to_int32(self, x: Vec) -> Vec:
+        """Truncates and saturates; LLVM's own way takes the elements one by one."""
+        to = I32 if x.lanes == 1 else ir.VectorType(I32, x.lanes)
+        inside = self.min(self.max(x, -(2.0**31)), 2.0**31 - 128)  # the largest float32 below 2^31
+        value = Vec(self, self.b.fptosi(inside.value, to), "i32", x.lanes)
+        value = self.select(x.compare(">=", 2.0**31), self.const(2**31 - 1, "i32", x.lanes), value)
+        return self.select(x.compare("!=", x), self.const(0, "i32", x.lanes), value)
 
     def bitcast(self, x: Vec, dtype: str) -> Vec:
         return Vec(self, self.b.bitcast(x.value, self.vector_type(dtype, x.lanes)), dtype, x.lanes)

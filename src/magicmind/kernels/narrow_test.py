@@ -182,3 +182,11 @@ def test_programs_go_on_with_the_rounded_value(to: DataType) -> None:
     out = np.zeros(100, np.float32)
     run_kernel(spec, [x, out])
     np.testing.assert_array_equal(out, x - cast_narrow(x, to).astype(np.float32))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_floats_to_int32_saturate(target: str) -> None:
+    edges = np.array([0.5, -0.99, 2.0**31, -(2.0**31), 2.0**31 - 128, 3e9, -3e9, np.inf, -np.inf, np.nan], np.float32)
+    x = np.concatenate([edges, RNG.standard_normal(50).astype(np.float32) * 1e9])
+    want = np.nan_to_num(np.trunc(x.astype(np.float64))).clip(-(2.0**31), 2**31 - 1).astype(np.int32)
+    np.testing.assert_array_equal(run("Cast(x0, INT32)", x, DataType.INT32, target), want)

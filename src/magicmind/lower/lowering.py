@@ -80,6 +80,8 @@ class Lowering:
         missing = [
             n for n in nodes if (op := lookup(n.domain, n.op_type)) is None or not (op.lower_rule or op.host_name)
         ]
+        for node in missing:
+            refuse_arithmetic(node)
         if missing:
             listing = "\n".join(f"  {self.describe_node(n)}" for n in missing)
             raise UnsupportedOperatorError(f"no kernel for {len(missing)} node(s):\n{listing}")

@@ -104,7 +104,7 @@ def test_qlinear_mul_rounds_halves_to_even() -> None:
 
 
 def test_weights_of_four_and_eight_bits() -> None:
-    """Constants of narrow types are widened when the network is built."""
+    """Constants of narrow types are data of DequantizeLinear like any other."""
     x = f32(3, 4)
     for dtype in (onnx.TensorProto.INT4, onnx.TensorProto.FLOAT8E4M3FN, onnx.TensorProto.FLOAT8E5M2):
         kind = onnx.helper.tensor_dtype_to_np_dtype(dtype)

@@ -10,7 +10,6 @@ import onnx
 import pytest
 
 import magicmind
-from magicmind.errors import UnsupportedOperatorError
 
 Array = np.ndarray[Any, Any]
 RNG = np.random.default_rng(0)
@@ -243,13 +242,6 @@ def test_strings_in_and_out() -> None:
     words = np.array(["a-b-c", "word", ""], object)
     model = check(text, {"x": words}, {"x": words[:1]})
     assert sorted(model.info()["fallback"]) == ["RegexFullMatch_1 (RegexFullMatch)", "StringSplit_0 (StringSplit)"]
-
-
-@pytest.mark.parametrize("number", [23, 17, 22])  # FLOAT4E2M1, FLOAT8E4M3FN, INT4
-def test_numbers_that_only_constants_may_be_are_refused_by_name(number: int) -> None:
-    text = f"g (float[3] x) => (float[3] y) {{ n = Cast<to={number}>(x) y = Cast<to=1>(n) }}"
-    with pytest.raises(UnsupportedOperatorError, match=rf"\(Cast\).* {onnx.TensorProto.DataType.Name(number)}"):
-        magicmind.build(magicmind.parse(model_of(text)))
 
 
 def test_a_maximum_of_no_elements_is_the_smallest_value() -> None:
