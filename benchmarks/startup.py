@@ -133,6 +133,13 @@ NEW_SHAPES: dict[str, list[dict[str, tuple[int, ...]]]] = {
 """Shapes that a session of the mutable model meets for the first time, the largest first: memory grows but once."""
 
 
+def seconds(call: Any) -> float:
+    """Wall-clock time of one call."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
 def new_shape(name: str, threads: int) -> dict[str, Any]:
     """What a shape not seen before costs: milliseconds to plan it, and of its first call beyond a later one."""
     from engines import MagicMindMutable
@@ -140,22 +147,23 @@ def new_shape(name: str, threads: int) -> dict[str, Any]:
     source = models.ensure(name, "N")
     engine = MagicMindMutable(source, random_feeds(source, 1), threads)
     session = engine.session
-    plans, calls = [], []
-    for shapes in NEW_SHAPES[name]:
-        feeds = {key: np.zeros(shape, np.float32) for key, shape in shapes.items()}
-        times = []
-        for _ in range(3):
-            begin = time.perf_counter()
-            session.run(feeds)
-            times.append(time.perf_counter() - begin)
-        calls.append(times[0] - min(times[1:]))
-        session.engine.program.forget_layouts()
-        begin = time.perf_counter()
-        session.engine.program.layout(tuple(feeds[info.name].shape for info in session.inputs))
-        plans.append(time.perf_counter() - begin)
+    program = session.engine.program
+    feeds = [{key: np.zeros(shape, np.float32) for key, shape in shapes.items()} for shapes in NEW_SHAPES[name]]
+    found: dict[str, list[list[float]]] = {kind: [[] for _ in feeds] for kind in ("plan", "first", "later")}
+    for _ in range(6):  # by turns and the least of each, since other programs run too
+        program.forget_layouts()
+        for i, arrays in enumerate(feeds):
+            key = tuple(arrays[info.name].shape for info in session.inputs)
+            found["plan"][i].append(seconds(lambda key=key: program.layout(key)))
+            program.forget_layouts()
+            found["first"][i].append(seconds(lambda arrays=arrays: session.run(arrays)))
+            found["later"][i].append(seconds(lambda arrays=arrays: session.run(arrays)))
+    least = {kind: [min(times) for times in rows] for kind, rows in found.items()}
+    plans = least["plan"]
+    calls = [first - later for first, later in zip(least["first"], least["later"], strict=True)]
     return {
         "model": name,
-        "steps": len(session.engine.program.steps),
+        "steps": len(program.steps),
         "plan_ms": 1e3 * statistics.median(plans),
         "first_call_ms": 1e3 * statistics.median(calls),
     }
