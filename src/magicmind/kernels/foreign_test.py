@@ -6,6 +6,7 @@ import pytest
 
 from magicmind.codegen.builder import Param
 from magicmind.codegen.target import find_target
+from magicmind.kernels.attention import Attention, Mask, View
 from magicmind.kernels.gather import Lookup
 from magicmind.kernels.global_pool import GlobalPool
 from magicmind.kernels.move import Copy
@@ -16,7 +17,9 @@ from magicmind.kernels.resize import Resample
 from magicmind.kernels.resize_tables import MakeTable, Sampling
 from magicmind.testing.run_kernel import compile_kernel
 
+_ROWS = View(Param(1), 16, 64)
 SPECS = [
+    Attention(1, 4, Param(0), Param(0), 16, 16, _ROWS, _ROWS, _ROWS, _ROWS, 0.25, 1, Mask(View(0, 0, Param(0)), -1.0)),
     Pool(Reduction("max"), Param(0), (Window(Param(1), Param(2), 3, 2, 1, 1, 1), Window(112, 56, 3, 2, 1, 1, 1)), 16),
     Pool(Reduction("avg"), 4, (Window(14, 7, 2, 2),), 1),
     GlobalPool(Reduction("lp"), 4, Param(0), 1),
