@@ -1,6 +1,7 @@
 """Compiles a network to an offline model: one file with machine code and packed weights that runs with numpy alone.
 
 magicmind build net.onnx -o net.mm
+magicmind build net.caffemodel --prototxt net.prototxt
 magicmind build net.onnx -o net.mm --shape data=1..64,3,224,224 --target cascadelake --target x86-64-v3
 magicmind build net.onnx -o net.mm --tune             schedules measured on this machine
 """
@@ -21,7 +22,7 @@ TUNING_SECONDS = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_model(parser, "the network (.onnx)")
+    options.add_source(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -79,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> None:
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
         parts = compile_parts(
-            magicmind.parse(arguments.model),
+            magicmind.parse(arguments.model, **options.source_options(arguments)),
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],

@@ -11,7 +11,7 @@ SUMMARY = "read a trained network, write the unified graph as ONNX"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_model(parser, "the network (.onnx)")
+    options.add_source(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ONNX file to write")
     options.add_json(parser)
 
@@ -19,7 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
 
-    graph = magicmind.parse(arguments.model)
+    graph = magicmind.parse(arguments.model, **options.source_options(arguments))
     graph.save(arguments.output)
     if arguments.json:
         text.print_json(

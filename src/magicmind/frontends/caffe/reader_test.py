@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 import magicmind
+from magicmind.cli import main
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.caffe import schema
 from magicmind.frontends.caffe.prototxt import State, parse_prototxt
@@ -33,7 +34,7 @@ def operators(graph: SourceGraph) -> list[tuple[str | None, str]]:
     return [(node.name, node.op_type) for node in graph.model.graph]
 
 
-def signature(graph: SourceGraph) -> tuple[dict[str, object], dict[str, object]]:
+def signature(graph: magicmind.Graph) -> tuple[dict[str, object], dict[str, object]]:
     return {i.name: i.shape for i in graph.inputs}, {o.name: o.shape for o in graph.outputs}
 
 
@@ -182,6 +183,23 @@ def test_either_file_can_come_first(tmp_path: Path) -> None:
         magicmind.parse(files["source"])
     with pytest.raises(ModelFormatError, match="caffemodel="):
         magicmind.parse(files["prototxt"])
+
+
+def test_the_command_line_takes_both_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = written(tmp_path, INPUT + CONV, caffemodel(conv_blobs()))
+    target = str(tmp_path / "net.onnx")
+    assert main(["parse", files["source"], "--prototxt", files["prototxt"], "-o", target]) == 0
+    assert "conv" in capsys.readouterr().out
+    assert signature(magicmind.parse(target)) == ({"data": (2, 3, 6, 6)}, {"conv": (2, 4, 4, 4)})
+    offline = str(tmp_path / "net.mm")
+    assert main(["build", files["prototxt"], "--caffemodel", files["source"], "-o", offline]) == 0
+    x = np.ones((2, 3, 6, 6), np.float32)
+    with magicmind.load(offline) as model:
+        found = model.session(threads=1).run({"data": x})["conv"]
+    kernel, bias = conv_blobs()["conv"]
+    np.testing.assert_allclose(found[0, :, 0, 0], kernel.sum((1, 2, 3)) + bias, rtol=1e-4, atol=1e-5)
+    assert main(["parse", files["source"], "-o", target]) == 1
+    assert "a caffemodel holds weights only" in capsys.readouterr().err
 
 
 def test_weights_as_text_packed_unpacked_and_in_old_layers(tmp_path: Path) -> None:

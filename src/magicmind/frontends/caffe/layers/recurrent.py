@@ -20,7 +20,10 @@ from magicmind.ops.emitter import Value
 
 @importer("LSTM")
 def lstm(layer: Layer) -> list[Value]:
-    """Gates in the order input, forget, output, candidate.  Blobs: W_x, b, W_static if there is a static input, W_h."""
+    """A loop over compiled steps, or ONNX's LSTM where no sequence begins in between.
+
+    Gates in the order input, forget, output, candidate.  Blobs: W_x, b, W_static if there is a static input, W_h.
+    """
     hidden = layer.message.recurrent_param.num_output
     static = _static(layer)
     weights, bias = layer.blob(0, (4 * hidden, _width(layer, layer.x)), "input weights"), _bias(layer, 1, 4 * hidden)
@@ -37,7 +40,10 @@ def lstm(layer: Layer) -> list[Value]:
 
 @importer("RNN", "Recurrent")
 def rnn(layer: Layer) -> list[Value]:
-    """h = tanh(W_h h + W_x x + b), o = tanh(W_o h + b_o).  Blobs: W_x, b, W_static if given, W_h, W_o, b_o."""
+    """A loop over compiled steps: h = tanh(W_h h + W_x x + b), o = tanh(W_o h + b_o).
+
+    Blobs: W_x, b, W_static if given, W_h, W_o, b_o.
+    """
     hidden = layer.message.recurrent_param.num_output
     static = _static(layer)
     first = 3 if static else 2
