@@ -65,7 +65,7 @@ _LAZY = {
     "Session": "magicmind.runtime",
     "load": "magicmind.runtime",
 }
-_BUILD_PACKAGES = ("onnx", "onnx_ir", "llvmlite", "elftools", "rich")
+_BUILD_PACKAGES = ("onnx", "onnx_ir", "llvmlite", "rich")
 
 
 def __getattr__(name: str) -> Any:

@@ -6,17 +6,11 @@ the bytes could not satisfy (absolute addresses, writable data, undefined symbol
 
 from __future__ import annotations
 
-import io
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
-from elftools.elf.constants import SH_FLAGS
-from elftools.elf.elffile import ELFFile
-from elftools.elf.relocation import RelocationSection
-from elftools.elf.sections import SymbolTableSection
-
+from magicmind.codegen import elf
 from magicmind.codegen.relocate import RelocationError, relocate
 from magicmind.errors import CompileError
 from magicmind.modelfile.blob import Blob
@@ -38,21 +32,12 @@ class _Section:
     offset: int = 0
 
 
-@dataclass(frozen=True)
-class _Symbol:
-    name: str
-    section: int | str  # index, or SHN_UNDEF / SHN_ABS / SHN_COMMON
-    value: int
-    is_global: bool
-    is_weak: bool
-
-
 @dataclass
 class _Object:
     index: int
     machine: str
     sections: dict[int, _Section]
-    symbols: list[_Symbol]
+    symbols: list[elf.Symbol]
     faults: list[str]
 
 
@@ -81,34 +66,28 @@ def link(objects: Sequence[bytes], exports: Sequence[str]) -> Blob:
 
 
 def _read(index: int, data: bytes) -> _Object:
-    elf = ELFFile(io.BytesIO(data))
-    result = _Object(index, elf["e_machine"], {}, [], [])
-    for number, section in enumerate(elf.iter_sections()):
-        if isinstance(section, SymbolTableSection):
-            result.symbols = [_symbol(symbol) for symbol in section.iter_symbols()]
-        if not section["sh_flags"] & SH_FLAGS.SHF_ALLOC or section.name in _DROPPED or not section["sh_size"]:
+    file = elf.read_object(data)
+    result = _Object(index, file.machine, {}, file.symbols, [])
+    for number, section in enumerate(file.sections):
+        if not section.flags & elf.SHF_ALLOC or section.name in _DROPPED or not section.size:
             continue
-        if section["sh_flags"] & SH_FLAGS.SHF_WRITE:
-            result.faults.append(f"object {index}: section {section.name} is writable ({section['sh_size']} bytes)")
-        executable = bool(section["sh_flags"] & SH_FLAGS.SHF_EXECINSTR)
-        alignment = max(section["sh_addralign"], _FUNCTION_ALIGNMENT if executable else 1)
-        result.sections[number] = _Section(index, number, section.name, section.data(), alignment, executable)
-    for section in elf.iter_sections():
-        if isinstance(section, RelocationSection) and section["sh_info"] in result.sections:
-            if not section.is_RELA():
-                result.faults.append(f"object {index}: {section.name} has relocations without addends")
-                continue
-            result.sections[section["sh_info"]].relocations = [
-                (r["r_offset"], r["r_info_type"], r["r_info_sym"], r["r_addend"]) for r in section.iter_relocations()
-            ]
+        if section.flags & elf.SHF_WRITE:
+            result.faults.append(f"object {index}: section {section.name} is writable ({section.size} bytes)")
+        executable = bool(section.flags & elf.SHF_EXECINSTR)
+        alignment = max(section.alignment, _FUNCTION_ALIGNMENT if executable else 1)
+        result.sections[number] = _Section(index, number, section.name, section.data, alignment, executable)
+    for section in file.sections:
+        if section.info not in result.sections:
+            continue
+        if section.kind == elf.SHT_REL:
+            result.faults.append(f"object {index}: {section.name} has relocations without addends")
+        elif section.kind == elf.SHT_RELA:
+            result.sections[section.info].relocations = elf.relocations(section)
     return result
 
 
-def _symbol(symbol: Any) -> _Symbol:
-    bind = symbol["st_info"]["bind"]
-    return _Symbol(
-        symbol.name, symbol["st_shndx"], symbol["st_value"], bind in ("STB_GLOBAL", "STB_WEAK"), bind == "STB_WEAK"
-    )
+def _is_global(symbol: elf.Symbol) -> bool:
+    return symbol.binding in (elf.STB_GLOBAL, elf.STB_WEAK)
 
 
 def _sections(objects: Sequence[_Object]) -> list[_Section]:
@@ -139,10 +118,10 @@ def _global_symbols(objects: Sequence[_Object], faults: list[str]) -> dict[str, 
     weak: dict[str, int] = {}
     for item in objects:
         for symbol in item.symbols:
-            if not symbol.is_global or symbol.section not in item.sections:
+            if not _is_global(symbol) or symbol.section not in item.sections:
                 continue
-            offset = item.sections[int(symbol.section)].offset + symbol.value
-            if symbol.is_weak:
+            offset = item.sections[symbol.section].offset + symbol.value
+            if symbol.binding == elf.STB_WEAK:
                 weak.setdefault(symbol.name, offset)
             elif symbol.name in strong:
                 faults.append(f"symbol {symbol.name} is defined twice (again in object {item.index})")
@@ -172,10 +151,10 @@ def _resolve(
         faults.append(f"undefined symbol {name}: referred to by {', '.join(dict.fromkeys(missing[name]))}")
 
 
-def _address(item: _Object, symbol: _Symbol, defined: dict[str, int]) -> int | None:
-    if symbol.section in item.sections and not symbol.is_weak:
-        return item.sections[int(symbol.section)].offset + symbol.value
-    return defined.get(symbol.name) if symbol.is_global else None
+def _address(item: _Object, symbol: elf.Symbol, defined: dict[str, int]) -> int | None:
+    if symbol.section in item.sections and symbol.binding != elf.STB_WEAK:
+        return item.sections[symbol.section].offset + symbol.value
+    return defined.get(symbol.name) if _is_global(symbol) else None
 
 
 def _place(item: _Object, section: _Section, offset: int) -> str:

@@ -64,6 +64,13 @@ def test_a_load_through_the_got_becomes_an_address() -> None:
     mapping.close()
 
 
+def test_bytes_that_are_no_object() -> None:
+    whole = assemble(CALLEE, HERE)
+    for broken in (b"", b"\x7fELF", bytes(64), whole[: len(whole) // 2], whole[:40] + bytes([255] * 8) + whole[48:]):
+        with pytest.raises(CompileError):
+            link([broken], ["plus"])
+
+
 def test_all_undefined_symbols_are_listed_with_their_users() -> None:
     text = (
         "declare float @expf(float)\ndeclare hidden void @gone()\n"
