@@ -37,9 +37,7 @@ def spell_broadcast(node: onnx_ir.Node | None, a: Dim, b: Dim) -> bool:
     return True
 
 
-def _expanded(
-    node: onnx_ir.Node, operand: int, value: onnx_ir.Value, others: Sequence[onnx_ir.Value]
-) -> onnx_ir.Value:
+def _expanded(node: onnx_ir.Node, operand: int, value: onnx_ir.Value, others: Sequence[onnx_ir.Value]) -> onnx_ir.Value:
     for i, other in enumerate(others):
         stem = f"{node.name}.operand{operand}.{i}"
         shape = onnx_ir.Node("", "Shape", [other], num_outputs=1, name=f"{stem}.shape")
