@@ -42,11 +42,13 @@ Written by `tools/operators.py` from ONNX's schemas and the operator registry (`
 
 {summary}
 
-* **generated**: generated code runs the operator in its usual form: by a kernel of its own, as a part of one, as simpler
-  operators that have kernels, or it costs nothing at all. An input that sets a shape or an axis is a constant there.
+* **generated**: generated code runs the operator in its usual form: by a kernel of its own, as a part of one, as
+  simpler operators that have kernels, or it costs nothing at all. Inputs that set a shape or an axis are
+  constants there.
 * **fallback**: a numpy function of the run time (a *host step*) runs it; building lists such nodes, and so do
-  `magicmind info` and the profile. What a generated operator has no kernel for (a shape or an axis that only the run time
-  knows, a rare type) falls back as well where its row says *generated, fallback*; else building says which node and why.
+  `magicmind info` and the profile. What a generated operator has no kernel for (a shape or an axis that only the run
+  time knows, a rare type) falls back as well where its row says *generated, fallback*; else building says which node
+  and why.
 * **not supported**: building refuses the model and names the node.
 * **opsets**: the versions at which the operator changed; models of all of them are read.
 * **types**: what ONNX allows as the type of the first input (of the first output where there is none), in short:
@@ -99,10 +101,10 @@ def summary() -> str:
     numeric = numeric_operators()
     generated = [name for name in numeric if how_of("", name) == GENERATED]
     left_out = ", ".join(NOT_NUMERIC)
-    share = 100 * len(generated) / len(numeric)
+    share, version = 100 * len(generated) / len(numeric), onnx.__version__
     return (
-        f"**{len(generated)} of the {len(numeric)} numeric operators of ONNX {onnx.__version__} ({share:.0f} %) run by\n"
-        f"generated code.** Numeric are all operators of the domain `ai.onnx`, old and new, but those for {left_out}."
+        f"**{len(generated)} of the {len(numeric)} numeric operators of ONNX {version} ({share:.0f} %) run by\n"
+        f"generated code.** Numeric are all operators of the domain `ai.onnx`, old and new, except {left_out}."
     )
 
 

@@ -17,7 +17,7 @@ from magicmind.ops.quantise import MICROSOFT
 from magicmind.ops.registry import Op
 
 
-def _optional(e: Expansion, i: int) -> Value | None:
+def optional(e: Expansion, i: int) -> Value | None:
     return e.input(i) if e.has(i) else None
 
 
@@ -49,8 +49,8 @@ def normalised(e: Expansion, x: Value, scale: Value, bias: Value | None, *, simp
 def _skip(e: Expansion, *, simplified: bool) -> list[Value]:
     """input + skip (+ bias), normalised; output 3 is the sum."""
     _refuse_outputs(e, 1, 2)
-    beta = None if simplified else _optional(e, 3)
-    bias = _optional(e, 3 if simplified else 4)
+    beta = None if simplified else optional(e, 3)
+    bias = optional(e, 3 if simplified else 4)
     total = e.op("Add", e.input(0), e.input(1))
     total = total if bias is None else e.op("Add", total, bias)
     y = normalised(e, total, e.input(2), beta, simplified=simplified)
@@ -84,9 +84,7 @@ Op("SimplifiedLayerNormalization").expand(expand_simplified)  # onnxruntime also
 def expand_layer_normalization(e: Expansion) -> list[Value]:
     """As ONNX's."""
     given = {name: e.view.attr(name) for name in ("axis", "epsilon", "stash_type")}
-    return list(
-        e.ops("LayerNormalization", e.input(0), e.input(1), _optional(e, 2), count=len(e.node.outputs), **given)
-    )
+    return list(e.ops("LayerNormalization", e.input(0), e.input(1), optional(e, 2), count=len(e.node.outputs), **given))
 
 
 # --------------------------------------------------------------------------------------------------------------- GELU
@@ -121,28 +119,28 @@ def expand_quick_gelu(e: Expansion) -> list[Value]:
 # ----------------------------------------------------------------------------------------------------------- products
 
 
-def _swapped(e: Expansion, x: Value) -> Value:
+def swapped(e: Expansion, x: Value) -> Value:
     """The last two axes exchanged."""
     rank = e.rank(x)
     return x if rank < 2 else e.op("Transpose", x, perm=[*range(rank - 2), rank - 1, rank - 2])
 
 
-@Op("FusedMatMul", MICROSOFT).expand
-def expand_fused_matmul(e: Expansion) -> list[Value]:
+def fused_matmul(e: Expansion) -> Value:
     """alpha * A @ B, either with its last two axes exchanged."""
     if e.view.attr("transBatchA", 0) or e.view.attr("transBatchB", 0):
         raise UnsupportedOperatorError("transBatchA and transBatchB are not supported")
-    a = _swapped(e, e.input(0)) if e.view.attr("transA", 0) else e.input(0)
-    b = _swapped(e, e.input(1)) if e.view.attr("transB", 0) else e.input(1)
+    a = swapped(e, e.input(0)) if e.view.attr("transA", 0) else e.input(0)
+    b = swapped(e, e.input(1)) if e.view.attr("transB", 0) else e.input(1)
     y = e.op("MatMul", a, b)
     alpha = float(e.view.attr("alpha", 1.0))
-    return [y if alpha == 1 else e.op("Mul", y, e.scalar(alpha, y))]
+    return y if alpha == 1 else e.op("Mul", y, e.scalar(alpha, y))
 
 
-Op("TransposeMatMul", MICROSOFT).expand(expand_fused_matmul)
+for _name in ("FusedMatMul", "TransposeMatMul"):
+    Op(_name, MICROSOFT).expand(lambda e: [fused_matmul(e)])
 
 
-def _activated(e: Expansion, y: Value, name: str, params: list[float]) -> Value:
+def activated(e: Expansion, y: Value, name: str, params: list[float]) -> Value:
     """`name` is an ONNX activation; `params` are its alpha and beta, or bounds."""
     if not name:
         return y
@@ -157,19 +155,19 @@ def expand_fused_conv(e: Expansion) -> list[Value]:
     """activation(Conv(X, W, B) + Z)."""
     names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
     given: dict[str, Any] = {name: e.view.attr(name) for name in names}
-    y = e.op("Conv", e.input(0), e.input(1), _optional(e, 2), **given)
+    y = e.op("Conv", e.input(0), e.input(1), optional(e, 2), **given)
     if e.has(3):
         y = e.op("Add", y, e.input(3))
-    return [_activated(e, y, e.view.attr("activation", ""), list(e.view.attr("activation_params", [])))]
+    return [activated(e, y, e.view.attr("activation", ""), list(e.view.attr("activation_params", [])))]
 
 
 @Op("FusedGemm", MICROSOFT).expand
 def expand_fused_gemm(e: Expansion) -> list[Value]:
     """activation(Gemm(A, B, C))."""
     given = {name: e.view.attr(name) for name in ("alpha", "beta", "transA", "transB")}
-    y = e.op("Gemm", e.input(0), e.input(1), _optional(e, 2), **given)
+    y = e.op("Gemm", e.input(0), e.input(1), optional(e, 2), **given)
     params = [e.view.attr(f"activation_{name}") for name in ("alpha", "beta")]
-    return [_activated(e, y, e.view.attr("activation", ""), [v for v in params if v is not None])]
+    return [activated(e, y, e.view.attr("activation", ""), [v for v in params if v is not None])]
 
 
 # --------------------------------------------------------------------------------------------------------- embeddings

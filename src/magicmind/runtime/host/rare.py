@@ -32,3 +32,10 @@ def image_decoder(call: HostCall) -> Sequence[Any]:
     if form == "Grayscale":
         return [pixels[:, :, None]]
     return [pixels[:, :, ::-1] if form == "BGR" else pixels]
+
+
+@host("com.microsoft.Inverse")
+def inverse(call: HostCall) -> Sequence[Any]:
+    """Of the matrices in the last two dims."""
+    x = call.inputs[0]
+    return [np.linalg.inv(x.astype(np.float64)).astype(x.dtype)]
