@@ -74,6 +74,7 @@ def test_cifar10_quick_of_2014(data: Path) -> None:
     assert relative(session_of(graph)(x)["prob"], case["prob"]) < TOLERANCE
 
 
+@pytest.mark.slow
 def test_squeezenet(data: Path) -> None:
     folder = data / "classification/squeezenet_v1_0"
     run = session_of(squeezenet(folder))

@@ -19,7 +19,7 @@ DATA_LAYERS = frozenset(
 
 
 def inputs_of(net: Net) -> dict[str, Shape]:
-    """All inputs in order; a shape is None where the file does not give one."""
+    """All inputs in order; a shape is None where the file does not give one (or one with sizes of 0 or -1)."""
     found = dict(net.inputs)
     for layer in net.layers:
         if layer.type == "Input":
@@ -27,7 +27,7 @@ def inputs_of(net: Net) -> dict[str, Shape]:
         elif layer.type in DATA_LAYERS and layer.top:
             found |= {str(top): None for top in layer.top}
             found[str(layer.top[0])] = _data_shape(layer, net)
-    return found
+    return {name: shape if shape and min(shape) > 0 else None for name, shape in found.items()}
 
 
 def is_input(layer: Any) -> bool:

@@ -40,6 +40,9 @@ def importer(*types: str, host: bool = False) -> Callable[[Importer], Importer]:
     return register
 
 
+_MAX_CONSTANT = 1 << 26
+
+
 @dataclass(frozen=True)
 class Layer:
     """A layer to import. `message` is its record in the prototxt, `inputs` are its bottoms."""
@@ -103,6 +106,11 @@ class Layer:
         """The sizes of the axes start..stop, for `net.reshape`."""
         shape = self.net.shape(value)
         return [d if isinstance(d, int) else self.net.dim(value, i) for i, d in enumerate(shape[:stop]) if i >= start]
+
+    def limit(self, count: int, what: str) -> None:
+        """Refuses to make a constant of more than 64 million numbers: the prototxt is damaged rather than large."""
+        if not 0 <= count <= _MAX_CONSTANT:
+            raise ModelFormatError(f"{what} would have {count} numbers")
 
     def unsupported(self, what: str) -> UnsupportedOperatorError:
         """The error for a setting that this importer does not know."""

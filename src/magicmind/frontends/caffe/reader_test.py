@@ -319,6 +319,37 @@ def test_bad_prototxts_say_where(text: str, message: str) -> None:
         graph_of(text.replace("net.prototxt", "net"))
 
 
+@pytest.mark.parametrize(
+    "layer",
+    [
+        "type: 'DummyData' top: 'y' dummy_data_param { shape { dim: 4000000000000 } }",
+        "type: 'Im2col' bottom: 'data' top: 'y' convolution_param { kernel_size: 100000 pad: 100000 }",
+        "type: 'SPP' bottom: 'data' top: 'y' spp_param { pyramid_height: 4000000000 }",
+        "type: 'Tile' bottom: 'data' top: 'y' tile_param { tiles: -7 }",
+        "type: 'Pooling' bottom: 'data' top: 'y' pooling_param { stride: 0 kernel_size: 2 }",
+        "type: 'Slice' bottom: 'data' top: 'a' top: 'b' slice_param { slice_point: 9 }",
+        "type: 'Permute' bottom: 'data' top: 'y' permute_param { order: 0 order: 0 }",
+        "type: 'Reorg' bottom: 'data' top: 'y' reorg_param { stride: 0 }",
+        "type: 'Log' bottom: 'data' top: 'y' log_param { base: -3 }",
+        "type: 'PriorBox' bottom: 'data' bottom: 'data' top: 'y' prior_box_param { }",
+        "type: 'InnerProduct' top: 'y' inner_product_param { num_output: 3 }",
+    ],
+)
+def test_senseless_settings_are_errors_that_name_the_layer(layer: str) -> None:
+    with pytest.raises(Error, match="bad"):
+        graph_of(f"{INPUT} layer {{ name: 'bad' {layer} }}")
+
+
+def test_sizes_that_must_agree_name_the_layer() -> None:
+    text = INPUT + "".join(
+        f"layer {{ name: 'p{k}' type: 'Pooling' bottom: 'data' top: 'p{k}' pooling_param {{ kernel_size: {k} }} }}"
+        for k in (1, 2)
+    )
+    text += "layer { name: 'sum' type: 'Eltwise' bottom: 'p1' bottom: 'p2' top: 'sum' }"
+    with pytest.raises(ShapeError, match="sum"):
+        SourceGraph.of(CaffeSource(parse_prototxt(text, "net"), RandomWeights()), [(1, 3, "4..", 6)])
+
+
 def test_all_unsupported_layers_are_listed_at_once() -> None:
     text = (
         INPUT

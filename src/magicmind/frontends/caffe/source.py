@@ -8,7 +8,7 @@ from typing import Any
 import onnx_ir
 
 import magicmind.frontends.caffe.layers  # noqa: F401  (fills the table of importers)
-from magicmind.errors import Error, ModelFormatError, UnsupportedOperatorError
+from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.caffe.inputs import DATA_LAYERS, inputs_of, is_input
 from magicmind.frontends.caffe.layer import IMPORTERS, Layer
 from magicmind.frontends.caffe.prototxt import Net
@@ -186,4 +186,7 @@ def _check_sources(layers: Sequence[Any], declared: Collection[str]) -> None:
 def _located(error: Error, what: str) -> Error:
     """The error with the layer in front, unless its text has it."""
     text = str(error)
-    return error if text.startswith(("layer ", what)) else type(error)(f"{what}: {text}")
+    if text.startswith(("layer ", what)):
+        return error
+    kind = next((k for k in (ShapeError, UnsupportedOperatorError, ModelFormatError) if isinstance(error, k)), Error)
+    return kind(f"{what}: {text}")

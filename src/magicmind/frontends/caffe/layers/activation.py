@@ -145,6 +145,7 @@ def _filled(layer: Layer, p: Any, shapes: list[tuple[int, ...]], i: int) -> Valu
     if filler is not None and filler.type != "constant":
         raise layer.unsupported(f"data filler {filler.type!r}; only 'constant' is the same every time")
     shape = shapes[min(i, len(shapes) - 1)]
+    layer.limit(math.prod(shape), "the constant")
     return layer.net.op("Identity", layer.net.const(np.full(shape, filler.value if filler else 0, np.float32)))
 
 

@@ -21,7 +21,7 @@ def eltwise(layer: Layer) -> Value:
     p, net = layer.message.eltwise_param, layer.net
     values = list(layer.inputs)
     shapes = {net.shape(value) for value in values}
-    if len(shapes) != 1:
+    if len(shapes) != 1 and all(net.type(value).is_static for value in values):
         raise ModelFormatError(f"the bottoms differ in shape: {', '.join(sorted(map(str, shapes)))}")
     op = _ELTWISE[p.operation]
     if p.coeff and op == "Add":

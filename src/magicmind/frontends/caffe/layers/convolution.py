@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -133,6 +134,7 @@ def embed(layer: Layer) -> Value:
 def im_to_col(layer: Layer) -> Value:
     """[N, C, H, W] to [N, C * taps, windows...]: a convolution whose kernels each pick one tap of one channel."""
     channels, w = layer.size(layer.x, 1), window(layer, layer.message.convolution_param)
-    taps = int(np.prod(w.kernel))
+    taps = math.prod(w.kernel)
+    layer.limit(channels * taps * taps, "the kernels")
     kernels = np.tile(np.eye(taps, dtype=np.float32), (channels, 1)).reshape(channels * taps, 1, *w.kernel)
     return layer.net.op("Conv", layer.x, layer.net.const(kernels), group=channels, **w.attributes())

@@ -24,6 +24,7 @@ def prior_box(layer: Layer) -> Value:
     step_y = p.step_h or p.step or height / rows
     step_x = p.step_w or p.step or width / columns
     half = np.array(_prior_sizes(p), np.float64) / 2  # [boxes, (width, height)]
+    layer.limit(rows * columns * half.size * 4, "the priors")
     y = (np.arange(rows) + p.offset)[:, None, None] * step_y + np.zeros((1, columns, 1))
     x = (np.arange(columns) + p.offset)[None, :, None] * step_x + np.zeros((rows, 1, 1))
     w, h = half[:, 0], half[:, 1]

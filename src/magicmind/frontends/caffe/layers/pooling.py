@@ -11,6 +11,7 @@ from typing import Any
 
 import onnx_ir
 
+from magicmind.errors import ModelFormatError
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.ir.dims import product
 from magicmind.ops.emitter import Value
@@ -68,6 +69,8 @@ def spatial_pyramid(layer: Layer) -> Value:
     method = _method(layer, p.pool)
     sizes = [layer.size(layer.x, 2), layer.size(layer.x, 3)]
     parts = []
+    if not 1 <= p.pyramid_height <= 10:
+        raise ModelFormatError(f"pyramid_height is {p.pyramid_height}; 1 to 10 levels make sense")
     for level in range(p.pyramid_height):
         bins = 1 << level
         kernel = [math.ceil(size / bins) for size in sizes]
