@@ -101,6 +101,7 @@ class Lowering:
             listing = "\n".join(f"  {error}" for error in refused)
             raise UnsupportedOperatorError(f"{len(refused)} nodes are not supported:\n{listing}")
         self._copy_results()
+        self._drop_unread()
         return self.plan
 
     def _place_concats(self) -> None:
@@ -157,6 +158,27 @@ class Lowering:
             copy = Copy((params.size(count),), (1,), (1,), BY_SIZE[itemsize])
             moved = 2 * itemsize * count
             self._add(Step(value.name or "", "Identity", copy, (source, result), 1, tuple(params.values), 0, moved))
+
+    def _drop_unread(self) -> None:
+        """Removes kernel calls whose results nothing reads: sizes that went into other kernels as run-time values."""
+        read: set[Storage] = set()
+        kept: list[Step | HostStep] = []
+        for step in reversed(self.plan.steps):
+            if isinstance(step, HostStep):
+                read |= {ref.storage for ref in step.refs}
+            elif all(ref.storage.kind == "arena" and ref.storage not in read for ref in step.writes):
+                continue
+            else:
+                read |= {ref.storage for ref in step.reads}
+            kept.append(step)
+        if len(kept) == len(self.plan.steps):
+            return
+        for step in self.plan.steps:
+            for ref in step.refs:
+                ref.storage.first = ref.storage.last = -1
+        self.plan.steps = []
+        for step in reversed(kept):
+            self._add(step)
 
     def describe_node(self, node: ir.Node) -> str:
         """Name, operator, input types: for errors."""
