@@ -81,7 +81,7 @@ def test_sizes_that_must_agree_are_checked_when_they_are_known() -> None:
     first, second = np.array([1, 0, 1, 0], bool), np.array([0, 1, 0, 1], bool)
     out = session.run({"x": x, "z": x, "c": first, "d": second})["o"]
     np.testing.assert_allclose(out, x[first] + x[second])
-    with pytest.raises(magicmind.ShapeError, match="Compress_1"):
+    with pytest.raises(magicmind.ShapeError, match=r"sizes \[2\] and \[4\] do not broadcast"):
         session.run({"x": x, "z": x, "c": first, "d": np.ones(4, bool)})
 
 

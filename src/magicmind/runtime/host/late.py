@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from magicmind.errors import Error
+from magicmind.errors import Error, ShapeError
 from magicmind.runtime.host import Array, HostCall, host
 
 
@@ -27,7 +27,11 @@ def reshape(call: HostCall) -> Sequence[Any]:
 def expand(call: HostCall) -> Sequence[Any]:
     """Broadcast against a shape."""
     x, shape = call.inputs
-    return [np.broadcast_to(x, np.broadcast_shapes(x.shape, tuple(_ints(shape) or ())))]
+    wanted = tuple(_ints(shape) or ())
+    try:
+        return [np.broadcast_to(x, np.broadcast_shapes(x.shape, wanted))]
+    except ValueError:
+        raise ShapeError(f"sizes {list(x.shape)} and {list(wanted)} do not broadcast") from None
 
 
 @host("Tile")
