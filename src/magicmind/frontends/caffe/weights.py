@@ -6,8 +6,9 @@ A binary file costs its size once in protobuf's memory and once as arrays; nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -94,23 +95,30 @@ class Weights:
 
 def read_weights(path: Path) -> Weights:
     """The blobs in a caffemodel, binary or text.  Raises ModelFormatError."""
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    return parse_weights(data, str(path))
+    return _parse(partial(_bytes_of, path), str(path))
 
 
 def parse_weights(data: bytes, where: str) -> Weights:
     """The blobs in the bytes of a caffemodel.  Raises ModelFormatError."""
-    if _is_text(data):
-        layers = upgraded(parse_net(data.decode(), where))
-        return _collect(((layer.name, layer.blobs) for layer in layers), where)
-    net = _decode(schema.WeightsNet, data, where)
+    return _parse(lambda: data, where)
+
+
+def _bytes_of(path: Path) -> bytes:
     try:
-        return _collect(_binary_layers(net), where)
+        return path.read_bytes()
+    except OSError as error:
+        raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from error
+
+
+def _parse(load: Callable[[], bytes], where: str) -> Weights:
+    """`load` is asked again rather than its answer kept: the file must not lie in memory beside what is made of it."""
+    if _is_text(load()):
+        layers = upgraded(parse_net(load().decode(), where))
+        return _collect(((layer.name, layer.blobs) for layer in layers), where)
+    try:
+        return _collect(_binary_layers(_decode(schema.WeightsNet, load(), where)), where)
     except _NotPacked:
-        return _collect(_binary_layers(_decode(schema.UnpackedNet, data, where)), where)
+        return _collect(_binary_layers(_decode(schema.UnpackedNet, load(), where)), where)
 
 
 class _NotPacked(Exception):
