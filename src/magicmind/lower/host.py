@@ -20,7 +20,8 @@ CAPTURES = "captures"
 
 def attributes_json(node: ir.Node) -> dict[str, Any]:
     """The attributes for a host function; tensors as lists. Raises UnsupportedOperatorError for other kinds."""
-    return {name: _attribute_json(attr, node) for name, attr in node.attributes.items()}
+    types = (ir.AttributeType.TYPE_PROTO, ir.AttributeType.TYPE_PROTOS)  # what the plan says of the outputs anyway
+    return {name: _attribute_json(attr, node) for name, attr in node.attributes.items() if attr.type not in types}
 
 
 def _attribute_json(attr: ir.Attr, node: ir.Node) -> Any:

@@ -138,6 +138,8 @@ class GraphBuilder:
             visible = {**outer, **values}
             graphs = [self.build(g, visible) for g in ([proto.g] if kind == _A.GRAPH else proto.graphs)]
             return onnx_ir.AttrGraph(name, graphs[0]) if kind == _A.GRAPH else onnx_ir.AttrGraphs(name, graphs)
+        if kind == _A.TYPE_PROTO and not proto.ref_attr_name:
+            return onnx_ir.serde.deserialize_attribute(proto)
         read = _SCALARS.get(kind)
         if read is None or proto.ref_attr_name:
             raise UnsupportedOperatorError(f"{node}: attribute {name!r} is of a kind that is not supported ({kind})")
