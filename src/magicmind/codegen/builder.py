@@ -33,6 +33,16 @@ class Param:
 Size = int | Param
 
 
+class ShortConstant(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
+    """A vector constant by its text ("poison", "splat (float 1.0)"); llvmlite's own prints every lane."""
+
+    def __init__(self, kind: ir.VectorType, text: str) -> None:
+        self.type, self.constant = kind, text
+
+    def _get_reference(self) -> str:
+        return str(self.constant)
+
+
 @dataclass(frozen=True)
 class Pointer:
     """A typed address in generated code."""
@@ -150,11 +160,10 @@ class Kernel:
         """A constant in every lane."""
         element = I1 if dtype == "bool" else ELEMENT[dtype]
         number: float | int = float(value) if dtype in FLOATS else int(bool(value)) if dtype == "bool" else int(value)
+        one = ir.Constant(element, number)
         if lanes == 1:
-            return Vec(self, ir.Constant(element, number), dtype, 1)
-        return Vec(
-            self, ir.Constant(ir.VectorType(element, lanes), [ir.Constant(element, number)] * lanes), dtype, lanes
-        )
+            return Vec(self, one, dtype, 1)
+        return Vec(self, ShortConstant(ir.VectorType(element, lanes), f"splat ({one})"), dtype, lanes)
 
     def like(self, x: Any, other: Vec) -> Vec:
         """`x` (number, scalar or vector) with the dtype and lanes of `other`."""
@@ -166,9 +175,10 @@ class Kernel:
         if x.lanes == lanes:
             return x
         kind = ir.VectorType(x.value.type, lanes)
-        one = self.b.insert_element(ir.Constant(kind, ir.Undefined), x.value, ir.Constant(I32, 0))
-        zero = ir.Constant(ir.VectorType(I32, lanes), None)  # prints short: broadcasts are most of a kernel's text
-        return Vec(self, self.b.shuffle_vector(one, ir.Constant(kind, ir.Undefined), zero), x.dtype, lanes)
+        nothing = ShortConstant(kind, "poison")  # prints short, as does zero: broadcasts are most of a kernel's text
+        zero = ir.Constant(ir.VectorType(I32, lanes), None)
+        one = self.b.insert_element(nothing, x.value, ir.Constant(I32, 0))
+        return Vec(self, self.b.shuffle_vector(one, nothing, zero), x.dtype, lanes)
 
     def iota(self, lanes: int, dtype: str = "i64") -> Vec:
         """0, 1, 2, ... in the lanes."""
