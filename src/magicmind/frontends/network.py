@@ -153,7 +153,7 @@ class Network(Emitter):
             nodes=self.nodes,
             initializers=self.constants,
             name=self.name or None,
-            opset_imports={"": self.opset},
+            opset_imports={"": self.opset} | {node.domain: 1 for node in self.nodes if node.domain},
         )
 
     def model(self, outputs: Mapping[str, Value]) -> onnx_ir.Model:

@@ -246,6 +246,26 @@ def test_weights_shared_by_name() -> None:
         np.testing.assert_array_equal(kernel.const_value.numpy(), conv_blobs()["conv"][0])
 
 
+def test_blobs_of_c3d_have_a_length_beside_the_four_sizes() -> None:
+    text = "input: 'data' input_shape { dim: [1, 2, 4, 6, 6] }\n" + (
+        "layers { name: 'conv' type: CONVOLUTION3D bottom: 'data' top: 'conv' "
+        "convolution_param { num_output: 3 kernel_size: 3 kernel_depth: 2 pad: 1 temporal_pad: 1 } }\n"
+        "layers { name: 'pool' type: POOLING3D bottom: 'conv' top: 'pool' "
+        "pooling_param { pool: MAX kernel_size: 2 kernel_depth: 1 stride: 2 temporal_stride: 1 } }"
+    )
+    rng = np.random.default_rng(0)
+    kernel, bias = rng.standard_normal((3, 2, 2, 3, 3), np.float32), np.ones(3, np.float32)
+    net = schema.WeightsNet()
+    blobs = net.layers.add(name="conv").blobs
+    blobs.add(num=3, channels=2, height=3, width=3).data.append(kernel.tobytes())
+    blobs.add(num=1, channels=1, height=1, width=3).data.append(bias.tobytes())
+    weights = parse_weights(net.SerializeToString(), "c3d.caffemodel")
+    graph = SourceGraph.of(CaffeSource(parse_prototxt(text, "net"), weights))
+    assert signature(graph)[1] == {"pool": (1, 3, 5, 3, 3)}
+    held = [v.const_value.numpy() for v in graph.model.graph.initializers.values() if v.const_value is not None]
+    assert any(array.shape == kernel.shape and (array == kernel).all() for array in held)
+
+
 # ----------------------------------------------------------------------------------------------------------- bad files
 
 

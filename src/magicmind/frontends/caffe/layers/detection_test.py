@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+import magicmind
 from magicmind.frontends.caffe.layers.layers_test import (
     Array,
     close,
@@ -17,7 +19,7 @@ from magicmind.frontends.caffe.layers.layers_test import (
     run_layer,
     run_opencv,
 )
-from magicmind.testing.caffe import RandomWeights
+from magicmind.testing.caffe import RandomWeights, random_network
 
 RNG = np.random.default_rng(5)
 
@@ -67,6 +69,19 @@ def test_detection_output_as_opencv(code: str, shared: str) -> None:
     close(by_score(found), by_score(expected))
     keys = [(row[0], row[1], -row[2]) for row in found]
     assert keys == sorted(keys), "by image, label, and falling score, as Caffe has them"
+
+
+def test_a_saved_graph_keeps_our_operators(tmp_path: Path) -> None:
+    feeds = ssd_feeds(20, 3, 1)
+    text = net_text(
+        layer_text("DetectionOutput", "detection_output_param { num_classes: 3 }", list(feeds)),
+        {name: a.shape for name, a in feeds.items()},
+    )
+    graph, _ = random_network(text)
+    graph.save(tmp_path / "ssd.onnx")
+    with magicmind.build(magicmind.parse(tmp_path / "ssd.onnx")) as model:
+        found = model.session(threads=1).run(feeds)["y"]
+    close(found, run(text, feeds)["y"])
 
 
 def test_detection_output_of_nothing_has_no_rows() -> None:
