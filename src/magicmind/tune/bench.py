@@ -4,7 +4,6 @@ neighbours leave them. Measured alone, with its weights in cache, it would be ju
 from __future__ import annotations
 
 import itertools
-import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +17,7 @@ from magicmind.tune.sizes import Feeds, Sizes
 _WARM, _TIMED = 1, 3
 """Calls of one turn: those before the first is timed bring code and weights back after the other variant's turn."""
 _LEAST_ROUNDS, _MOST_ROUNDS = 3, 60
-_LEAST_COMPARISONS = 8
+_LEAST_COMPARISONS = 16
 _TURN_SECONDS = 0.04
 """A turn of a whole-network comparison takes so long, or one call."""
 
@@ -88,15 +87,16 @@ class Bench:
         self._calls = self._calls or [sum(least) for least in steps[0]]
         return [_by_key(trial.steps, least, self._calls) for trial, least in zip(trials, steps, strict=True)]
 
-    def speedups(self, base: Trial, other: Trial, seconds: float) -> list[float]:
-        """Per round of turns: how many times faster than `base` the whole of `other` is, on average over the inputs."""
+    def call_times(self, base: Trial, other: Trial, seconds: float) -> list[tuple[float, float]]:
+        """Rounds of turns: (base, other) time of the fastest whole call, as a share like `Times`."""
         rounds = []
         end = time.perf_counter() + seconds
         for done in range(_MOST_ROUNDS):
             if done >= _LEAST_COMPARISONS and time.perf_counter() > end:
                 break
-            pairs = [(_turn(*a), _turn(*b)) for a, b in zip(base.runs, other.runs, strict=True)]
-            rounds.append(statistics.fmean(a / b for a, b in pairs))
+            turns = [(_turn(*a), _turn(*b)) for a, b in zip(base.runs, other.runs, strict=True)]
+            shares = [(1e9 * a / call, 1e9 * b / call) for (a, b), call in zip(turns, self._calls, strict=True)]
+            rounds.append((sum(a for a, _ in shares), sum(b for _, b in shares)))
         return rounds
 
 

@@ -3,7 +3,7 @@
 1. Variants of the whole network, in each of which every layer takes its next unmeasured candidate, run in turns with
    the cost model's network; a candidate's worth is its time relative to the layer of that network.
 2. The best candidates together, once more in turns: picks that do not pay among their new neighbours are dropped.
-3. Whole calls in turns: without a gain that shows in nearly all rounds the cost model's network stays.
+3. Whole calls in turns: without a clear gain the cost model's network stays.
 """
 
 from __future__ import annotations
@@ -21,13 +21,15 @@ from magicmind.tune.log import Log, Verdict
 
 Report = Callable[[str, int, int], None]
 """Called with (what, done, total)."""
+Rounds = list[tuple[float, float]]
+"""Times of whole calls, in turns: (the cost model's network, the other one)."""
 Listing = Mapping[str, Sequence[str]]
 """Candidates by key, the cost model's first."""
 
 _GAIN = 0.97
 """A candidate must take less than this share of the time of the cost model's: smaller gains are mostly noise."""
 _LEAST_SPEEDUP = 1.01
-"""What the whole network must gain in the median of the rounds."""
+"""What the whole network must gain, in the median of the rounds and between the fastest calls."""
 _MOST_SCATTER = 0.012
 """Distance of the quartiles over the root of the number of rounds, about the error of the median, from which on a
 comparison without a gain says nothing."""
@@ -133,33 +135,38 @@ class Tuner:
                 trial = self._bench.open(kept)
             if not kept:
                 return {}, True
-            speedups = self._compare(base, trial)
-            faster = clearly_faster(speedups)
-            return kept if faster else {}, faster or not scattered(speedups)
+            rounds = self._compare(base, trial)
+            faster = clearly_faster(rounds)
+            return kept if faster else {}, faster or not scattered(rounds)
         finally:
             trial.close()
 
-    def _compare(self, base: Trial, other: Trial) -> list[float]:
-        """Speedups of rounds; more of them as long as they disagree and there is time."""
-        speedups = self._bench.speedups(base, other, _WHOLE_SECONDS)
+    def _compare(self, base: Trial, other: Trial) -> Rounds:
+        """Rounds of whole calls; more of them as long as they disagree and there is time."""
+        rounds = self._bench.call_times(base, other, _WHOLE_SECONDS)
         for _ in range(_MOST_COMPARISONS):
             spent = time.perf_counter() - self._start
-            if clearly_faster(speedups) or not scattered(speedups) or spent > self._seconds:
+            if clearly_faster(rounds) or not scattered(rounds) or spent > self._seconds:
                 break
-            speedups += self._bench.speedups(base, other, _WHOLE_SECONDS)
-        return speedups
+            rounds += self._bench.call_times(base, other, _WHOLE_SECONDS)
+        return rounds
 
 
-def scattered(speedups: Sequence[float]) -> bool:
+def scattered(rounds: Rounds) -> bool:
     """Whether the rounds disagree so much, the machine being busy, that a gain could hide."""
-    low, _, high = statistics.quantiles(speedups, n=4)
-    return (high - low) / math.sqrt(len(speedups)) > _MOST_SCATTER
+    low, _, high = statistics.quantiles([base / other for base, other in rounds], n=4)
+    return (high - low) / math.sqrt(len(rounds)) > _MOST_SCATTER
 
 
-def clearly_faster(speedups: Sequence[float]) -> bool:
-    """Whether rounds of comparison show a gain: in the median, and in more of them than chance would have it.
+def clearly_faster(rounds: Rounds) -> bool:
+    """Whether rounds show a gain: in the median, between the fastest calls of all, and in more rounds than chance
+    would have it.
 
-    Of n rounds without a difference n/2 are wins, sqrt(n)/2 being the standard deviation; twice that must be passed.
+    Of n rounds without a difference n/2 are wins, sqrt(n)/2 being the standard deviation; three times that must be
+    passed.
     """
+    speedups = [base / other for base, other in rounds]
     wins = sum(speedup > 1.0 for speedup in speedups)
-    return statistics.median(speedups) > _LEAST_SPEEDUP and wins >= len(speedups) / 2 + math.sqrt(len(speedups))
+    fastest = min(base for base, _ in rounds) / min(other for _, other in rounds)
+    enough = wins >= len(rounds) / 2 + 1.5 * math.sqrt(len(rounds))
+    return enough and min(statistics.median(speedups), fastest) > _LEAST_SPEEDUP
