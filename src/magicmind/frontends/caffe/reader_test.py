@@ -345,6 +345,7 @@ def test_bad_prototxts_say_where(text: str, message: str) -> None:
         "type: 'DummyData' top: 'y' dummy_data_param { shape { dim: 4000000000000 } }",
         "type: 'Im2col' bottom: 'data' top: 'y' convolution_param { kernel_size: 100000 pad: 100000 }",
         "type: 'SPP' bottom: 'data' top: 'y' spp_param { pyramid_height: 4000000000 }",
+        "type: 'ReLU' bottom: 'data' top: 'a' top: 'b'",
         "type: 'Tile' bottom: 'data' top: 'y' tile_param { tiles: -7 }",
         "type: 'Pooling' bottom: 'data' top: 'y' pooling_param { stride: 0 kernel_size: 2 }",
         "type: 'Slice' bottom: 'data' top: 'a' top: 'b' slice_param { slice_point: 9 }",

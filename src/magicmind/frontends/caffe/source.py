@@ -112,7 +112,10 @@ class _Conversion:
         net = self._net
         with net.at(message.name):
             found = IMPORTERS[message.type](Layer(net, message, self._weights, inputs))
-        for top, value in zip(_tops(message), [found] if isinstance(found, Value) else found, strict=False):
+        made, tops = [found] if isinstance(found, Value) else found, _tops(message)
+        if len(made) < len(tops):
+            raise ModelFormatError(f"lists {len(tops)} tops; this layer makes {len(made)}")
+        for top, value in zip(tops, made, strict=False):
             net.bind(top, value)
 
     def _refuse(self, message: Any, text: str) -> None:

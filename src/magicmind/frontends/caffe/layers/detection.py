@@ -111,6 +111,8 @@ def yolo2_output(layer: Layer) -> Value:
 
 def _yolo(layer: Layer, p: Any, anchors: Sequence[float], boxes: int, *, scales: list[int], softmax: bool) -> Value:
     channels = [layer.size(value, 1) for value in layer.inputs]
+    if len(anchors) != 2 * boxes * len(channels) or not anchors:
+        raise ModelFormatError(f"{len(anchors)} numbers of anchors for {boxes} boxes in each of {len(channels)} maps")
     if any(c != boxes * (5 + p.num_classes) for c in channels):
         raise ModelFormatError(f"{channels} channels; {boxes} boxes of 5 + {p.num_classes} are asked for")
     return layer.net.op(

@@ -44,6 +44,8 @@ def _method(layer: Layer, number: int) -> str:
 
 def _window(layer: Layer, p: Any) -> dict[str, Any]:
     rank = layer.net.rank(layer.x) - 2
+    if rank < 1:
+        raise ModelFormatError("the input has no spatial axes")
     kernel, strides, pads = ([n] * rank for n in (p.kernel_size, p.stride, p.pad))
     if rank == 2:
         kernel = [p.kernel_h or p.kernel_size, p.kernel_w or p.kernel_size]
