@@ -39,7 +39,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     epilogue, extras = _epilogue(low, node, m, n)
     bias = _bias(low, node)
     sizes = [p.size(d) for d in (batch, m, n, k)]
-    flags = [f"{packed=}", f"{trans_a=}", f"{trans_b=}", f"{a_lead != 1=}", f"{b_lead != 1=}"]
+    flags = [f"{packed=}", f"{trans_a=}", f"{trans_b=}", f"a_batched={a_lead != 1}", f"b_batched={b_lead != 1}"]
     schedule = low.choose(matmul_candidates(low.target, m, n), p, "matmul", *sizes, *flags, epilogue)
     spec = MatMul(
         batch=sizes[0],

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from magicmind.errors import Error
 from magicmind.runtime.context import Context
+from magicmind.runtime.engine import Engine
 from magicmind.runtime.model import Model
 from magicmind.tune.picks import Picks
 from magicmind.tune.sizes import Feeds, Sizes
@@ -31,7 +32,14 @@ class Trial:
 
     model: Model
     steps: tuple[str | None, ...]
+    engine: Engine
     runs: list[tuple[Context, Feeds]]
+
+    def renew(self) -> None:
+        """Fresh memory: where the pages of an arena happen to lie makes some percent of a call's time."""
+        for context, _ in self.runs:
+            context.close()
+        self.runs = [(self.engine.context(), feeds) for _, feeds in self.runs]
 
     def close(self) -> None:
         self.model.close()
@@ -67,7 +75,7 @@ class Bench:
                     f"the network cannot be measured: random inputs of sizes {sizes} do not fit ({error})",
                     hint="build it without tune, or with shapes that fit it",
                 ) from error
-        return Trial(model, chooser.steps, runs)
+        return Trial(model, chooser.steps, engine, runs)
 
     def layer_times(self, trials: Sequence[Trial], seconds: float) -> list[Times]:
         """Of every trial the least time of each step over rounds of turns, summed by key and over the inputs."""
@@ -88,12 +96,17 @@ class Bench:
         return [_by_key(trial.steps, least, self._calls) for trial, least in zip(trials, steps, strict=True)]
 
     def call_times(self, base: Trial, other: Trial, seconds: float) -> list[tuple[float, float]]:
-        """Rounds of turns: (base, other) time of the fastest whole call, as a share like `Times`."""
+        """Rounds of turns: (base, other) time of the fastest whole call, as a share like `Times`.
+
+        Every round has fresh memory, so that two equal networks differ by chance only.
+        """
         rounds = []
         end = time.perf_counter() + seconds
         for done in range(_MOST_ROUNDS):
             if done >= _LEAST_COMPARISONS and time.perf_counter() > end:
                 break
+            base.renew()
+            other.renew()
             turns = [(_turn(*a), _turn(*b)) for a, b in zip(base.runs, other.runs, strict=True)]
             shares = [(1e9 * a / call, 1e9 * b / call) for (a, b), call in zip(turns, self._calls, strict=True)]
             rounds.append((sum(a for a, _ in shares), sum(b for _, b in shares)))
