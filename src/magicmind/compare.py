@@ -1,29 +1,31 @@
 """Where two models stop agreeing: every tensor they share, the first node that differs, the smallest graph that does.
 
-A side is an ONNX model run by this compiler, by onnxruntime or by ONNX's reference evaluator, or an offline model, of
-which only the outputs can be seen. Tensors are paired by their names in the source. To see what lies inside, a model is
-run once more with those tensors as outputs; that keeps the compiler from fusing across them, so the outputs of the
-model as it is are compared too.
+A side is a network run by this compiler, by onnxruntime, by ONNX's reference evaluator or by the framework it was made
+with (`source`), or an offline model, of which only the outputs can be seen. Tensors are paired by their names in the
+source. To see what lies inside, a model is run once more with those tensors as outputs; that keeps the compiler from
+fusing across them, so the outputs of the model as it is are compared too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+import onnx_ir
 
 from magicmind.compiler import build
 from magicmind.errors import Error, MissingExtraError
+from magicmind.frameworks import evaluate
 from magicmind.frontends import parse
 from magicmind.runtime.model import load
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
-ENGINES = ("magicmind", "onnxruntime", "onnx")
+ENGINES = ("magicmind", "onnxruntime", "onnx", "source")
 TOLERANCE = 1e-3
 """Relative L2 from which a tensor counts as different."""
 
@@ -88,14 +90,18 @@ def _json(row: Row | None) -> dict[str, Any] | None:
 
 @dataclass(frozen=True)
 class Side:
-    """A model and what runs it; `proto` is None for an offline model, which is `path`."""
+    """A model and what runs it; `proto` is None for an offline model, which is `path`.
+
+    `options` are those that the source was parsed with; the engine `source` needs them and the path.
+    """
 
     engine: str
     proto: onnx.ModelProto | None = None
     path: Path | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
 
     @classmethod
-    def open(cls, path: Path, engine: str = "magicmind") -> Side:
+    def open(cls, path: Path, engine: str = "magicmind", options: Mapping[str, Any] | None = None) -> Side:
         """From a file. Raises Error for an engine that cannot run it, ModelFormatError for what is no model."""
         if engine not in ENGINES:
             raise Error(f"there is no engine {engine!r}", hint=f"engines: {', '.join(ENGINES)}")
@@ -103,8 +109,10 @@ class Side:
             if engine != "magicmind":
                 raise Error(f"{path} is an offline model; {engine} cannot run it", hint="give the ONNX file it is from")
             return cls(engine, path=path)
-        parse(path)  # its errors say what is wrong with a file
-        return cls(engine, proto=onnx.load(path))
+        given = dict(options or {})
+        graph = parse(path, **given)  # its errors say what is wrong with a file
+        proto = onnx.load(path) if path.suffix == ".onnx" else onnx_ir.to_proto(graph.model)
+        return cls(engine, proto, path, given)
 
     def tensors(self) -> list[tuple[str, str, str]]:
         """(tensor, node, operator) of what can be watched, in the order of the file."""
@@ -126,6 +134,11 @@ class Side:
             assert self.path is not None
             with load(self.path) as model, model.session() as session:
                 return session.run(feeds)
+        if self.engine == "source":
+            assert self.path is not None
+            found = evaluate(self.path, self.options, feeds)
+            names = {*watch, *(output.name for output in self.proto.graph.output)}
+            return {name: array for name, array in found.items() if name in names}
         return RUNNERS[self.engine](_watching(self.proto, watch), feeds)
 
 
@@ -198,7 +211,8 @@ def compare(a: Side, b: Side, feeds: Mapping[str, Array], tolerance: float = TOL
     rows = []
     if shared:
         inside_a, inside_b = a.run(feeds, shared), b.run(feeds, shared)
-        rows = [_row(name, places, inside_a[name], inside_b[name]) for name, _, _ in mine if name in shared]
+        both = shared & inside_a.keys() & inside_b.keys()
+        rows = [_row(name, places, inside_a[name], inside_b[name]) for name, _, _ in mine if name in both]
     return Comparison(tuple(rows or outputs), tuple(outputs), tolerance)
 
 

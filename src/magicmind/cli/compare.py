@@ -4,6 +4,7 @@ magicmind compare net.onnx                             compiled, against onnxrun
 magicmind compare net.onnx --reference onnx            against ONNX's reference evaluator
 magicmind compare new.onnx old.onnx                    both compiled
 magicmind compare net.mm net.onnx --reference onnx     the outputs of an offline model against its source
+magicmind compare net.pb --reference source            against TensorFlow; likewise Caffe (OpenCV) and PyTorch
 magicmind compare net.onnx --save-subgraph bad.onnx    writes the smallest graph that differs, and its inputs
 
 Exit code 1 when they differ. To look inside, tensors become outputs, which keeps the compiler from fusing across them;
@@ -26,11 +27,11 @@ SUMMARY = "find the first node where two models differ"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_model(parser, "a network (.onnx) or an offline model (.mm)")
+    options.add_source(parser)
     parser.add_argument("other", type=Path, nargs="?", help="another one (default: the same, run by the reference)")
     parser.add_argument(
         "--reference",
-        choices=("onnxruntime", "onnx"),
+        choices=("onnxruntime", "onnx", "source"),
         help="what runs the other one (default without OTHER: onnxruntime)",
     )
     parser.add_argument(
@@ -54,8 +55,13 @@ def execute(arguments: argparse.Namespace) -> None:
     from magicmind.errors import Error
 
     reference = arguments.reference or ("magicmind" if arguments.other else "onnxruntime")
-    a, b = Side.open(arguments.model), Side.open(arguments.other or arguments.model, reference)
-    inputs = (magicmind.load if a.proto is None else magicmind.parse)(arguments.model).inputs
+    given_options = options.source_options(arguments)
+    if arguments.shape and arguments.model.suffix not in (".onnx", ".mm"):
+        given_options["input_shapes"] = options.as_dict(arguments.shape)
+    a = Side.open(arguments.model, options=given_options)
+    b = Side.open(arguments.other or arguments.model, reference, {} if arguments.other else given_options)
+    source = magicmind.load(arguments.model) if a.proto is None else magicmind.parse(arguments.model, **given_options)
+    inputs = source.inputs
     given = feeds.make(
         inputs, files=options.as_dict(arguments.input), shapes=options.as_dict(arguments.shape), batch=None,
         seed=arguments.seed,
