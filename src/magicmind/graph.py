@@ -15,7 +15,8 @@ from magicmind.ir.dims import bounds
 from magicmind.ir.input_shapes import apply_shapes, settle_shapes
 from magicmind.ir.shape_spec import Range, ShapeSpecs, by_name
 from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, set_ranges, value_type_of
-from magicmind.passes.equal_symbols import SAME_KEY
+from magicmind.ops.shapes import MustEqual
+from magicmind.passes.equal_symbols import SAME_KEY, unify_types
 from magicmind.passes.infer_types import infer_types
 from magicmind.source import Source
 from magicmind.tensorinfo import TensorInfo
@@ -96,14 +97,41 @@ class SourceGraph(Graph):
         self._ranges = dict(ranges)
         self._unknown = [name for name, t in types.items() if t.shape is None]
         if not self._unknown:
-            model = source.convert(self._types, self._ranges)
+            model = self._converted()
             set_ranges(model, self._ranges)
             super().__init__(model)
 
+    def _converted(self) -> onnx_ir.Model:
+        """Converts the source; where its operators ask for two dims to be equal, the inputs' symbols become one."""
+        while True:
+            try:
+                return self._source.convert(self._types, self._ranges)
+            except MustEqual as error:
+                found = unify_types(self._types, self._ranges, error.a, error.b)
+                if found is None:
+                    notes = " ".join(getattr(error, "__notes__", ()))
+                    raise ShapeError(
+                        f"{error.what}: dimensions {error.a} and {error.b} have to be equal {notes}".strip(),
+                        hint="give both inputs the same name for it, as in 'n=1..64', or other shapes",
+                    ) from error
+                self._types, self._ranges = found
+
     @classmethod
-    def of(cls, source: Source, shapes: ShapeSpecs | None = None) -> SourceGraph:
-        """The graph of a source just read, with `shapes` in place of what it declares."""
-        return cls(source, *_settle(source.inputs, shapes, {}))
+    def of(
+        cls, source: Source, shapes: ShapeSpecs | None = None, ranges: Mapping[str, Range] | None = None
+    ) -> SourceGraph:
+        """The graph of a source just read, with `shapes` in place of what it declares; `ranges` are of its symbols."""
+        return cls(source, *_settle(source.inputs, shapes, ranges or {}))
+
+    @property
+    def source(self) -> Source:
+        """What is converted."""
+        return self._source
+
+    @property
+    def ranges(self) -> Mapping[str, Range]:
+        """The ranges of the inputs' symbols."""
+        return self._ranges
 
     @property
     def model(self) -> onnx_ir.Model:

@@ -16,8 +16,15 @@ from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 
 
+CHANNELS_FIRST, CHANNELS_LAST = "channels first", "channels last"
+
+
 class Source(Protocol):
     """A network as its front-end has read it."""
+
+    @property
+    def layout(self) -> str:
+        """How the framework's images lie: `CHANNELS_FIRST` or `CHANNELS_LAST`."""
 
     @property
     def inputs(self) -> Mapping[str, TensorType]:

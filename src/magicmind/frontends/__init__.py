@@ -10,6 +10,7 @@ from typing import Any
 from onnx import ModelProto
 
 from magicmind.errors import MissingExtraError, ModelFormatError
+from magicmind.frontends.adapt import with_ends
 from magicmind.frontends.onnx import read_onnx
 from magicmind.graph import Graph
 
@@ -59,9 +60,23 @@ def parse(source: object, **options: Any) -> Graph:
     `{"x": ("1..64", 3, 224, 224)}`.
     Caffe: one file is the source, the other the option `prototxt` or `caffemodel`; see `frontends.caffe.read_caffe`.
     PyTorch: see `frontends.pytorch.read_pytorch`.
+    What users see of the network's ends may be changed, by the network's own names or in their order: `input_layouts`
+    ("NHWC" for an input read as NCHW; `input_shapes` are then in that layout), `input_dtypes` ("uint8": cast inside),
+    `input_names`, `output_names`.
     Raises ModelFormatError, ShapeError, UnsupportedOperatorError, MissingExtraError.
     """
-    return _reader(source)(source, **options)
+    reader = _reader(source)
+    wanted = {name: options.pop(name) for name in _ENDS if options.get(name) is not None}
+    if reader is _pytorch and "input_dtypes" in wanted:
+        options["input_dtypes"] = wanted.pop("input_dtypes")  # there the file does not say them
+    if not wanted:
+        return reader(source, **options)
+    shapes = options.pop("input_shapes", None)
+    graph = with_ends(reader(source, **options), **wanted)
+    return graph if shapes is None else graph.with_shapes(shapes)
+
+
+_ENDS = ("input_layouts", "input_dtypes", "input_names", "output_names")
 
 
 def _reader(source: object) -> Callable[..., Graph]:

@@ -14,6 +14,7 @@ from magicmind.graph import SourceGraph
 from magicmind.ir.dims import symbol
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
+from magicmind.source import CHANNELS_FIRST
 
 FLOAT = onnx_ir.DataType.FLOAT
 
@@ -88,6 +89,8 @@ def test_sizes_are_numbers_or_computed_from_what_has_them() -> None:
 
 class Doubled:
     """A source of one input whose rank the file does not say."""
+
+    layout = CHANNELS_FIRST
 
     inputs: Mapping[str, TensorType] = MappingProxyType({"x": TensorType(FLOAT, None)})
     outputs: Sequence[str] = ("y",)

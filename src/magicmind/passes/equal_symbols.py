@@ -13,10 +13,11 @@ import onnx_ir
 
 from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
 from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, parse, substitute, symbol, symbols_of
-from magicmind.ir.types import ranges_of, set_ranges, shape_of, to_ir_shape
+from magicmind.ir.shape_spec import Range
+from magicmind.ir.types import Shape, TensorType, ranges_of, set_ranges, shape_of, to_ir_shape
 from magicmind.ops.shapes import MustEqual
 
-__all__ = ["SAME_KEY", "same_of", "unequal", "unify"]
+__all__ = ["SAME_KEY", "same_of", "unequal", "unify", "unify_types"]
 
 SAME_KEY = "magicmind.same"
 """Where a model's metadata keeps what data-dependent symbols were found to equal."""
@@ -37,21 +38,42 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
         texts = {n: str(d) for n, d in {**same, name: replacement}.items()}
         model.metadata_props[SAME_KEY] = json.dumps(texts, sort_keys=True)
         return True
-    low, high = ranges.pop(name, (1, None))
-    if isinstance(replacement, int):
-        if replacement < low or high is not None:  # a range the user gave is never narrowed silently
-            return False
-    else:
-        low2, high2 = ranges.get(str(replacement), (1, None))
-        merged = max(low, low2), min((h for h in (high, high2) if h is not None), default=None)
-        if merged[1] is not None and merged[0] > merged[1]:
-            return False
-        ranges[str(replacement)] = merged
+    if not _narrowed(ranges, name, replacement):
+        return False
     for value in model.graph.inputs:
         shape = shape_of(value)
         if shape is not None:
             value.shape = to_ir_shape(tuple(substitute(d, {name: replacement}) for d in shape))
     set_ranges(model, ranges)
+    return True
+
+
+def unify_types(
+    types: dict[str, TensorType], ranges: dict[str, Range], a: Dim, b: Dim
+) -> tuple[dict[str, TensorType], dict[str, Range]] | None:
+    """As `unify`, for inputs whose graph is still to be made; None when no replacement exists."""
+    names = dict.fromkeys(n for t in types.values() for d in t.shape or () for n in sorted(symbols_of(d)))
+    found, ranges = _solve(a, b, list(names)), dict(ranges)
+    if found is None or not _narrowed(ranges, *found):
+        return None
+    swap = dict([found])
+    return {name: TensorType(t.dtype, _swapped(t.shape, swap)) for name, t in types.items()}, ranges
+
+
+def _swapped(shape: Shape | None, swap: dict[str, Dim]) -> Shape | None:
+    return None if shape is None else tuple(substitute(d, swap) for d in shape)
+
+
+def _narrowed(ranges: dict[str, Range], name: str, replacement: Dim) -> bool:
+    """Takes a symbol out of `ranges`, leaving what both allow; whether there is such."""
+    low, high = ranges.pop(name, (1, None))
+    if isinstance(replacement, int):
+        return replacement >= low and high is None  # a range the user gave is never narrowed silently
+    low2, high2 = ranges.get(str(replacement), (1, None))
+    merged = max(low, low2), min((h for h in (high, high2) if h is not None), default=None)
+    if merged[1] is not None and merged[0] > merged[1]:
+        return False
+    ranges[str(replacement)] = merged
     return True
 
 

@@ -17,6 +17,7 @@ from magicmind.frontends.network import Network
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 from magicmind.ops.emitter import Value
+from magicmind.source import CHANNELS_FIRST
 
 DROPPED = frozenset(
     {
@@ -35,6 +36,8 @@ _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticErro
 
 class CaffeSource:
     """A network whose layers lead to the wanted outputs, ready to convert."""
+
+    layout = CHANNELS_FIRST
 
     def __init__(self, net: Net, weights: BlobSource, outputs: Sequence[str] | None = None) -> None:
         """Raises ModelFormatError for outputs that no layer makes, and for blobs that nobody makes."""

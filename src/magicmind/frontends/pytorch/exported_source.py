@@ -15,7 +15,7 @@ from torch.export.graph_signature import InputKind, OutputKind
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
-from magicmind.frontends.pytorch.converter import Missing
+from magicmind.frontends.pytorch.converter import Converter, Missing
 from magicmind.frontends.pytorch.dtypes import onnx_dtype
 from magicmind.frontends.pytorch.exported import Walk, missing_operators
 from magicmind.frontends.pytorch.values import Tensor
@@ -23,12 +23,15 @@ from magicmind.ir.dims import Dim, symbol
 from magicmind.ir.shape_spec import Range, sanitise
 from magicmind.ir.types import TensorType
 from magicmind.ops.emitter import Value
+from magicmind.source import CHANNELS_FIRST
 
 _BUFFERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
 class ExportedSource:
     """The program's graph, with its weights in place."""
+
+    layout = CHANNELS_FIRST
 
     def __init__(self, program: ExportedProgram) -> None:
         self._program = program
@@ -67,7 +70,8 @@ class ExportedSource:
         """Walks the graph once."""
         self._check_fixed(inputs)
         net = Network("exported", ranges)
-        walk = Walk(net)
+        converter = Converter(net)
+        walk = Walk(converter)
         given = [self._argument(net, inputs, spec) for spec in self._program.graph_signature.input_specs]
         try:
             results = walk.run(self._program.graph_module, given)
@@ -78,7 +82,7 @@ class ExportedSource:
         wanted: dict[str, Value] = {}
         for spec, result in zip(self._program.graph_signature.output_specs, results, strict=True):
             if spec.kind == OutputKind.USER_OUTPUT and isinstance(result, Tensor):
-                wanted[spec.arg.name] = walk.value(result)
+                wanted[spec.arg.name] = converter.value(result)
             elif spec.kind == OutputKind.BUFFER_MUTATION:
                 raise UnsupportedOperatorError(f"the program changes its buffer {spec.target!r}")
         return net.model(wanted)

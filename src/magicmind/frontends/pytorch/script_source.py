@@ -22,6 +22,7 @@ from magicmind.frontends.pytorch.torchscript import Program, missing_operators
 from magicmind.frontends.pytorch.values import Tensor
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
+from magicmind.source import CHANNELS_FIRST
 
 _SCALARS = {"int": torch.int64, "float": torch.float32, "bool": torch.bool}
 _POSITIONS = {"aten::embedding": 1, "aten::index_select": 2, "aten::gather": 2, "aten::one_hot": 0}
@@ -32,6 +33,8 @@ _ROUNDS = 4  # until state has the same types before and after a call
 
 class ScriptSource:
     """`forward` of a loaded module. `dtypes` are of its tensors by name, `constants` fix arguments."""
+
+    layout = CHANNELS_FIRST
 
     def __init__(
         self,
@@ -100,12 +103,17 @@ class ScriptSource:
 
 
 def named_outputs(program: Any, result: Any) -> dict[str, onnx_ir.Value]:
-    """The tensors that a program returns: `output`, or `output_0`, `output_1`, ...; of a dict its keys."""
+    """The tensors that a program returns as values of the graph."""
+    return {name: program.value(value) for name, value in named_leaves(result).items()}
+
+
+def named_leaves(result: Any) -> dict[str, Any]:
+    """What a program returns by name: `output`, or `output_0`, `output_1`, ...; of a dict its keys."""
     leaves = list(_leaves("", result))
     names = [name or f"output_{i}" if len(leaves) > 1 or name else "output" for i, (name, _) in enumerate(leaves)]
     if not leaves:
         raise UnsupportedOperatorError("the program returns no tensor")
-    return {name: program.value(value) for name, (_, value) in zip(names, leaves, strict=True)}
+    return {name: value for name, (_, value) in zip(names, leaves, strict=True)}
 
 
 def _leaves(name: str, value: Any) -> Any:
