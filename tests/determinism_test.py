@@ -54,14 +54,14 @@ def bits(outputs: dict[str, Array]) -> list[bytes]:
 
 
 def test_built_twice_the_file_is_the_same(tmp_path: Path) -> None:
-    """Also by another process, where hashes of strings are seeded otherwise."""
+    """Also by another process, where hashes of strings are seeded otherwise, and with kernels compiled before."""
     onnx.save(network(), tmp_path / "net.onnx")
     code = """
         import sys, magicmind
         magicmind.build(magicmind.parse(sys.argv[1]), shapes={"x": ("1..8", 3, 40, 36)}).save(sys.argv[2])
     """
-    for seed in ("1", "2"):
-        environment = {**os.environ, "PYTHONHASHSEED": seed}
+    for seed, kept in (("1", "0"), ("2", "256")):
+        environment = {**os.environ, "PYTHONHASHSEED": seed, "MAGICMIND_CACHE_MB": kept}
         command = [
             sys.executable,
             "-c",
