@@ -15,6 +15,7 @@ from pathlib import Path
 from magicmind.cli import options, text
 from magicmind.cli.info import tuning_lines
 from magicmind.cli.progress import progress
+from magicmind.cli.source import add_source, source_options
 
 SUMMARY = "compile a network to an offline model (.mm)"
 TUNING_SECONDS = 60.0
@@ -22,7 +23,7 @@ TUNING_SECONDS = 60.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_source(parser)
+    add_source(parser)
     parser.add_argument(
         "-o",
         "--output",
@@ -80,7 +81,7 @@ def execute(arguments: argparse.Namespace) -> None:
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
         parts = compile_parts(
-            magicmind.parse(arguments.model, **options.source_options(arguments)),
+            magicmind.parse(arguments.model, **source_options(arguments)),
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from magicmind.cli import feeds, options, text
+from magicmind.cli.source import add_source, source_options
 
 if TYPE_CHECKING:
     from magicmind.compare import Comparison, Row, Side
@@ -27,7 +28,7 @@ SUMMARY = "find the first node where two models differ"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_source(parser)
+    add_source(parser)
     parser.add_argument("other", type=Path, nargs="?", help="another one (default: the same, run by the reference)")
     parser.add_argument(
         "--reference",
@@ -55,7 +56,7 @@ def execute(arguments: argparse.Namespace) -> None:
     from magicmind.errors import Error
 
     reference = arguments.reference or ("magicmind" if arguments.other else "onnxruntime")
-    given_options = options.source_options(arguments)
+    given_options = source_options(arguments)
     if arguments.shape and arguments.model.suffix not in (".onnx", ".mm"):
         given_options["input_shapes"] = options.as_dict(arguments.shape)
     a = Side.open(arguments.model, options=given_options)

@@ -6,7 +6,7 @@ import argparse
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 ShapeOption = tuple[str, tuple[int | str, ...]]
@@ -20,19 +20,6 @@ def add_json(parser: argparse.ArgumentParser) -> None:
 
 def add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("model", type=Path, help=what)
-
-
-def add_source(parser: argparse.ArgumentParser) -> None:
-    """A network to read, and what its framework needs besides."""
-    add_model(parser, "the network (.onnx, .caffemodel, .prototxt)")
-    parser.add_argument("--prototxt", type=Path, metavar="FILE", help="Caffe: the network of a caffemodel")
-    parser.add_argument("--caffemodel", type=Path, metavar="FILE", help="Caffe: the weights of a prototxt")
-
-
-def source_options(arguments: argparse.Namespace) -> dict[str, Any]:
-    """What `add_source` adds, as options of `magicmind.parse`."""
-    given = {name: getattr(arguments, name) for name in ("prototxt", "caffemodel")}
-    return {name: value for name, value in given.items() if value is not None}
 
 
 def shape(text: str) -> ShapeOption:

@@ -6,12 +6,20 @@ import argparse
 from pathlib import Path
 
 from magicmind.cli import options, text
+from magicmind.cli.source import add_source, source_options
 
 SUMMARY = "read a trained network, write the unified graph as ONNX"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    options.add_source(parser)
+    add_source(parser)
+    parser.add_argument(
+        "--shape",
+        type=options.shape,
+        action="append",
+        metavar="NAME=DIM,...",
+        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
+    )
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ONNX file to write")
     options.add_json(parser)
 
@@ -19,7 +27,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
 
-    graph = magicmind.parse(arguments.model, **options.source_options(arguments))
+    shapes = options.as_dict(arguments.shape) or None
+    graph = magicmind.parse(arguments.model, input_shapes=shapes, **source_options(arguments))
     graph.save(arguments.output)
     if arguments.json:
         text.print_json(
