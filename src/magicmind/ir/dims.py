@@ -375,10 +375,24 @@ def _operands(kind: str, dim: Dim) -> list[Dim]:
 
 def _dominates(kind: str, a: Dim, b: Dim, ranges: Ranges = MappingProxyType({})) -> bool:
     """Whether `b` may be left out beside `a`; of two equal operands the caller keeps the first."""
-    low, high = _interval(a - b, ranges)
     if a == b:
         return True
+    first, second = _as_quotient(a), _as_quotient(b)
+    if first and second and first[1] == second[1] and _dominates(kind, first[0], second[0], ranges):
+        return True  # dividing both by one number keeps their order
+    low, high = _interval(a - b, ranges)
     return low >= 0 if kind == "max" else high <= 0
+
+
+def _as_quotient(dim: Dim) -> tuple[Dim, int] | None:
+    """Numerator and divisor of `n//d + c`, which is `(n + c*d)//d`; None for all else."""
+    for monomial, coefficient in _terms(dim):
+        if coefficient == 1 and len(monomial) == 1 and monomial[0].kind == "//":
+            offset = dim - _sum([(monomial, 1)])
+            numerator, divisor = monomial[0].args
+            if isinstance(divisor, int) and isinstance(offset, int):
+                return numerator + offset * divisor, divisor
+    return None
 
 
 def _of_atom(atom: Atom) -> Expr:

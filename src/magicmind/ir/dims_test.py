@@ -130,3 +130,11 @@ def test_ranges_rule_out_operands_of_min_and_max() -> None:
     assert narrow(dim_min(length, 11) * 2 + 1, {"L": (12, None)}) == 23
     assert narrow(dim_max(length - 3, 0), {"L": (1, 3)}) == 0
     assert narrow(dim_min(length, 11), {"L": (1, 12)}) == dim_min(length, 11)
+
+
+def test_quotients_of_one_divisor_are_ordered_as_their_numerators() -> None:
+    """What pooling that rounds up writes, one after the other."""
+    assert dim_min((H + 1) // 4, (H + 3) // 4) == (H + 1) // 4
+    assert dim_max((H + 1) // 4 + 2, (H + 3) // 4) == (H + 1) // 4 + 2
+    assert dim_min((dim_min((H + 1) // 4, (H + 3) // 4) + 1) // 2, (H + 1) // 8) == (H + 1) // 8
+    assert len(str(dim_min((H + 1) // 4, (N + 3) // 4))) > len("(H + 1)//4")

@@ -12,7 +12,7 @@ import json
 import onnx_ir
 
 from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
-from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, parse, substitute, symbol, symbols_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, exact_div, parse, substitute, symbol, symbols_of
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import Shape, TensorType, ranges_of, set_ranges, shape_of, to_ir_shape
 from magicmind.ops.shapes import MustEqual
@@ -158,7 +158,8 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
         for drop in names[i + 1 :]:
             if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
                 return drop, symbol(keep)
-    difference = a - b
+    difference = _without_common_factors(a - b)
+    names = [n for n in names if n in symbols_of(difference)]
     if len(names) == 1 and isinstance(difference, Expr) and _is_linear(difference):
         name = names[0]
         slope = substitute(difference, {name: 2}) - substitute(difference, {name: 1})
@@ -167,6 +168,17 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
             if isinstance(value, int) and value >= 1 and substitute(difference, {name: value}) == 0:
                 return name, value
     return None
+
+
+def _without_common_factors(difference: Dim) -> Dim:
+    """`difference` divided by the input symbols that are in each of its terms: sizes of inputs are never 0."""
+    for name in sorted(symbols_of(difference)):
+        while not name.startswith(DATA_PREFIX) and difference != 0:
+            rest = exact_div(difference, symbol(name))
+            if rest is None:
+                break
+            difference = rest
+    return difference
 
 
 def _is_linear(dim: Expr) -> bool:

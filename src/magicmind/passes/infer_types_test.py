@@ -46,6 +46,22 @@ def test_an_open_dim_takes_the_number_it_must_have() -> None:
     assert ranges_of(graph.model) == {"n": (1, None)}
 
 
+def test_an_open_dim_takes_the_number_that_another_one_multiplies() -> None:
+    """A traced reshape keeps the batch open and the length of the example: t*n*32 == 7*n*32 holds for t=7 only."""
+    text = """g (float[n, t, 32] x) => (y) <int64[1] a = {7}, int64[1] four = {4}, int64[1] eight = {8}> {
+        swapped = Transpose<perm=[1, 0, 2]>(x)
+        n = Shape<start=0, end=1>(x)
+        heads = Mul(n, four)
+        target = Concat<axis=0>(a, heads, eight)
+        y = Reshape(swapped, target)
+    }"""
+    assert shapes_of(parse(text)) == {"x": "float32[n, 7, 32]", "y": "float32[7, 4*n, 8]"}
+    with pytest.raises(magicmind.ShapeError, match="this holds for t=7 only"):
+        parse(text, input_shapes={"x": ("1..", "t=1..8", 32)})
+    with pytest.raises(magicmind.ShapeError, match=r"Concat|Reshape"):
+        parse(text, input_shapes={"x": ("1..", 9, 32)})
+
+
 def test_a_range_is_not_narrowed_silently() -> None:
     text = "g (float[n, k] x, float[5, 7] w) => (y) { product = MatMul(x, w)  y = Relu(product) }"
     with pytest.raises(magicmind.ShapeError, match="this holds for k=5 only"):
