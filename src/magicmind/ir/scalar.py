@@ -116,10 +116,6 @@ class ScalarProgram:
     def result(self) -> str:
         return self.statements[-1].target
 
-    def count_uses(self, name: str) -> int:
-        """How many arguments read `name`."""
-        return sum(used == name for s in self.statements for used in s.uses())
-
     def dtypes(self, inputs: Mapping[str, DataType]) -> dict[str, DataType]:
         """The dtype of every input and statement, given those of the inputs."""
         known = {name: inputs[name] for name in self.inputs}

@@ -15,9 +15,6 @@ from magicmind.codegen.values import Vec
 from magicmind.kernels.reduce import GRAIN
 from magicmind.kernels.spec import count_params
 
-DECAYS = ("none", "head", "key")
-BETAS = ("none", "shared", "head")
-
 
 @dataclass(frozen=True)
 class LinearAttention:
@@ -29,7 +26,9 @@ class LinearAttention:
     """
 
     decay: str
+    """`none`, `head`: one number per head, or `key`: one per row of S."""
     beta: str
+    """`none`, `shared` by all heads, or `head`."""
     batch: Size
     steps: Size
     heads: Size

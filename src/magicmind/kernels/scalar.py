@@ -90,11 +90,6 @@ def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -
     return k.broadcast(known[program.result], lanes)
 
 
-def is_supported(program: ScalarProgram) -> bool:
-    """Whether every operator of the program has vector code."""
-    return all(s.op in _TABLE for s in program.statements)
-
-
 def is_cheap(program: ScalarProgram) -> bool:
     """Whether a pass over memory costs more than the program: short and without elementary functions."""
     return len(program.statements) <= 6 and not any(s.op in _COSTLY for s in program.statements)
@@ -103,7 +98,7 @@ def is_cheap(program: ScalarProgram) -> bool:
 def _emit(k: Kernel, statement: Statement, known: Mapping[str, Vec]) -> Vec:
     operands = [_operand(k, statement, i, a, known) for i, a in enumerate(statement.operands)]
     lanes = max(v.lanes for v in operands)
-    return _TABLE[statement.op](*(k.broadcast(v, lanes) for v in operands), *_literals(statement, known))
+    return _TABLE[statement.op](*(k.broadcast(v, lanes) for v in operands), *_literals(statement))
 
 
 def _operand(k: Kernel, statement: Statement, index: int, argument: Argument, known: Mapping[str, Vec]) -> Vec:
@@ -136,7 +131,7 @@ def _group_dtype(statement: Statement, known: Mapping[str, Vec]) -> str:
     return "f32" if any(isinstance(a, float) for a in group) else "i64"
 
 
-def _literals(statement: Statement, known: Mapping[str, Vec]) -> list[Any]:
+def _literals(statement: Statement) -> list[Any]:
     """Attribute arguments. Pow also gets its exponent where that is a literal."""
     literals: list[Any] = list(statement.literals)
     if statement.op == "Pow" and not isinstance(statement.args[1], Var):

@@ -53,14 +53,14 @@ class TopK:
         worst = load_value(values, at=k.index_max(filled - 1, 0) * inner)
         room = k.less(filled, count)
         room_value = ir.Constant(ir.IntType(1), int(room)) if isinstance(room, bool) else room
-        with k.when(k.b.or_(room_value, self._beats(k, x, worst).value)):
+        with k.when(k.b.or_(room_value, self._beats(x, worst).value)):
             place = k.variable(k.index_min(filled, count - 1), "place")
             # One step per place: the loop has a fixed end, later steps do nothing once the place is found.
             done = k.variable(0, "done")
             with k.loop("shift", 0, place.get()):
                 at = place.get()
                 above = load_value(values, at=(at - 1) * inner)
-                moves = k.b.and_(self._beats(k, x, above).value, k.b.icmp_signed("==", k.i64(done.get()), k.i64(0)))
+                moves = k.b.and_(self._beats(x, above).value, k.b.icmp_signed("==", k.i64(done.get()), k.i64(0)))
                 with k.when(moves):
                     store_value(values, above, at * inner)
                     positions.store(positions.load(at=(at - 1) * inner), at * inner)
@@ -70,7 +70,7 @@ class TopK:
             store_value(values, x, place.get() * inner)
             positions.store(k.number(j), place.get() * inner)
 
-    def _beats(self, k: Kernel, x: Vec, other: Vec) -> Vec:
+    def _beats(self, x: Vec, other: Vec) -> Vec:
         result = x.compare(">" if self.largest else "<", other)
         if not x.is_float or compute_dtype(self.dtype) not in ("f32", "f64"):
             return result

@@ -36,7 +36,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     weights = low.const(b)
     packed = weights is not None and b_lead == 1
     p = low.params()
-    epilogue, extras = _epilogue(low, node, m, n)
+    epilogue, extras = _epilogue(low, node, n)
     bias = _bias(low, node)
     sizes = [p.size(d) for d in (batch, m, n, k)]
     flags = [f"{packed=}", f"{trans_a=}", f"{trans_b=}", f"a_batched={a_lead != 1}", f"b_batched={b_lead != 1}"]
@@ -81,7 +81,7 @@ def _bias(low: Lowering, node: ir.Node) -> Ref | None:
     return None if array is None else low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel()))
 
 
-def _epilogue(low: Lowering, node: ir.Node, m: Dim, n: Dim) -> tuple[Epilogue, list[Ref]]:
+def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]]:
     """The scalar program; operands are one value, one per column, or laid out like the product."""
     program = program_of(node)
     if program is None:

@@ -56,12 +56,12 @@ def _data_shape(layer: Any, net: Net) -> Shape:
         p = getattr(layer, field)
         cut = layer.transform_param.crop_size or p.crop_size
         height, width = (cut, cut) if cut else (p.new_height, p.new_width)
-        channels = _channels(layer, p, net)
+        channels = _channels(layer, p)
         return (p.batch_size or 1, channels, height, width) if height and width and channels else None
     return None
 
 
-def _channels(layer: Any, p: Any, net: Net) -> int:
+def _channels(layer: Any, p: Any) -> int:
     """What the layer says: grey, colour, or as many as there are means; images are in colour unless it says no."""
     transform = layer.transform_param
     if transform.force_gray or not p.is_color:

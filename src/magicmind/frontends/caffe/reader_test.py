@@ -14,7 +14,7 @@ from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOpe
 from magicmind.frontends.caffe import schema
 from magicmind.frontends.caffe.prototxt import State, parse_prototxt
 from magicmind.frontends.caffe.source import CaffeSource
-from magicmind.frontends.caffe.weights import Array, parse_weights
+from magicmind.frontends.caffe.weights import Array, read_weights
 from magicmind.graph import SourceGraph
 from magicmind.testing.caffe import RandomWeights, caffemodel
 
@@ -231,13 +231,14 @@ def test_weights_as_text_packed_unpacked_and_in_old_layers(tmp_path: Path) -> No
         np.testing.assert_array_equal(conv_weights(graph), kernel)
 
 
-def test_weights_shared_by_name() -> None:
+def test_weights_shared_by_name(tmp_path: Path) -> None:
     text = "input: 'a' input_dim: [1, 3, 6, 6] input: 'b' input_dim: [1, 3, 6, 6]\n" + "".join(
         f"layer {{ name: 'conv_{x}' type: 'Convolution' bottom: '{x}' top: 'y_{x}' param {{ name: 'w' }} "
         "param { name: 'bias' } convolution_param { num_output: 4 kernel_size: 3 } }\n"
         for x in "ab"
     )
-    weights = parse_weights(caffemodel({"conv_a": conv_blobs()["conv"]}), "net.caffemodel")
+    (tmp_path / "net.caffemodel").write_bytes(caffemodel({"conv_a": conv_blobs()["conv"]}))
+    weights = read_weights(tmp_path / "net.caffemodel")
     model = SourceGraph.of(CaffeSource(parse_prototxt(text, "net"), weights)).model
     kernels = [node.inputs[1] for node in model.graph if node.op_type == "Conv"]
     assert len(kernels) == 2
@@ -246,7 +247,7 @@ def test_weights_shared_by_name() -> None:
         np.testing.assert_array_equal(kernel.const_value.numpy(), conv_blobs()["conv"][0])
 
 
-def test_blobs_of_c3d_have_a_length_beside_the_four_sizes() -> None:
+def test_blobs_of_c3d_have_a_length_beside_the_four_sizes(tmp_path: Path) -> None:
     text = "input: 'data' input_shape { dim: [1, 2, 4, 6, 6] }\n" + (
         "layers { name: 'conv' type: CONVOLUTION3D bottom: 'data' top: 'conv' "
         "convolution_param { num_output: 3 kernel_size: 3 kernel_depth: 2 pad: 1 temporal_pad: 1 } }\n"
@@ -259,7 +260,8 @@ def test_blobs_of_c3d_have_a_length_beside_the_four_sizes() -> None:
     blobs = net.layers.add(name="conv").blobs
     blobs.add(num=3, channels=2, height=3, width=3).data.append(kernel.tobytes())
     blobs.add(num=1, channels=1, height=1, width=3).data.append(bias.tobytes())
-    weights = parse_weights(net.SerializeToString(), "c3d.caffemodel")
+    (tmp_path / "c3d.caffemodel").write_bytes(net.SerializeToString())
+    weights = read_weights(tmp_path / "c3d.caffemodel")
     graph = SourceGraph.of(CaffeSource(parse_prototxt(text, "net"), weights))
     assert signature(graph)[1] == {"pool": (1, 3, 5, 3, 3)}
     held = [v.const_value.numpy() for v in graph.model.graph.initializers.values() if v.const_value is not None]

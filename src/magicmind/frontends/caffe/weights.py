@@ -6,9 +6,8 @@ A binary file costs its size once in protobuf's memory and once as arrays; nothi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -95,12 +94,15 @@ class Weights:
 
 def read_weights(path: Path) -> Weights:
     """The blobs in a caffemodel, binary or text.  Raises ModelFormatError."""
-    return _parse(partial(_bytes_of, path), str(path))
-
-
-def parse_weights(data: bytes, where: str) -> Weights:
-    """The blobs in the bytes of a caffemodel.  Raises ModelFormatError."""
-    return _parse(lambda: data, where)
+    where = str(path)
+    # Read again each time rather than kept: the file must not lie in memory beside what is made of it.
+    if _is_text(_bytes_of(path)):
+        layers = upgraded(parse_net(_bytes_of(path).decode(), where))
+        return _collect(((layer.name, layer.blobs) for layer in layers), where)
+    try:
+        return _collect(_binary_layers(_decode(schema.WeightsNet, _bytes_of(path), where)), where)
+    except _NotPacked:
+        return _collect(_binary_layers(_decode(schema.UnpackedNet, _bytes_of(path), where)), where)
 
 
 def _bytes_of(path: Path) -> bytes:
@@ -108,17 +110,6 @@ def _bytes_of(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-
-
-def _parse(load: Callable[[], bytes], where: str) -> Weights:
-    """`load` is asked again rather than its answer kept: the file must not lie in memory beside what is made of it."""
-    if _is_text(load()):
-        layers = upgraded(parse_net(load().decode(), where))
-        return _collect(((layer.name, layer.blobs) for layer in layers), where)
-    try:
-        return _collect(_binary_layers(_decode(schema.WeightsNet, load(), where)), where)
-    except _NotPacked:
-        return _collect(_binary_layers(_decode(schema.UnpackedNet, load(), where)), where)
 
 
 class _NotPacked(Exception):

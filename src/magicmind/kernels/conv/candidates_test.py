@@ -17,7 +17,7 @@ from magicmind.kernels.conv.candidates import (
     separable_candidates,
     shortlist,
 )
-from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_separable, choose_winograd
+from magicmind.kernels.conv.choose import choose_depthwise, rank_direct, rank_separable, rank_winograd
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.winograd import WinogradSchedule
@@ -32,11 +32,13 @@ DEPTHWISE = ConvShape(1, 64, 1, 1, 28, 28, 28, 28, 3, 3, pt=1, pl=1, padded=True
 @pytest.mark.parametrize("target", TARGETS, ids=lambda t: t.name)
 def test_the_cost_models_choice_comes_first(target: object) -> None:
     assert isinstance(target, type(TARGETS[0]))
-    winograd = choose_winograd(DENSE, target)
-    assert conv_candidates(DENSE, target)[0] == winograd is not None
-    assert conv_candidates(DENSE, target, winograd=False)[0] == choose_direct(DENSE, target)
-    assert depthwise_candidates(DEPTHWISE, target)[0] == choose_depthwise(DEPTHWISE, target)
-    assert separable_candidates(DEPTHWISE, POINTWISE, target)[0] == choose_separable(DEPTHWISE, POINTWISE, target)
+    winograd, direct = rank_winograd(DENSE, target)[0], rank_direct(DENSE, target)[0]
+    assert winograd[0] < direct[0] and conv_candidates(DENSE, target)[0] == winograd[1]
+    assert conv_candidates(DENSE, target, winograd=False)[0] == direct[1]
+    depthwise = choose_depthwise(DEPTHWISE, target)
+    assert depthwise_candidates(DEPTHWISE, target)[0] == depthwise
+    separable = depthwise.mr, rank_separable(POINTWISE, target)[0][1]
+    assert separable_candidates(DEPTHWISE, POINTWISE, target)[0] == separable
     for rows in (1, 100, 1000, Param(0)):
         assert matmul_candidates(target, rows, 1024)[0] == choose_matmul(target, rows, 1024)
 

@@ -2,8 +2,8 @@
 
 A schedule's estimate is the time of the busiest thread: register tiles in cycles, weights and pixels that do not stay
 in a core's own caches as streams. Constants were measured on one core of a 3 GHz AVX-512 server CPU (family 6 model
-207), see
-docs/design/0002-speed-log.md. Results do not depend on a schedule beyond rounding, and not at all on the thread count.
+207), see docs/design/0002-speed-log.md. Results do not depend on a schedule beyond rounding, and not at all on the
+thread count.
 """
 
 from __future__ import annotations
@@ -137,11 +137,6 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     return _overlap(busiest * item, reads * weights) + moved / _STREAM_BYTES_PER_CYCLE
 
 
-def choose_direct(shape: ConvShape, target: Target) -> DirectSchedule:
-    """The register tile and cache blocks with the least estimated time."""
-    return rank_direct(shape, target)[0][1]
-
-
 def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target) -> float:
     """Estimated cycles over all batches the schedule has to serve."""
     nudges = (0,) if isinstance(shape.ow, int) else _NUDGES
@@ -214,13 +209,11 @@ def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
     return DepthwiseSchedule(mr, max(1, -(-height // target.threads) if even else height))
 
 
-def choose_separable(depthwise: ConvShape, shape: ConvShape, target: Target) -> tuple[int, DirectSchedule]:
-    """Depthwise tile and pointwise schedule of a fused pair: all channels per item, rows that keep scratch small."""
-    return choose_depthwise(depthwise, target).mr, rank_separable(shape, target)[0][1]
-
-
 def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> list[tuple[float, DirectSchedule]]:
-    """Pointwise schedules of a fused pair with their estimated cycles; items of the fewest whole rows with `pixels`."""
+    """Pointwise schedules of a fused pair with their estimated cycles, fastest first.
+
+    An item takes all channels, and of the rows the fewest that divide evenly and have `pixels`: scratch stays small.
+    """
     sizes = _Sizes.of(shape, 1)
     rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= pixels), 1)
     schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
@@ -228,12 +221,6 @@ def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> 
 
 
 # -------------------------------------------------------------------------------------------------------- winograd
-
-
-def choose_winograd(shape: ConvShape, target: Target) -> WinogradSchedule | None:
-    """The faster of F(2x2) and F(4x4) when it beats direct convolution by the estimate; None otherwise."""
-    ranked = rank_winograd(shape, target)
-    return ranked[0][1] if ranked and ranked[0][0] < rank_direct(shape, target)[0][0] else None
 
 
 def rank_winograd(shape: ConvShape, target: Target) -> list[tuple[float, WinogradSchedule]]:

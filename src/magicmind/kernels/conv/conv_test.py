@@ -11,7 +11,7 @@ import pytest
 from magicmind.codegen.builder import Param
 from magicmind.codegen.target import BLOCK, Target, find_target
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.conv.choose import choose_depthwise, choose_direct, choose_separable, choose_winograd
+from magicmind.kernels.conv.choose import choose_depthwise, rank_direct, rank_separable, rank_winograd
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
@@ -24,7 +24,7 @@ from magicmind.kernels.conv.pack import (
 )
 from magicmind.kernels.conv.separable import SeparableConv
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd, round_trip
+from magicmind.kernels.conv.winograd import INPUT, OUTPUT, WEIGHT, WinogradConv, WinogradSchedule, pack_winograd
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.testing.run_kernel import run_kernel
 from magicmind.testing.targets import KERNEL_TARGETS
@@ -100,7 +100,7 @@ def unblocked(y: F32, n: int, oc: int, groups: int) -> F32:
 def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False, threads: int = 2) -> F32:
     x, w, bias, residual = case.data()
     shape = case.shape(runtime)
-    schedule = replace(choose_direct(case.shape(False), target), rows=2, chunks=1)
+    schedule = replace(rank_direct(case.shape(False), target)[0][1], rows=2, chunks=1)
     spec = DirectConv(shape, schedule, RELU_ADD, plain)
     packed = pack_few_channels(w, schedule.nr) if plain else pack_direct(w, case.g, schedule.nr)
     source = np.nan_to_num(x) if plain else blocked(x, case.g)
@@ -188,7 +188,8 @@ def run_separable(case: Case, oc: int, target: Target, runtime: bool, threads: i
     w, second = rng.standard_normal((oc, case.g, 1, 1), np.float32), rng.standard_normal(oc, np.float32)
     oh, ow = case.out
     pointwise = Case(case.n, case.g, oc, oh, ow, k=1, p=0)
-    mr, schedule = choose_separable(case.shape(False), pointwise.shape(False), target)
+    mr = choose_depthwise(case.shape(False), target).mr
+    schedule = rank_separable(pointwise.shape(False), target)[0][1]
     order = {1: 3, 2: 4, 3: 3, 4: 4}  # the pointwise input is the depthwise output: run-time sizes n, -, -, oh, ow
     after = pointwise.shape(runtime)
     if runtime:
@@ -245,7 +246,8 @@ def test_winograd(case: Case, target: str, m: int) -> None:
 @pytest.mark.parametrize("m", [2, 4])
 def test_winograd_matrices_are_a_correlation(m: int) -> None:
     """y[o] = sum of x[o + t] w[t], exactly."""
-    table = round_trip(m)
+    a, b, g = (np.array(table[m], np.float64) for table in (OUTPUT, INPUT, WEIGHT))
+    table = np.einsum("op,pi,pt->oit", a, b, g)
     for o, i, t in np.ndindex(*table.shape):
         assert table[o, i, t] == pytest.approx(float(i == o + t), abs=1e-12)
 
@@ -253,10 +255,10 @@ def test_winograd_matrices_are_a_correlation(m: int) -> None:
 def test_winograd_is_chosen_only_where_it_applies() -> None:
     target = find_target("x86-64-v4")
     dense = Case(1, 64, 64, 56, 56).shape(False)
-    assert choose_winograd(dense, target) is not None
-    assert choose_winograd(replace(dense, sh=2, sw=2, oh=28, ow=28), target) is None
-    assert choose_winograd(replace(dense, dh=2, dw=2), target) is None
-    assert choose_winograd(replace(dense, ic=3), target) is None
+    assert rank_winograd(dense, target)[0][0] < rank_direct(dense, target)[0][0]
+    assert rank_winograd(replace(dense, sh=2, sw=2, oh=28, ow=28), target) == []
+    assert rank_winograd(replace(dense, dh=2, dw=2), target) == []
+    assert rank_winograd(replace(dense, ic=3), target) == []
 
 
 def test_merged_groups_compute_the_same() -> None:

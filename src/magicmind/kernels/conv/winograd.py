@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
@@ -60,12 +59,6 @@ def pack_winograd(w: FloatArray, m: int, nr: int) -> FloatArray:
     u = np.einsum("ai,ocij,bj->abco", g, w.astype(np.float64), g, optimize=True).astype(np.float32)
     u = pad_axis(pad_axis(u, 2, BLOCK), 3, BLOCK)
     return np.concatenate([pack_chunks(position, nr) for position in u.reshape(-1, *u.shape[2:])])
-
-
-def round_trip(m: int) -> npt.NDArray[np.float64]:
-    """The 3-tap filter the three matrices implement, for tests: entry [o, i, t] of y[o] = sum x[i] w[t]."""
-    a, b, g = (np.array(table[m], np.float64) for table in (OUTPUT, INPUT, WEIGHT))
-    return np.asarray(np.einsum("op,pi,pt->oit", a, b, g), np.float64)
 
 
 @dataclass(frozen=True)

@@ -74,12 +74,3 @@ def host_function(name: str, where: str) -> HostFunction:
     if name not in _FUNCTIONS:
         raise OfflineModelError(f"{where}: this version has no host function {name!r}", hint="build the model again")
     return _FUNCTIONS[name]
-
-
-def has_host_function(name: str) -> bool:
-    """Whether there is one."""
-    try:
-        host_function(name, "")
-    except OfflineModelError:
-        return False
-    return True

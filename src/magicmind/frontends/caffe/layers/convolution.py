@@ -62,7 +62,7 @@ def _per_axis(p: Any, name: str, given: Any, rank: int, default: int | None) -> 
     return sizes * rank if len(sizes) == 1 else sizes
 
 
-def _groups(layer: Layer, p: Any, channels: int, *, depthwise: bool) -> int:
+def _groups(p: Any, channels: int, *, depthwise: bool) -> int:
     groups = channels if depthwise else p.group
     if not groups or channels % groups or p.num_output % groups:
         raise ModelFormatError(f"group={groups} does not divide {channels} input or {p.num_output} output channels")
@@ -71,7 +71,7 @@ def _groups(layer: Layer, p: Any, channels: int, *, depthwise: bool) -> int:
 
 def _convolve(layer: Layer, p: Any, *, depthwise: bool = False) -> Value:
     channels = layer.size(layer.x, 1)
-    groups = _groups(layer, p, channels, depthwise=depthwise)
+    groups = _groups(p, channels, depthwise=depthwise)
     w = window(layer, p)
     weights = layer.weight(0, (p.num_output, channels // groups, *w.kernel), "weights")
     bias = layer.weight(1, (p.num_output,), "bias") if p.bias_term else None
@@ -96,7 +96,7 @@ def deconvolution(layer: Layer) -> Value:
     """ConvTranspose: the blob has the input's channels first, as ONNX wants it."""
     p = layer.message.convolution_param
     channels = layer.size(layer.x, 1)
-    groups = _groups(layer, p, channels, depthwise=False)
+    groups = _groups(p, channels, depthwise=False)
     w = window(layer, p)
     weights = layer.weight(0, (channels, p.num_output // groups, *w.kernel), "weights")
     bias = layer.weight(1, (p.num_output,), "bias") if p.bias_term else None
