@@ -54,3 +54,9 @@ def test_spelling_becomes_one_operator(rule: Rewrite, spelling: str, becomes: st
 )
 def test_near_misses_are_declined(rule: Rewrite, spelling: str, reason: str) -> None:  # type: ignore[type-arg]
     check_declined(rule, START + spelling + " }", reason)
+
+
+def test_whole_numbers_have_no_activations() -> None:
+    integers = "(int64[3] x) => (int64[3] y) <int64 two = {2}, int64 one = {1}, int64 zero = {0}>"
+    body = "a = Mul(x, two) b = Add(a, one) y = Clip(b, zero, one)"
+    check_declined(FuseHardSigmoid(), f"{integers} {{ {body} }}", "no float type")

@@ -6,6 +6,7 @@ and slices around the products become the order in which the operator reads and 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -101,7 +102,7 @@ class FuseAttention(Rewrite[_Attention]):
             "layouts": [*(source.layout for source in sources), found.layout],
             "scale": found.scale,
             "causal": causal or None,
-            "fill": found.fill if mask is not None and found.keep is not None else None,
+            "fill": found.fill if mask is not None and dtype_of(mask) == onnx_ir.DataType.BOOL else None,
             "zero_masked": 1 if found.zero_masked else None,
         }
         name = found.covered[0].name
@@ -144,6 +145,8 @@ def _scores_before(scores: onnx_ir.Value, shape: Shape) -> _Attention | Decline:
 def _masked(node: onnx_ir.Node, found: _Attention) -> onnx_ir.Value | Decline:
     """Notes the mask of an Add or a Where; the scores it is applied to."""
     if is_op(node, "Add"):
+        if found.keep is not None and found.fill > _NEVER:
+            return Decline("the number chosen for hidden keys is not so low that it could be added to the mask before")
         for x, mask in (node.inputs, node.inputs[::-1]):
             if x is not None and mask is not None and _leads_to_product(x, found.scores):
                 if not _fits(mask, found.scores):
@@ -225,7 +228,7 @@ def _guard(weights: onnx_ir.Value) -> list[onnx_ir.Node] | None:
 def _mask(found: _Attention) -> tuple[onnx_ir.Value | None, int]:
     """The mask as one input, and whether it is causal (then there is no input)."""
     graph, last = graph_of(found.last), found.last
-    if found.keep is not None:
+    if found.keep is not None and not found.added:
         constant = const_of(found.keep)
         if constant is not None:
             kept = ~constant if found.hides else constant
@@ -237,7 +240,7 @@ def _mask(found: _Attention) -> tuple[onnx_ir.Value | None, int]:
             return found.keep, 0
         kind = TensorType(onnx_ir.DataType.BOOL, shape_of(found.keep))
         return insert_node(last, "Not", [found.keep], name=f"{last.name}.keep", types=[kind]).outputs[0], 0
-    if len(found.added) == 1:
+    if len(found.added) == 1 and found.keep is None:
         constant = const_of(found.added[0])
         if constant is not None and ((constant == 0) | (constant <= _NEVER)).all():
             causal = _causal(constant == 0)
@@ -245,15 +248,20 @@ def _mask(found: _Attention) -> tuple[onnx_ir.Value | None, int]:
                 return None, causal
     total: onnx_ir.Value | None = None
     for mask in found.added:
-        total = mask if total is None else _sum(last, total, mask)
+        total = mask if total is None else _joined(last, "Add", [total, mask])
+    if total is not None and found.keep is not None:
+        fill = add_constant(graph, np.array(found.fill, np.float32), f"{found.keep.name}.fill")
+        total = _joined(last, "Where", [found.keep, fill, total] if found.hides else [found.keep, total, fill])
     return total, 0
 
 
-def _sum(before: onnx_ir.Node, a: onnx_ir.Value, b: onnx_ir.Value) -> onnx_ir.Value:
-    shapes = [(1,) * (4 - len(shape)) + shape for shape in (shape_of(a) or (), shape_of(b) or ())]
-    shape = tuple(n if m == 1 else m for m, n in zip(*shapes, strict=True))
-    kind = TensorType(onnx_ir.DataType.FLOAT, shape[4 - max(len(shape_of(x) or ()) for x in (a, b)) :])
-    return insert_node(before, "Add", [a, b], name=f"{before.name}.mask", types=[kind]).outputs[0]
+def _joined(before: onnx_ir.Node, op_type: str, masks: Sequence[onnx_ir.Value]) -> onnx_ir.Value:
+    """One mask of several, each of which fits the scores."""
+    shapes = [shape_of(mask) or () for mask in masks]
+    rank = max(map(len, shapes))
+    sizes = zip(*((1,) * (rank - len(shape)) + shape for shape in shapes), strict=True)
+    kind = TensorType(onnx_ir.DataType.FLOAT, tuple(next((d for d in axis if d != 1), 1) for axis in sizes))
+    return insert_node(before, op_type, masks, name=f"{before.name}.mask", types=[kind]).outputs[0]
 
 
 def _causal(keep: np.ndarray) -> int:

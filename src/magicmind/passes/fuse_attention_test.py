@@ -63,6 +63,18 @@ def test_mask_by_choice() -> None:
     check_pass(FuseAttention(), text(body.format("x, low, d"), more), after)
 
 
+@pytest.mark.parametrize(("choice", "joined"), [("x, a, t", "x, w, t"), ("x, t, a", "x, t, w")])
+def test_mask_added_before_one_by_choice(choice: str, joined: str) -> None:
+    """A bias by position under a causal mask: both are one mask."""
+    more = ", bool[2,1,5,7] x, float[1,3,5,7] w"
+    body = (
+        f"m = MatMul(qt, kt) d = Div(m, c) a = Add(d, w) s = Where({choice}) p = Softmax<axis=-1>(s) y = MatMul(p, vt)"
+    )
+    before = text(body, more).replace("float z = {0.0}", "float t = {-3.4e38}")
+    after = own("q, k, v, b", more).replace("{ y", f"<float t = {{-3.4e38}}> {{ b = Where({joined}) y")
+    check_pass(FuseAttention(), before, after)
+
+
 def test_zeros_where_nothing_is_seen() -> None:
     body = "m = MatMul(qt, kt) d = Div(m, c) p = Softmax<axis=-1>(d) n = IsNaN(p) w = Where(n, z, p) y = MatMul(w, vt)"
     check_pass(FuseAttention(), text(body), own("q, k, v").replace("scale=0.5", "scale=0.5, zero_masked=1"))
@@ -114,6 +126,8 @@ def test_repeated_heads() -> None:
         ("s = MatMul(qt, kt) p = Softmax<axis=3>(s) o = MatMul(p, vt) t = ReduceMax<keepdims=0>(p) y = Add(o, t)", "",
          "multiplied with values"),
         ("s = MatMul(qt, kt) a = Add(s, x) p = Softmax<axis=3>(a) y = MatMul(p, vt)", ", float[5,1] x", "per key"),
+        ("s = MatMul(qt, kt) a = Add(s, x) b = Where(w, a, low) p = Softmax<axis=3>(b) y = MatMul(p, vt)",
+         ", float[7] x, bool[5,7] w", "not so low"),
         ("s = MatMul(qt, kt) a = Add(s, x) b = Mul(a, c) p = Softmax<axis=3>(b) y = MatMul(p, vt)", ", float[7] x",
          "before the scale"),
     ],

@@ -12,7 +12,7 @@ import math
 import onnx_ir
 
 from magicmind.ir.types import const_of, shape_of
-from magicmind.passes.edit import DOMAIN, AttributeValue, attribute, replace_node
+from magicmind.passes.edit import DOMAIN, AttributeValue, attribute
 from magicmind.passes.pattern import FusePattern, Match, Pattern, any_value, number, op
 
 X = any_value("x")
@@ -38,6 +38,7 @@ class FuseL2Norm(FusePattern):
     pattern = _over(_at_least(_NORM, "floor"))
     picture = "x / max(norm of x, floor)"
     becomes = "L2Normalization"
+    domain = DOMAIN
 
     def misfit(self, found: Match, last: onnx_ir.Node) -> str:
         if _axis(found) is None:
@@ -53,12 +54,6 @@ class FuseL2Norm(FusePattern):
         assert axis is not None
         floor = found.numbers.get("floor", math.sqrt(found.numbers.get("floor of squares", 0.0)))
         return {"axis": axis, "floor": floor}
-
-    def rewrite(self, node: onnx_ir.Node, found: tuple[Match, onnx_ir.Node]) -> None:
-        match, last = found
-        covered = [n for n in match.nodes if n is not last]
-        x = match.values["x"]
-        replace_node(last, self.becomes, [x], self.attributes(match), domain=DOMAIN, fused=covered)
 
 
 def _axis(found: Match) -> int | None:

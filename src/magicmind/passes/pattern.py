@@ -159,13 +159,14 @@ def used_elsewhere(nodes: Sequence[onnx_ir.Node], last: onnx_ir.Node) -> onnx_ir
 
 
 class FusePattern(Rewrite[tuple[Match, onnx_ir.Node]]):
-    """Replaces an expression of one value, same type, by one operator. `roots`: what every spelling contains."""
+    """Replaces an expression of one float value, same type, by one operator. `roots`: what every spelling contains."""
 
     pattern: ClassVar[Pattern]
     """The expression; its argument is named `x`."""
     picture: ClassVar[str]
     """The expression for the reader of a reason."""
     becomes: ClassVar[str]
+    domain: ClassVar[str] = ""
     reach: ClassVar[int] = 4
     """How many steps the result is below the root, at most."""
 
@@ -182,7 +183,10 @@ class FusePattern(Rewrite[tuple[Match, onnx_ir.Node]]):
 
     def misfit(self, found: Match, last: onnx_ir.Node) -> str:
         """Why the operator would not do the same, or an empty text."""
-        if type_of(last.outputs[0]) != type_of(found.values["x"]):
+        type_ = type_of(found.values["x"])
+        if type_ is None or not type_.dtype.is_floating_point():
+            return "the argument has no float type"
+        if type_of(last.outputs[0]) != type_:
             return "a constant broadcasts the argument"
         other = used_elsewhere(found.nodes, last)
         return "" if other is None else f"{other.name}, a step on the way, is used elsewhere"
@@ -194,4 +198,4 @@ class FusePattern(Rewrite[tuple[Match, onnx_ir.Node]]):
     def rewrite(self, node: onnx_ir.Node, found: tuple[Match, onnx_ir.Node]) -> None:
         match, last = found
         covered = [n for n in match.nodes if n is not last]
-        replace_node(last, self.becomes, [match.values["x"]], self.attributes(match), fused=covered)
+        replace_node(last, self.becomes, [match.values["x"]], self.attributes(match), domain=self.domain, fused=covered)
