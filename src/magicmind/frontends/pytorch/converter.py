@@ -14,9 +14,10 @@ import torch
 
 from magicmind.errors import Error, UnsupportedOperatorError
 from magicmind.frontends.network import Network
+from magicmind.frontends.pytorch.decompose import can_decompose, decomposed
 from magicmind.frontends.pytorch.dtypes import from_onnx, onnx_dtype
-from magicmind.frontends.pytorch.importers import PYTHON, find
-from magicmind.frontends.pytorch.values import Payload, Tensor, flatten, is_known, map_leaves
+from magicmind.frontends.pytorch.importers import ON_COMPLEX, ON_PARTS, PYTHON, find
+from magicmind.frontends.pytorch.values import Complex, Payload, Tensor, flatten, is_known, map_leaves
 from magicmind.ir.dims import Dim, Expr
 from magicmind.ops.emitter import Value
 from magicmind.ops.registry import contents_of
@@ -140,6 +141,8 @@ class Converter:
         sizes = self._on_sizes(name, args)
         if sizes is not None:
             return sizes
+        if not is_known(args) and any(map(_is_complex, flatten(list(args)))):
+            return self._on_complex(name, [map_leaves(_as_pair, a) for a in args], schema)
         if name.endswith("_") and not name.endswith("__") and find(name) is None:
             result = self.call(name[:-1], args, None if schema is None else functional(schema))
             self.put(args[0], result)
@@ -148,8 +151,36 @@ class Converter:
             return self._fold(name, args, schema)
         importer = find(name)
         if importer is None:
-            raise Missing(f"{name} has no importer")
+            return self._taken_apart(name, args, schema)
         return wrap(importer(self, *args))
+
+    def _taken_apart(self, name: str, args: Sequence[Any], schema: torch.FunctionSchema | None) -> Any:
+        """The results of an operator without an importer, by the simpler ones PyTorch writes it with."""
+        from magicmind.frontends.pytorch.exported import Walk  # walks graphs by calling this class
+
+        found = decomposed(self, schema, args) if schema is not None and can_decompose(schema) else None
+        if found is None:
+            raise Missing(f"{name} has no importer")
+        try:
+            return Walk(self, named=False).run(*found)
+        except Missing as error:
+            raise Missing(f"{name} has no importer") from error
+
+    def _on_complex(self, name: str, args: Sequence[Any], schema: torch.FunctionSchema | None) -> Any:
+        """An operator on complex tensors."""
+        if name in ON_COMPLEX:
+            return wrap(ON_COMPLEX[name](self, *args))
+        parts = [[map_leaves(part, a) for a in args] for part in (_real, _imaginary)]
+        if name in ("aten::size", "aten::sym_size", "aten::dim", "aten::len", "aten::numel"):
+            return self.call(name, parts[0], schema)
+        if name == "aten::is_complex":
+            return True
+        if name not in ON_PARTS:
+            raise UnsupportedOperatorError(f"{name} of complex tensors")
+        re, im = (self.call(name, half, schema) for half in parts)
+        return (
+            [Complex(a, b) for a, b in zip(re, im, strict=True)] if isinstance(re, (list, tuple)) else Complex(re, im)
+        )
 
     @contextmanager
     def journal(self) -> Iterator[dict[int, tuple[Tensor, Payload]]]:
@@ -216,6 +247,27 @@ def functional(schema: torch.FunctionSchema) -> torch.FunctionSchema | None:
         if [str(a.type) for a in candidate.arguments] == [str(a.type) for a in schema.arguments]:
             return candidate
     return None
+
+
+def _is_complex(leaf: Any) -> bool:
+    return isinstance(leaf, Complex) or (
+        isinstance(leaf, Tensor) and leaf.constant is not None and leaf.constant.is_complex()
+    )
+
+
+def _real(leaf: Any) -> Any:
+    return leaf.re if isinstance(leaf, Complex) else leaf
+
+
+def _imaginary(leaf: Any) -> Any:
+    return leaf.im if isinstance(leaf, Complex) else leaf
+
+
+def _as_pair(leaf: Any) -> Any:
+    """A complex constant as its two parts."""
+    if not _is_complex(leaf) or isinstance(leaf, Complex):
+        return leaf
+    return Complex(Tensor(leaf.constant.real.contiguous()), Tensor(leaf.constant.imag.contiguous()))
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray[Any, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -35,8 +36,12 @@ _COMPARISONS = {
 }  # fmt: skip
 
 
-class Walk(Converter):
-    """One run of a graph module over the graph `net`."""
+class Walk:
+    """Runs graph modules over the graph of a converter; `named`: values take the names of the module's nodes."""
+
+    def __init__(self, converter: Converter, named: bool = True) -> None:
+        self._c = converter
+        self._named = named
 
     def run(self, module: GraphModule, args: Sequence[Any]) -> Any:
         """What the module's graph returns for `args`."""
@@ -52,11 +57,13 @@ class Walk(Converter):
                 return _resolved(node.args[0], env)
             else:
                 env[node] = self._node(node, env)
+                if self._named and isinstance(env[node], Tensor) and env[node].constant is None:
+                    self._c.net.bind(node.name, self._c.value(env[node]))
         raise UnsupportedOperatorError("the graph has no output")
 
     def _node(self, node: Node, env: dict[Node, Any]) -> Any:
         try:
-            with self.net.at(label(node)):
+            with self._c.net.at(label(node)) if self._named else nullcontext():
                 return self._call(node, _resolved(node.args, env), _resolved(node.kwargs, env))
         except Missing as error:
             raise Missing(f"{error} ({source_line(node)})") from error
@@ -68,12 +75,12 @@ class Walk(Converter):
         target = node.target
         if isinstance(target, torch._ops.OpOverload):
             schema = target._schema
-            return self.call(schema.name, _positional(schema, args, named), schema)
+            return self._c.call(schema.name, _positional(schema, args, named), schema)
         if target is torch.ops.higher_order.cond:
             condition, yes, no, operands = args
-            return run_if(self, condition, [partial(self.run, branch, operands) for branch in (yes, no)])
+            return run_if(self._c, condition, [partial(self.run, branch, operands) for branch in (yes, no)])
         if target in _COMPARISONS:
-            return self.call(_COMPARISONS[target], args)
+            return self._c.call(_COMPARISONS[target], args)
         if target in _ON_SIZES:
             return _ON_SIZES[target](*args)
         raise Missing(f"{target} has no importer")

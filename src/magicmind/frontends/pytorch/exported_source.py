@@ -11,18 +11,19 @@ from typing import Any
 import onnx_ir
 import torch
 from torch.export import ExportedProgram
-from torch.export.graph_signature import InputKind, OutputKind
+from torch.export.graph_signature import InputKind, OutputKind, TensorArgument
+from torch.utils._pytree import tree_unflatten
 
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.frontends.pytorch.converter import Converter, Missing
 from magicmind.frontends.pytorch.dtypes import onnx_dtype
 from magicmind.frontends.pytorch.exported import Walk, missing_operators
+from magicmind.frontends.pytorch.script_source import named_leaves
 from magicmind.frontends.pytorch.values import Tensor
 from magicmind.ir.dims import Dim, symbol
 from magicmind.ir.shape_spec import Range, sanitise
 from magicmind.ir.types import TensorType
-from magicmind.ops.emitter import Value
 from magicmind.source import CHANNELS_FIRST
 
 _BUFFERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
@@ -61,10 +62,24 @@ class ExportedSource:
         return self._inputs
 
     @property
+    def ranges(self) -> Mapping[str, Range]:
+        """The ranges of dynamic sizes, as the export found or was told them."""
+        found = {}
+        for name, limits in self._program.range_constraints.items():
+            if str(name) in self._symbols:
+                high = int(limits.upper) if limits.upper.is_finite else None
+                found[self._symbols[str(name)]] = (max(int(limits.lower), 1), high)
+        return found
+
+    @property
     def outputs(self) -> Sequence[str]:
-        """The names of its results in the exported graph."""
-        specs = self._program.graph_signature.output_specs
-        return [str(s.arg.name) for s in specs if s.kind == OutputKind.USER_OUTPUT]
+        """`output`, or `output_0`, `output_1`, ...; of a dict its keys."""
+        kinds = [s.arg for s in self._program.graph_signature.output_specs if s.kind == OutputKind.USER_OUTPUT]
+        return list(self._named([a if isinstance(a, TensorArgument) else None for a in kinds]))
+
+    def _named(self, results: Sequence[Any]) -> dict[str, Any]:
+        """Results by the names of outputs; the program gives them in a row."""
+        return named_leaves(tree_unflatten(list(results), self._program.call_spec.out_spec))
 
     def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
         """Walks the graph once."""
@@ -79,17 +94,22 @@ class ExportedSource:
             lines = missing_operators(self._program.graph_module) or [str(error)]
             listing = "\n".join(f"  {line}" for line in lines)
             raise UnsupportedOperatorError(f"{len(lines)} operators have no importer:\n{listing}") from error
-        wanted: dict[str, Value] = {}
-        for spec, result in zip(self._program.graph_signature.output_specs, results, strict=True):
-            if spec.kind == OutputKind.USER_OUTPUT and isinstance(result, Tensor):
-                wanted[spec.arg.name] = converter.value(result)
-            elif spec.kind == OutputKind.BUFFER_MUTATION:
-                raise UnsupportedOperatorError(f"the program changes its buffer {spec.target!r}")
-        return net.model(wanted)
+        specs = self._program.graph_signature.output_specs
+        pairs = list(zip(specs, results, strict=True))
+        named = self._named(
+            [r if isinstance(r, Tensor) else None for s, r in pairs if s.kind == OutputKind.USER_OUTPUT]
+        )
+        state = {f"state.{s.target}.next": r for s, r in pairs if s.kind == OutputKind.BUFFER_MUTATION}
+        return net.model({name: converter.value(result) for name, result in (named | state).items()})
 
     def _argument(self, net: Network, inputs: Mapping[str, TensorType], spec: Any) -> Any:
         if spec.kind in _BUFFERS:
-            return Tensor(self._tensor(spec.target))
+            found = self._tensor(spec.target)
+            if spec.target in self._program.graph_signature.buffers_to_mutate.values():  # state that the program keeps
+                return Tensor(
+                    net.input(f"state.{spec.target}", TensorType(onnx_dtype(found.dtype), tuple(found.shape)))
+                )
+            return Tensor(found)
         if spec.kind == InputKind.USER_INPUT and spec.arg.name in inputs:
             return Tensor(net.input(spec.arg.name, inputs[spec.arg.name]))
         return getattr(spec.arg, "value", None)

@@ -27,14 +27,27 @@ PYTHON: set[str] = set()
 _F = TypeVar("_F", bound=Importer)
 
 
-def aten(*names: str, python: bool = False) -> Callable[[_F], _F]:
+ON_COMPLEX: dict[str, Importer] = {}
+"""Importers of operators on complex tensors."""
+
+ON_PARTS = {f"aten::{name}" for name in (
+    "view", "reshape", "_unsafe_view", "flatten", "unflatten", "unsqueeze", "squeeze", "expand", "permute", "transpose",
+    "t", "movedim", "flip", "roll", "slice", "select", "narrow", "index_select", "index", "cat", "stack", "split",
+    "split_with_sizes", "chunk", "unbind", "repeat", "neg", "sum", "mean", "cumsum", "pad", "constant_pad_nd",
+    "contiguous", "clone", "alias", "detach", "resolve_conj", "resolve_neg", "lift_fresh_copy",
+)}  # fmt: skip
+"""Operators that do the same to the real and to the imaginary parts."""
+
+
+def aten(*names: str, python: bool = False, on_complex: bool = False) -> Callable[[_F], _F]:
     """Registers an importer for operators of the namespace `aten`; one of another is named in full (`prim::data`)."""
 
     def register(importer: _F) -> _F:
+        table = ON_COMPLEX if on_complex else IMPORTERS
         for name in names:
             full = name if "::" in name else f"aten::{name}"
-            assert full not in IMPORTERS, f"{full} has two importers"
-            IMPORTERS[full] = importer
+            assert full not in table, f"{full} has two importers"
+            table[full] = importer
             if python:
                 PYTHON.add(full)
         return importer
@@ -47,4 +60,4 @@ def find(name: str) -> Importer | None:
     return IMPORTERS.get(name)
 
 
-__all__ = ["IMPORTERS", "PYTHON", "aten", "find"]
+__all__ = ["IMPORTERS", "ON_COMPLEX", "ON_PARTS", "PYTHON", "aten", "find"]

@@ -17,8 +17,10 @@ from torch.export import ExportedProgram
 
 import magicmind.frontends.pytorch.aten  # noqa: F401  (fills the table of importers)
 from magicmind.errors import Error, ModelFormatError
+from magicmind.frontends.pytorch.arguments import Arguments
 from magicmind.frontends.pytorch.exported_source import ExportedSource
-from magicmind.frontends.pytorch.script_source import ScriptSource, arguments_of
+from magicmind.frontends.pytorch.script_source import ScriptSource
+from magicmind.frontends.pytorch.values import map_leaves
 from magicmind.graph import SourceGraph
 from magicmind.ir.shape_spec import ShapeSpecs, parse_dim_spec
 
@@ -31,7 +33,7 @@ def read_pytorch(
     input_shapes: ShapeSpecs | None = None,
     input_dtypes: Dtypes | None = None,
     constants: Mapping[str, Any] | None = None,
-    example_inputs: Sequence[torch.Tensor] | None = None,
+    example_inputs: Sequence[Any] | None = None,
 ) -> SourceGraph:
     """The graph of a TorchScript file, an exported program (`.pt2`) or a module.
 
@@ -42,11 +44,12 @@ def read_pytorch(
     if isinstance(source, torch.nn.Module) and not isinstance(source, torch.jit.ScriptModule):
         source = _traced(source, input_shapes, input_dtypes, example_inputs)
     elif isinstance(source, (str, os.PathLike)):
-        source = _load(Path(source))
+        source = load_program(Path(source))
     if isinstance(source, ExportedProgram):
         if input_dtypes or constants:
             raise ModelFormatError("an exported program has its dtypes and constants in it")
-        return SourceGraph.of(ExportedSource(source), input_shapes)
+        exported = ExportedSource(source)
+        return SourceGraph.of(exported, input_shapes, exported.ranges)
     if not isinstance(source, torch.jit.ScriptModule):
         raise ModelFormatError(f"a {type(source).__name__} is no program of PyTorch")
     return SourceGraph.of(ScriptSource(source, _named(source, input_dtypes), constants), input_shapes)
@@ -54,7 +57,7 @@ def read_pytorch(
 
 def _named(module: torch.jit.ScriptModule, dtypes: Dtypes | None) -> dict[str, torch.dtype]:
     if not isinstance(dtypes, Mapping):
-        dtypes = dict(zip([a.name for a in arguments_of(module)], dtypes or (), strict=False))
+        dtypes = dict(zip(Arguments(module, {}, {}).inputs, dtypes or (), strict=False))
     return {name: _dtype(str(d)) for name, d in dtypes.items()}
 
 
@@ -68,7 +71,8 @@ def _dtype(name: str) -> torch.dtype:
 # ------------------------------------------------------------------------------------------------------------- files
 
 
-def _load(path: Path) -> torch.jit.ScriptModule | ExportedProgram:
+def load_program(path: Path) -> torch.jit.ScriptModule | ExportedProgram:
+    """The program in a file.  Raises ModelFormatError for what is none; nothing in the file is run."""
     entries = _entries(path)
     try:
         if any(name.endswith(("models/model.json", "serialized_exported_program.json")) for name in entries):
@@ -116,23 +120,32 @@ def _traced(
     module: torch.nn.Module,
     shapes: ShapeSpecs | None,
     dtypes: Dtypes | None,
-    examples: Sequence[torch.Tensor] | None,
+    examples: Sequence[Any] | None,
 ) -> torch.jit.ScriptModule:
     """The module as a program: what `forward` does for an example."""
     if module.training:
         raise ModelFormatError("the module is in training mode", hint="call eval() on it first")
     given = tuple(examples) if examples is not None else _examples(shapes, dtypes)
+    was_fused = torch.backends.mha.get_fastpath_enabled()
+    torch.backends.mha.set_fastpath_enabled(False)  # whole layers as one operator would hide their parts
     try:
         with torch.no_grad():
-            return torch.jit.trace(module, given, check_trace=False)  # type: ignore[no-any-return,no-untyped-call]
+            return torch.jit.trace(module, given, check_trace=False, strict=False)  # type: ignore[no-any-return,no-untyped-call]
     except Error:
         raise
     except Exception as error:  # whatever the user's forward raises
         text = (str(error).strip().splitlines() or [type(error).__name__])[0]
         raise ModelFormatError(
-            f"the module's forward fails on {[tuple(e.shape) for e in given]}: {text}",
+            f"the module's forward fails on {_shapes(given)}: {text}",
             hint="give example_inputs, or input_shapes and input_dtypes, that it takes",
         ) from error
+    finally:
+        torch.backends.mha.set_fastpath_enabled(was_fused)
+
+
+def _shapes(given: Any) -> str:
+    """The example in short."""
+    return str(map_leaves(lambda v: tuple(v.shape) if isinstance(v, torch.Tensor) else v, list(given)))
 
 
 def _examples(shapes: ShapeSpecs | None, dtypes: Dtypes | None) -> tuple[torch.Tensor, ...]:

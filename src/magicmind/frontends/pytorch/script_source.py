@@ -16,17 +16,15 @@ import torch
 
 from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
+from magicmind.frontends.pytorch.arguments import Arguments, arguments_of
 from magicmind.frontends.pytorch.converter import Missing
-from magicmind.frontends.pytorch.dtypes import onnx_dtype
 from magicmind.frontends.pytorch.torchscript import Program, missing_operators
-from magicmind.frontends.pytorch.values import Tensor
+from magicmind.frontends.pytorch.values import Tensor, map_leaves
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
+from magicmind.ops.shapes import MustEqual
 from magicmind.source import CHANNELS_FIRST
 
-_SCALARS = {"int": torch.int64, "float": torch.float32, "bool": torch.bool}
-_POSITIONS = {"aten::embedding": 1, "aten::index_select": 2, "aten::gather": 2, "aten::one_hot": 0}
-_PASS_ON = {"aten::view", "aten::reshape", "aten::contiguous", "aten::unsqueeze", "aten::slice", "aten::detach"}
 _STATE = "state."
 _ROUNDS = 4  # until state has the same types before and after a call
 
@@ -43,21 +41,23 @@ class ScriptSource:
         constants: Mapping[str, Any] | None = None,
     ) -> None:
         self._module = module
-        self._constants = dict(constants or {})
-        arguments = arguments_of(module)
-        unknown = [n for n in (*self._constants, *(dtypes or {})) if n not in {a.name for a in arguments}]
+        known = [a.name for a in arguments_of(module)]
+        unknown = [name for name in constants or {} if name not in known]
         if unknown:
-            names = ", ".join(a.name for a in arguments)
-            raise ModelFormatError(f"forward has no argument {unknown[0]!r}", hint=f"its arguments are: {names}")
-        self._arguments = [a for a in arguments if a.name not in self._constants]
-        self._order = [a.name for a in arguments]
-        self._inputs = {a.name: _type_of(a, module, dtypes or {}) for a in self._arguments if _is_given(a)}
-        self._defaults = {a.name: a.default_value for a in self._arguments if not _is_given(a)}
+            raise ModelFormatError(
+                f"forward has no argument {unknown[0]!r}", hint=f"its arguments are: {', '.join(known)}"
+            )
+        self._arguments = Arguments(module, dtypes or {}, constants or {})
+        unknown = [name for name in dtypes or {} if name not in self._arguments.inputs]
+        if unknown:
+            raise ModelFormatError(
+                f"there is no input {unknown[0]!r}", hint=f"the inputs are: {', '.join(self._arguments.inputs)}"
+            )
 
     @property
     def inputs(self) -> Mapping[str, TensorType]:
         """The tensors and numbers that `forward` takes; TorchScript does not say their shapes."""
-        return self._inputs
+        return self._arguments.inputs
 
     @property
     def outputs(self) -> Sequence[str]:
@@ -85,13 +85,16 @@ class ScriptSource:
             for path, found in before.items()
         }
         program = Program(net, start)
-        args = [{**given, **self._constants, **self._defaults}[name] for name in self._order]
+        made = {name: map_leaves(lambda n: given[n], parts) for name, parts in self._arguments.names.items()}
+        args = [{**made, **self._arguments.fixed}[name] for name in self._arguments.order]
         try:
             result = program.run(self._module, "forward", args)
         except Missing as error:
             lines = missing_operators(self._module, "forward") or [str(error)]
             listing = "\n".join(f"  {line}" for line in lines)
             raise UnsupportedOperatorError(f"{len(lines)} operators have no importer:\n{listing}") from error
+        except MustEqual:
+            raise  # the inputs' symbols may become one
         except ShapeError as error:
             raise ShapeError(f"{error} {' '.join(getattr(error, '__notes__', ()))}".strip()) from error
         state = {
@@ -136,46 +139,3 @@ def _kind(program: Program, value: Any) -> Any:
 
 def _name(module: torch.jit.ScriptModule) -> str:
     return str(module.original_name)
-
-
-# --------------------------------------------------------------------------------------------------------- arguments
-
-
-def arguments_of(module: torch.jit.ScriptModule) -> list[Any]:
-    """The arguments of forward, without the module itself."""
-    return list(module._c._get_method("forward").schema.arguments[1:])
-
-
-def _is_given(argument: Any) -> bool:
-    """Whether users feed an argument; optional ones keep their default."""
-    return not argument.has_default_value()
-
-
-def _type_of(argument: Any, module: torch.jit.ScriptModule, dtypes: Mapping[str, torch.dtype]) -> TensorType:
-    kind = str(argument.type)
-    if kind in _SCALARS:
-        return TensorType(onnx_dtype(_SCALARS[kind]), ())
-    if kind not in ("Tensor", "Optional[Tensor]"):
-        raise UnsupportedOperatorError(
-            f"forward's argument {argument.name!r} is a {kind}; tensors and numbers can be inputs",
-            hint=f"fix it, as in constants={{{argument.name!r}: ...}}",
-        )
-    default = torch.int64 if _holds_positions(module, argument.name) else torch.float32
-    return TensorType(onnx_dtype(dtypes.get(argument.name, default)), None)
-
-
-def _holds_positions(module: torch.jit.ScriptModule, name: str) -> bool:
-    """Whether an argument ends up, as it is, where an operator wants positions."""
-    graph = module.inlined_graph
-    found = [v for v in graph.inputs() if v.debugName().partition(".")[0] == name]
-    seen: set[str] = set()
-    while found:
-        value = found.pop()
-        for use in value.uses():
-            kind = use.user.kind()
-            if _POSITIONS.get(kind) == use.offset:
-                return True
-            if kind in _PASS_ON and use.offset == 0 and use.user.output().debugName() not in seen:
-                seen.add(use.user.output().debugName())
-                found.append(use.user.output())
-    return False

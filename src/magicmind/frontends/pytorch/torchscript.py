@@ -62,9 +62,13 @@ class Program(Converter):
             (result,) = self.block(graph, dict(zip(_ids(graph.inputs()), [module, *args], strict=True)))
         finally:
             self._modules.pop()
+        self.returned(module, result)
+        return result
+
+    def returned(self, module: Module, result: Any) -> None:
+        """Called with what a method returns: the module's path names it."""
         if isinstance(result, Tensor) and module.path and result.constant is None:
             self.net.bind(module.path, self.value(result))
-        return result
 
     def block(self, block: Any, env: Env) -> list[Any]:
         """Runs the nodes of a block; its results."""

@@ -1,12 +1,14 @@
 """What a PyTorch program's values are while it is converted.
 
 Python numbers, strings, lists, tuples, dicts and None are themselves; a size that is not a number is a `Dim`; a tensor
-is a `Tensor`; a number that only the run tells is a `Tensor` of rank 0; a module is a `Module`.
+is a `Tensor`, a complex one a `Complex`; a number that only the run tells is a `Tensor` of rank 0; a module is a
+`Module`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import onnx_ir
@@ -74,6 +76,14 @@ class Tensor:
         return found if isinstance(found, torch.Tensor) else None
 
 
+@dataclass(frozen=True)
+class Complex:
+    """A complex tensor: its real and imaginary parts."""
+
+    re: Tensor
+    im: Tensor
+
+
 def flatten(value: Any) -> Iterator[Any]:
     """The leaves of nested lists, tuples and dicts."""
     if isinstance(value, dict):
@@ -96,4 +106,6 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
 
 def is_known(value: Any) -> bool:
     """Whether nothing in a nested value waits for the run."""
-    return all(v.constant is not None if isinstance(v, Tensor) else not isinstance(v, Expr) for v in flatten(value))
+    return all(
+        v.constant is not None if isinstance(v, Tensor) else not isinstance(v, (Expr, Complex)) for v in flatten(value)
+    )

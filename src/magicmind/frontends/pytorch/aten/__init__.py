@@ -2,6 +2,7 @@
 
 from magicmind.frontends.pytorch.aten import (  # noqa: F401  (each adds its importers)
     activation,
+    aliases,
     convolution,
     creation,
     indexing,
@@ -13,5 +14,10 @@ from magicmind.frontends.pytorch.aten import (  # noqa: F401  (each adds its imp
     recurrent,
     reduction,
     resize,
+    selection,
     shape,
+    spectral,
+    vision,
 )
+
+aliases.register()

@@ -139,7 +139,5 @@ def meshgrid(c: Converter, tensors: Sequence[Tensor], indexing: str = "ij") -> l
         spread = c.net.unsqueeze(v, *(i for i in range(len(values)) if i != axis))
         grids.append(c.net.op("Expand", spread, sizes))
     if swap:
-        order = [1, 0, *range(2, len(values))]
-        grids = [c.net.op("Transpose", g, perm=order) for g in grids]
         grids[0], grids[1] = grids[1], grids[0]
     return grids

@@ -33,7 +33,7 @@ def slice_(c: Converter, x: Any, dim: Any = 0, start: Any = None, end: Any = Non
         return _sliced(c, payload, dim, begin, stop, step)
 
     def write(base: Payload, new: Payload) -> Payload:
-        return _scattered(c, c.value(base), dim, _positions(c, x, dim, begin, stop, step), c.value(new))
+        return scattered(c, c.value(base), dim, _positions(c, x, dim, begin, stop, step), c.value(new))
 
     return Tensor(read(x.payload), x, read, write)
 
@@ -66,12 +66,12 @@ def select(c: Converter, x: Tensor, dim: int, at: Any) -> Any:
 
     def write(base: Payload, new: Payload) -> Payload:
         part = c.net.unsqueeze(c.value(new), axis)
-        return _scattered(c, c.value(base), axis, c.vector([at]), part)
+        return scattered(c, c.value(base), axis, c.vector([at]), part)
 
     return Tensor(read(x.payload), x, read, write)
 
 
-def _scattered(c: Converter, base: Value, dim: int, positions: Value, part: Value) -> Value:
+def scattered(c: Converter, base: Value, dim: int, positions: Value, part: Value, reduction: str = "none") -> Value:
     """`base` with `part` at these positions of an axis, which may count from the end."""
     rank = c.net.rank(base)
     axis = dim % rank
@@ -79,7 +79,7 @@ def _scattered(c: Converter, base: Value, dim: int, positions: Value, part: Valu
     back = [order.index(i) for i in range(rank)]
     front = c.net.op("Transpose", base, perm=order) if axis else base
     moved = c.net.op("Transpose", part, perm=order) if axis else part
-    result = c.net.op("ScatterND", front, c.net.unsqueeze(positions, 1), moved)
+    result = c.net.op("ScatterND", front, c.net.unsqueeze(positions, 1), moved, reduction=reduction)
     return c.net.op("Transpose", result, perm=back) if axis else result
 
 
@@ -220,10 +220,18 @@ def _numel(c: Converter, x: Any) -> Any:
 @aten("scatter")
 def scatter(c: Converter, x: Tensor, dim: int, at: Tensor, source: Any, *reduce: Any) -> Value:
     kind = {None: "none", "add": "add", "multiply": "mul"}[reduce[0] if reduce else None]
+    return scattered_elements(c, x, dim, at, source, kind)
+
+
+def scattered_elements(c: Converter, x: Tensor, dim: int, at: Tensor, source: Any, reduction: str) -> Value:
+    """`x` with elements of `source`, a number or a tensor at least as large as `at`, written at the positions `at`."""
     updates = c.cast(source, c.dtype(x))
     if not isinstance(source, Tensor):
         updates = c.net.op("Expand", updates, c.net.op("Shape", c.value(at)))
-    return c.net.op("ScatterElements", c.value(x), c.value(at), updates, axis=dim, reduction=kind)
+    elif c.shape(source) != c.shape(at):
+        zeros = c.net.ints(*[0] * c.rank(at))
+        updates = c.net.op("Slice", updates, zeros, c.vector(list(c.shape(at))))
+    return c.net.op("ScatterElements", c.value(x), c.value(at), updates, axis=dim, reduction=reduction)
 
 
 @aten("scatter_add")
@@ -234,7 +242,7 @@ def scatter_add(c: Converter, x: Tensor, dim: int, at: Tensor, source: Tensor) -
 @aten("select_scatter")
 def select_scatter(c: Converter, x: Tensor, source: Tensor, dim: int, at: Any) -> Value:
     axis = dim % c.rank(x)
-    return _scattered(c, c.value(x), axis, c.vector([at]), c.net.unsqueeze(c.value(source), axis))
+    return scattered(c, c.value(x), axis, c.vector([at]), c.net.unsqueeze(c.value(source), axis))
 
 
 @aten("slice_scatter")
@@ -242,4 +250,4 @@ def slice_scatter(
     c: Converter, x: Tensor, source: Tensor, dim: int = 0, start: Any = None, end: Any = None, step: int = 1
 ) -> Value:
     positions = _positions(c, x, dim, 0 if start is None else start, _END if end is None else end, step)
-    return _scattered(c, c.value(x), dim, positions, c.value(source))
+    return scattered(c, c.value(x), dim, positions, c.value(source))

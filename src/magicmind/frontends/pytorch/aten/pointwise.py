@@ -235,6 +235,40 @@ def clamp_max(c: Converter, x: Any, high: Any) -> Value:
     return clamp(c, x, None, high)
 
 
+@aten("erfc")
+def erfc(c: Converter, x: Tensor) -> Value:
+    value = c.net.op("Erf", floating(c, x))
+    return c.net.op("Sub", c.net.scalar(1.0, value), value)
+
+
+@aten("hypot")
+def hypot(c: Converter, a: Tensor, b: Tensor) -> Value:
+    x, y = c.promoted(a, b)
+    return c.net.op("Sqrt", c.net.op("Add", c.net.op("Mul", x, x), c.net.op("Mul", y, y)))
+
+
+@aten("copysign")
+def copysign(c: Converter, a: Any, b: Any) -> Value:
+    x, y = c.promoted(a, b)
+    size = c.net.op("Abs", x)
+    return c.net.op("Where", c.net.op("Less", y, c.net.scalar(0.0, y)), c.net.op("Neg", size), size)
+
+
+@aten("signbit")
+def signbit(c: Converter, x: Tensor) -> Value:
+    value = c.value(x)
+    return c.net.op("Less", value, c.net.scalar(0, value))
+
+
+@aten("isclose")
+def isclose(c: Converter, a: Tensor, b: Tensor, rtol: float = 1e-5, atol: float = 1e-8, nan: bool = False) -> Value:
+    x, y = (floating(c, v) for v in c.promoted(a, b))
+    room = c.net.op("Mul", c.net.op("Abs", y), c.net.scalar(rtol, y))
+    near = c.net.op("LessOrEqual", c.net.op("Abs", c.net.op("Sub", x, y)), c.net.op("Add", room, c.net.scalar(atol, y)))
+    same = c.net.op("Or", near, c.net.op("Equal", x, y))  # infinities are close to themselves
+    return c.net.op("Or", same, c.net.op("And", c.net.op("IsNaN", x), c.net.op("IsNaN", y))) if nan else same
+
+
 # ------------------------------------------------------------------------------------------------- logic and choices
 
 

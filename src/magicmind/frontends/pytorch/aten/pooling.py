@@ -145,3 +145,23 @@ for _spatial in (1, 2, 3):
     aten(f"avg_pool{_spatial}d")(_average_pool(_spatial))
     aten(f"adaptive_avg_pool{_spatial}d", f"aten::_adaptive_avg_pool{_spatial}d")(_adaptive(_spatial, "Average"))
     aten(f"adaptive_max_pool{_spatial}d")(_adaptive(_spatial, "Max"))
+
+
+def _unpool(spatial: int) -> Callable[..., Value]:
+    """Elements back at the positions in their channel from which pooling took them, zeros elsewhere."""
+
+    def importer(c: Converter, x: Tensor, at: Tensor, size: Sequence[Any], *settings: Any) -> Value:
+        front = list(c.shape(x)[:-spatial])
+        count: Any = 1
+        for s in size[-spatial:]:
+            count = count * s
+        flat = [c.net.op("Reshape", c.value(v), c.vector([*front, -1]), allowzero=1) for v in (x, at)]
+        empty = c.net.op("Expand", c.net.scalar(0, flat[0]), c.vector([*front, count]))
+        full = c.net.op("ScatterElements", empty, flat[1], flat[0], axis=-1)
+        return c.net.op("Reshape", full, c.vector([*front, *size[-spatial:]]), allowzero=1)
+
+    return importer
+
+
+aten("max_unpool2d")(_unpool(2))
+aten("max_unpool3d")(_unpool(3))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -166,6 +167,9 @@ def std_mean(c: Converter, x: Tensor, *args: Any) -> Any:
     return c.net.op("Sqrt", spread), centre
 
 
+_NORMS = {1: "ReduceL1", 2: "ReduceL2"}
+
+
 @aten("norm", "aten::linalg_vector_norm", "aten::frobenius_norm")
 def norm(c: Converter, x: Tensor, *args: Any) -> Value:
     """p, dim, keepdim, dtype."""
@@ -174,13 +178,10 @@ def norm(c: Converter, x: Tensor, *args: Any) -> Value:
     power = 2 if p is None else p
     if isinstance(power, Tensor):
         raise UnsupportedOperatorError("a norm whose order only the run tells")
-    match float(power):
-        case 1.0:
-            return reduce(c, "ReduceL1", value, dim, keep)
-        case 2.0:
-            return reduce(c, "ReduceL2", value, dim, keep)
-        case float("inf"):
-            return reduce(c, "ReduceMax", c.net.op("Abs", value), dim, keep)
+    if power in _NORMS:
+        return reduce(c, _NORMS[power], value, dim, keep)
+    if abs(power) == math.inf:
+        return reduce(c, "ReduceMax" if power > 0 else "ReduceMin", c.net.op("Abs", value), dim, keep)
     powers = c.net.op("Pow", c.net.op("Abs", value), c.net.scalar(float(power), value))
     total = reduce(c, "ReduceSum", powers, dim, keep)
     return c.net.op("Pow", total, c.net.scalar(1 / float(power), value))
