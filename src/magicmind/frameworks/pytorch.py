@@ -14,8 +14,9 @@ from torch.fx import Interpreter, Node
 from magicmind.errors import Error
 from magicmind.frameworks import Array
 from magicmind.frontends.network import Network
+from magicmind.frontends.pytorch.arguments import arguments_of
 from magicmind.frontends.pytorch.reader import load_program
-from magicmind.frontends.pytorch.script_source import arguments_of, named_leaves
+from magicmind.frontends.pytorch.script_source import named_leaves
 from magicmind.frontends.pytorch.torchscript import Module, Program
 from magicmind.frontends.pytorch.values import Tensor
 
