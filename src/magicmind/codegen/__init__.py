@@ -1,1 +1,1 @@
-"""codegen."""
+"""Machine code: targets, the vocabulary kernels are written in, LLVM, and the linker."""

@@ -1,1 +1,1 @@
-"""ir."""
+"""The unified graph: types, symbolic dims and scalar programs on onnx-ir."""

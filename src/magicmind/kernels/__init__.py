@@ -1,1 +1,1 @@
-"""kernels."""
+"""Families of kernels: frozen specs that each emit one function."""

@@ -1,1 +1,1 @@
-"""modelfile."""
+"""The offline model file: its layout, reader and writer."""

@@ -14,8 +14,8 @@ from onnx import TensorProto, helper, numpy_helper
 import magicmind
 from magicmind.errors import Error
 from magicmind.ir.dims import evaluate
-from magicmind.ir.reference import run_graph
 from magicmind.ir.types import type_of
+from magicmind.ops.reference import run_graph
 
 OPSET = 21
 

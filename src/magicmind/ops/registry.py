@@ -78,7 +78,7 @@ class Op:
         return rule
 
     def reference(self, rule: ReferenceRule) -> ReferenceRule:
-        """Sets the numpy reference; ONNX operators need none, `ir/reference.py` has onnx's own evaluator."""
+        """Sets the numpy reference; ONNX operators need none, `reference.py` has onnx's own evaluator."""
         self.reference_rule = rule
         return rule
 

@@ -10,8 +10,8 @@ import onnx_ir
 
 from magicmind.errors import CompileError
 from magicmind.ir import dims
-from magicmind.ir.reference import run_graph
 from magicmind.ir.types import ranges_of, type_of
+from magicmind.ops.reference import run_graph
 
 __all__ = ["compare_outputs", "random_feeds"]
 

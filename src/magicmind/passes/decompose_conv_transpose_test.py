@@ -6,7 +6,7 @@ import numpy as np
 import onnx_ir
 import pytest
 
-from magicmind.ir.reference import run_graph
+from magicmind.ops.reference import run_graph
 from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose
 from magicmind.passes.infer_types import infer_types
 from magicmind.testing.check_pass import parse_model

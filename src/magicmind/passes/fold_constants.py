@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
-from magicmind.ir.reference import run_node
 from magicmind.ir.types import const_of, type_of
+from magicmind.ops.reference import run_node
 from magicmind.ops.registry import data_of
 from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.edit import add_constant, graph_of, graphs_of

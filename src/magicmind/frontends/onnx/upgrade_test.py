@@ -12,7 +12,7 @@ from onnx import TensorProto, helper
 
 import magicmind
 from magicmind.ir.evaluate import OPSET
-from magicmind.ir.reference import run_graph
+from magicmind.ops.reference import run_graph
 
 Shape = tuple[int, ...]
 Constants = dict[str, np.ndarray]
