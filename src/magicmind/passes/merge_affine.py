@@ -56,7 +56,9 @@ class MergeAffine(Rewrite[Chain]):
         mixed = negated or (node.op_type in ("Mul", "Div")) != (first.op_type in ("Mul", "Div"))
         if mixed and isinstance(linear_of(x, offset=False), Decline):
             return Decline("an offset and a scale behind no matrix product or convolution")
-        return _composed(first, x, affine_of(first.op_type, a, a_first), affine_of(node.op_type, b, b_first))
+        inner_affine = affine_of(first.op_type, a.astype(np.float64), a_first)
+        outer_affine = affine_of(node.op_type, b.astype(np.float64), b_first)
+        return _composed(first, x, inner_affine, outer_affine)
 
     def rewrite(self, node: onnx_ir.Node, found: Chain) -> None:
         graph, type_ = graph_of(node), type_of(node.outputs[0])
@@ -78,9 +80,7 @@ def _composed(
     first: onnx_ir.Node, x: onnx_ir.Value, inner: tuple[Array, Array | None], outer: tuple[Array, Array | None]
 ) -> Chain | Decline:
     """outer(inner(x)), where its constants stay as small as those before."""
-    (s1, o1), (s2, o2) = (
-        (s.astype(np.float64), None if o is None else o.astype(np.float64)) for s, o in (inner, outer)
-    )
+    (s1, o1), (s2, o2) = inner, outer
     scale = s1 * s2
     terms = [t for t in (None if o1 is None else o1 * s2, o2) if t is not None]
     offset = sum(terms[1:], start=terms[0]) if terms else None
