@@ -98,6 +98,17 @@ def test_forms_without_a_kernel_are_all_listed_at_once() -> None:
     assert first in str(caught.value) and second in str(caught.value)
 
 
+def test_a_path_is_no_graph() -> None:
+    with pytest.raises(magicmind.ModelFormatError, match=r"build takes a graph, not 'net.onnx'") as caught:
+        magicmind.build("net.onnx")  # type: ignore[arg-type]
+    assert caught.value.hint is not None and "magicmind.parse" in caught.value.hint
+
+
+def test_a_model_needs_a_target() -> None:
+    with pytest.raises(magicmind.TargetError, match="no targets"):
+        magicmind.build(magicmind.parse(small()), targets=[])
+
+
 def test_a_cyclic_graph() -> None:
     n = Net()
     n.input("x", (2,))

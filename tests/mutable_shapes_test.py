@@ -444,6 +444,27 @@ def test_sizes_written_into_a_model_are_named(data: Path, file: str, name: str, 
     assert raised.value.hint is not None and "export with dynamic sizes" in raised.value.hint
 
 
+# ------------------------------------------------------------------------------------------- ranges that begin at 0
+
+
+def test_a_decoder_starts_with_an_empty_past() -> None:
+    text = """g (float[b, t, 8] x, float[b, p, 8] past) => (y, keys) <float[1] half = {0.5}> {
+        keys = Concat<axis=1>(past, x)
+        turned = Transpose<perm=[0, 2, 1]>(keys)
+        products = MatMul(x, turned)
+        scaled = Mul(products, half)
+        weights = Softmax<axis=-1>(scaled)
+        y = MatMul(weights, keys)
+    }"""
+    proto = onnx.parser.parse_model(HEAD + text)
+    shapes = {"x": ("b=0..4", "1..", 8), "past": ("b=0..4", "0..16", 8)}
+    with magicmind.build(magicmind.parse(proto), shapes=shapes) as model, model.session(threads=1) as session:
+        assert [i.shape for i in model.inputs] == [((0, 4), (1, None), 8), ((0, 4), (0, 16), 8)]
+        for batch, new, old in ((1, 3, 0), (1, 1, 3), (2, 1, 16), (0, 2, 0), (0, 2, 5)):
+            feeds = {"x": ramp(batch, new, 8) / 64, "past": ramp(batch, old, 8) / 64}
+            check_outputs(session.run(feeds), reference(proto, feeds))
+
+
 # ----------------------------------------------------------------------------------------------------- the segmenter
 
 SIZES = [

@@ -10,7 +10,7 @@ import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.target import Target, find_target
-from magicmind.errors import PrecisionError, TargetError
+from magicmind.errors import ModelFormatError, PrecisionError, TargetError
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
@@ -44,7 +44,7 @@ def build(
 
     shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the
         graph's.
-    targets: names of `codegen/target.py` or "native"; the first is preferred among those that fit a CPU.
+    targets: names of `codegen/target.py` or "native", or one alone; the first is preferred among those that fit a CPU.
     threads: the thread count schedules are chosen for; results do not depend on it.
     tune: seconds to spend on measuring schedules on this machine (docs/guide/tuning.md); None takes the cost model's.
     progress: called with (what, done, total) as kernels are compiled.
@@ -76,11 +76,21 @@ def compile_parts(
     progress: Progress = _quiet,
 ) -> ModelParts:
     """`build` up to the parts of the file; runs nothing unless it is to tune, so targets may be foreign."""
+    if not isinstance(graph, Graph):
+        raise ModelFormatError(
+            f"build takes a graph, not {graph!r:.60}", hint="magicmind.build(magicmind.parse(...)) reads a model first"
+        )
     precision = _SPELLINGS.get(precision, precision)
     if precision not in PRECISIONS:
         raise PrecisionError(f"precision {precision!r} is not supported", hint=f"supported: {', '.join(PRECISIONS)}")
     if calibration is not None:
         raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
+    if isinstance(targets, str):
+        targets = (targets,)
+    if not targets:
+        raise TargetError(
+            "no targets are given", hint='leave them out for this machine\'s, or name some: ["x86-64-v3"]'
+        )
     machines = [find_target(name) for name in dict.fromkeys(targets)]
     if threads is not None and threads < 1:
         raise TargetError(f"threads={threads}: schedules need at least one thread", hint="leave it out for the default")

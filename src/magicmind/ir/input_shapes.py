@@ -42,8 +42,8 @@ def settle_shapes(
     for name, t in types.items():
         shapes[name] = _override(name, t.shape, wanted[name], table) if name in wanted else _declared(name, t.shape)
     used = {s for shape in shapes.values() for d in shape for s in _symbols(d)}
-    for s in sorted(used):
-        table.add(s, ANY if s in table.ranges else ranges.get(s, ANY))
+    for s in sorted(used - table.ranges.keys()):
+        table.add(s, ranges.get(s, ANY))
     fixed = table.fixed()
     settled = {
         name: TensorType(types[name].dtype, tuple(substitute(d, fixed) for d in shape))

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import TypeAlias
 
 from magicmind.errors import ShapeError
-from magicmind.ir.dims import Dim, symbol
+from magicmind.ir.dims import DATA_PREFIX, Dim, symbol
 
 Range: TypeAlias = tuple[int, int | None]
 DimSpec: TypeAlias = int | str | tuple[int, int | None]
@@ -23,15 +23,17 @@ _HINT = 'a dimension is a number, "lo..hi", "lo.." (no upper bound), "name=lo..h
 def parse_dim_spec(spec: object, default_symbol: str) -> tuple[Dim, Range | None]:
     """The dim that `spec` means and, for a symbol, its range.
 
-    A range without a name makes the symbol `default_symbol`; one of a single number is that number.
-    Raises ShapeError for anything else, and for numbers below 1.
+    A range without a name makes the symbol `default_symbol`; one of a single number is that number.  The symbol of a
+    range that begins at 0 has the prefix by which shape arithmetic knows that it may be 0.
+    Raises ShapeError for anything else, for negative numbers and for a dim that is always 0.
     """
     name, low, high = _split(spec)
-    if low < 1 or (high is not None and high < low):
-        raise ShapeError(f"{spec!r} is not a dimension: it must be at least 1, and lo at most hi", hint=_HINT)
+    if low < 0 or (high is not None and (high < low or high == 0)):
+        raise ShapeError(f"{spec!r} is not a dimension: hi must be at least 1, and lo at most hi", hint=_HINT)
     if low == high:
         return low, None
-    return symbol(sanitise(name or default_symbol)), (low, high)
+    text = sanitise(name or default_symbol)
+    return symbol(text if low or text.startswith(DATA_PREFIX) else DATA_PREFIX + text), (low, high)
 
 
 def _split(spec: object) -> tuple[str, int, int | None]:
@@ -76,7 +78,7 @@ class SymbolTable:
 
     def add(self, name: str, allowed: Range) -> None:
         """Narrows the range of `name`.  Raises ShapeError when nothing is left."""
-        low, high = self.ranges.get(name, ANY)
+        low, high = self.ranges.get(name, (0, None))
         low = max(low, allowed[0])
         high = min((h for h in (high, allowed[1]) if h is not None), default=None)
         if high is not None and low > high:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from magicmind.errors import ShapeError
-from magicmind.ir.dims import symbol
+from magicmind.ir.dims import bounds, symbol
 from magicmind.ir.shape_spec import SymbolTable, by_name, parse_dim_spec, sanitise
 
 
@@ -36,7 +36,8 @@ def test_specs(spec: object, dim: object, allowed: object) -> None:
     [
         0,
         -1,
-        "0..4",
+        "0..0",
+        "-1..4",
         "8..2",
         "a b",
         "1...3",
@@ -80,3 +81,9 @@ def test_shapes_by_name_or_in_order() -> None:
         by_name({"c": (3,)}, ["a", "b"])
     with pytest.raises(ShapeError, match="do not fit"):
         by_name([(1,), (2,)], ["a"])
+
+
+def test_a_dim_that_may_be_0_has_a_symbol_that_says_so() -> None:
+    assert parse_dim_spec("0..4", "x_d0") == (symbol("any_x_d0"), (0, 4))
+    assert parse_dim_spec("past=0..", "x_d0") == (symbol("any_past"), (0, None))
+    assert bounds(symbol("any_past"), {}) == (0, None)

@@ -8,6 +8,7 @@ the data is written into the model, for the run time to check.
 from __future__ import annotations
 
 import json
+import math
 
 import onnx_ir
 
@@ -29,6 +30,7 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     `order`: the data-dependent symbols, first ones first.
     """
     ranges = ranges_of(model)
+    a, b = _without_common_factors(a, b)
     found = _solve_data(a, b, order) or _solve(a, b, _order_of_symbols(model))
     if found is None:
         return False
@@ -158,7 +160,8 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
         for drop in names[i + 1 :]:
             if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
                 return drop, symbol(keep)
-    difference = _without_common_factors(a - b)
+    a, b = _without_common_factors(a, b)
+    difference = a - b
     names = [n for n in names if n in symbols_of(difference)]
     if len(names) == 1 and isinstance(difference, Expr) and _is_linear(difference):
         name = names[0]
@@ -170,15 +173,21 @@ def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
     return None
 
 
-def _without_common_factors(difference: Dim) -> Dim:
-    """`difference` divided by the input symbols that are in each of its terms: sizes of inputs are never 0."""
-    for name in sorted(symbols_of(difference)):
-        while not name.startswith(DATA_PREFIX) and difference != 0:
-            rest = exact_div(difference, symbol(name))
-            if rest is None:
+def _without_common_factors(a: Dim, b: Dim) -> tuple[Dim, Dim]:
+    """Both dims divided by the input symbols and the numbers that are in both: sizes of inputs are never 0."""
+    names = sorted(n for n in symbols_of(a) & symbols_of(b) if not n.startswith(DATA_PREFIX))
+    factors: list[Dim] = [*map(symbol, names), math.gcd(*_coefficients(a), *_coefficients(b))]
+    for factor in factors:
+        while factor not in (0, 1) and (first := exact_div(a, factor)) is not None:
+            second = exact_div(b, factor)
+            if second is None:
                 break
-            difference = rest
-    return difference
+            a, b = first, second
+    return a, b
+
+
+def _coefficients(dim: Dim) -> list[int]:
+    return [dim] if isinstance(dim, int) else [coefficient for _, coefficient in dim.terms]
 
 
 def _is_linear(dim: Expr) -> bool:
