@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -50,55 +50,58 @@ def build(
     progress: called with (what, done, total) as kernels are compiled.
     Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
     """
-    return from_parts(
-        compile_parts(
-            graph,
-            precision,
-            shapes=shapes,
-            targets=targets,
-            threads=threads,
-            calibration=calibration,
-            tune=tune,
-            progress=progress,
-        )
-    )
+    return from_parts(compile_parts(graph, Options(precision, shapes, targets, threads, calibration, tune, progress)))
 
 
-def compile_parts(
-    graph: Graph,
-    precision: str = "force_float32",
-    *,
-    shapes: ShapeSpecs | None = None,
-    targets: Sequence[str] = ("native",),
-    threads: int | None = None,
-    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
-    tune: float | None = None,
-    progress: Progress = _quiet,
-) -> ModelParts:
+@dataclass(frozen=True)
+class Options:
+    """The arguments of `build`."""
+
+    precision: str = "force_float32"
+    shapes: ShapeSpecs | None = None
+    targets: Sequence[str] = ("native",)
+    threads: int | None = None
+    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None
+    tune: float | None = None
+    progress: Progress = _quiet
+
+    def checked_precision(self) -> str:
+        """Its one spelling. Raises PrecisionError for an unknown one, and for calibration data that it does not use."""
+        precision = _SPELLINGS.get(self.precision, self.precision)
+        if precision not in PRECISIONS:
+            hint = f"supported: {', '.join(PRECISIONS)}"
+            raise PrecisionError(f"precision {precision!r} is not supported", hint=hint)
+        if self.calibration is not None:
+            raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
+        return precision
+
+    def machines(self) -> list[Target]:
+        """The targets, each once, with the threads to choose schedules for. Raises TargetError."""
+        targets = (self.targets,) if isinstance(self.targets, str) else self.targets
+        if not targets:
+            hint = 'leave them out for this machine\'s, or name some: ["x86-64-v3"]'
+            raise TargetError("no targets are given", hint=hint)
+        machines = [find_target(name) for name in dict.fromkeys(targets)]
+        threads, tune = self.threads, self.tune
+        if threads is not None and threads < 1:
+            hint = "leave it out for the default"
+            raise TargetError(f"threads={threads}: schedules need at least one thread", hint=hint)
+        if tune is not None and tune <= 0.0:
+            hint = "give seconds above zero, or None not to tune"
+            raise TargetError(f"tune={tune}: measuring takes time", hint=hint)
+        if threads is not None or tune is not None:
+            machines = [replace(machine, threads=threads or thread_limit()) for machine in machines]
+        return machines
+
+
+def compile_parts(graph: Graph, options: Options) -> ModelParts:
     """`build` up to the parts of the file; runs nothing unless it is to tune, so targets may be foreign."""
     if not isinstance(graph, Graph):
         raise ModelFormatError(
             f"build takes a graph, not {graph!r:.60}", hint="magicmind.build(magicmind.parse(...)) reads a model first"
         )
-    precision = _SPELLINGS.get(precision, precision)
-    if precision not in PRECISIONS:
-        raise PrecisionError(f"precision {precision!r} is not supported", hint=f"supported: {', '.join(PRECISIONS)}")
-    if calibration is not None:
-        raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
-    if isinstance(targets, str):
-        targets = (targets,)
-    if not targets:
-        raise TargetError(
-            "no targets are given", hint='leave them out for this machine\'s, or name some: ["x86-64-v3"]'
-        )
-    machines = [find_target(name) for name in dict.fromkeys(targets)]
-    if threads is not None and threads < 1:
-        raise TargetError(f"threads={threads}: schedules need at least one thread", hint="leave it out for the default")
-    if tune is not None and tune <= 0.0:
-        raise TargetError(f"tune={tune}: measuring takes time", hint="give seconds above zero, or None not to tune")
-    if threads is not None or tune is not None:
-        machines = [replace(machine, threads=threads or thread_limit()) for machine in machines]
-    graph = graph.with_shapes(shapes or {})
+    precision, machines = options.checked_precision(), options.machines()
+    graph = graph.with_shapes(options.shapes or {})
     simplify(graph.model)
     portable = without_weights(graph.model)
     lower_layout(graph.model)
@@ -119,16 +122,17 @@ def compile_parts(
             info=info,
         )
 
-    if tune is None:
-        return parts([(machine, Chooser()) for machine in machines], progress)
+    if options.tune is None:
+        return parts([(machine, Chooser()) for machine in machines], options.progress)
     from magicmind.tune.session import tuned_choices
 
     def alone(machine: Target, how: Chooser) -> ModelParts:
         return parts([(machine, how)], _quiet)
 
-    choices = tuned_choices(graph.model, machines, alone, tune, progress)
-    picks = {machine.name: dict(sorted(how.picks.items())) for machine, how in zip(machines, choices, strict=True)}
-    return parts(list(zip(machines, choices, strict=True)), progress, tuned=True, picks=picks)
+    choices = tuned_choices(graph.model, machines, alone, options.tune, options.progress)
+    chosen = list(zip(machines, choices, strict=True))
+    picks = {machine.name: dict(sorted(how.picks.items())) for machine, how in chosen}
+    return parts(chosen, options.progress, tuned=True, picks=picks)
 
 
 _SMALL_CONSTANT = 1024

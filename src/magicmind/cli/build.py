@@ -72,7 +72,7 @@ def tuning_seconds(value: str) -> float:
 
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
-    from magicmind.compiler import compile_parts
+    from magicmind.compiler import Options, compile_parts
     from magicmind.modelfile.writer import write_model
     from magicmind.runtime.model import host_nodes
 
@@ -80,8 +80,8 @@ def execute(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
-        parts = compile_parts(
-            magicmind.parse(arguments.model, **source_options(arguments)),
+        graph = magicmind.parse(arguments.model, **source_options(arguments))
+        how = Options(
             precision=arguments.precision,
             shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
@@ -89,6 +89,7 @@ def execute(arguments: argparse.Namespace) -> None:
             tune=arguments.tune,
             progress=report,
         )
+        parts = compile_parts(graph, how)
         report("writing", 0, 1)
         write_model(output, parts)
     seconds = time.perf_counter() - start
