@@ -39,6 +39,12 @@ def _pytorch(source: object, **options: Any) -> Graph:
     return read_pytorch(source, **options)
 
 
+def _tensorflow(source: str | os.PathLike[str], **options: Any) -> Graph:
+    from magicmind.frontends.tensorflow import read_tensorflow  # needs protobuf, which others do without
+
+    return read_tensorflow(source, **options)
+
+
 READERS: dict[str, Callable[..., Graph]] = {
     ".onnx": _onnx,
     ".caffemodel": _caffe,
@@ -47,6 +53,10 @@ READERS: dict[str, Callable[..., Graph]] = {
     ".pth": _pytorch,
     ".jit": _pytorch,
     ".pt2": _pytorch,
+    ".pb": _tensorflow,
+    ".pbtxt": _tensorflow,
+    ".keras": _tensorflow,
+    ".h5": _tensorflow,
 }
 """Readers by file suffix; each takes the source and the options of `parse` that it knows."""
 
@@ -54,12 +64,13 @@ READERS: dict[str, Callable[..., Graph]] = {
 def parse(source: object, **options: Any) -> Graph:
     """The graph of a trained network.
 
-    `source` is a path (its suffix says which framework), the bytes or proto of an ONNX model, or a module or exported
-    program of PyTorch.
+    `source` is a path (its suffix says which framework; a folder is a SavedModel), the bytes or proto of an ONNX
+    model, or a module or exported program of PyTorch.
     `input_shapes` overrides the shapes of inputs: a dict by name or a list in order, as in
     `{"x": ("1..64", 3, 224, 224)}`.
     Caffe: one file is the source, the other the option `prototxt` or `caffemodel`; see `frontends.caffe.read_caffe`.
     PyTorch: see `frontends.pytorch.read_pytorch`.
+    TensorFlow: `inputs` and `outputs` name nodes; see `frontends.tensorflow.read_tensorflow`.
     What users see of the network's ends may be changed, by the network's own names or in their order: `input_layouts`
     ("NHWC" for an input read as NCHW; `input_shapes` are then in that layout), `input_dtypes` ("uint8": cast inside),
     `input_names`, `output_names`.
@@ -88,6 +99,8 @@ def _reader(source: object) -> Callable[..., Graph]:
         raise ModelFormatError(
             f"a {type(source).__name__} is no model; give a path, bytes, an onnx.ModelProto or a module of PyTorch"
         )
+    if Path(source).is_dir():  # a SavedModel
+        return _tensorflow
     suffix = Path(source).suffix.lower()
     if suffix not in READERS:
         raise ModelFormatError(

@@ -1,0 +1,52 @@
+"""SavedModel folders and Keras files as frozen graphs, by TensorFlow itself."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import tensorflow as tf
+from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+
+from magicmind.errors import ModelFormatError
+
+
+def freeze(path: Path, signature: str) -> tuple[bytes, list[str], list[str]]:
+    """The serialised GraphDef of a file, the names of its inputs, and those of its outputs.
+
+    Raises ModelFormatError for files that TensorFlow cannot load and signatures that are not there.
+    """
+    try:
+        function = (
+            _saved_model(path, signature)
+            if path.is_dir()
+            else keras_function(tf.keras.models.load_model(str(path), compile=False))
+        )
+    except ModelFormatError:
+        raise
+    except Exception as error:  # whatever TensorFlow raises on damaged files
+        raise ModelFormatError(f"{path} cannot be loaded by TensorFlow: {str(error).splitlines()[0]}") from error
+    return freeze_function(function)
+
+
+def freeze_function(function: Any) -> tuple[bytes, list[str], list[str]]:
+    """Likewise for a concrete function: its variables become constants, its control flow stays functions."""
+    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
+    inputs = [t.name for t in frozen.inputs if t.dtype != tf.resource]
+    outputs = [t.name for t in frozen.outputs]
+    return frozen.graph.as_graph_def().SerializeToString(), inputs, outputs
+
+
+def keras_function(model: Any) -> Any:
+    """A Keras model, called for inference, as a concrete function."""
+    specs = [tf.TensorSpec(t.shape, t.dtype, name=t.name.partition(":")[0]) for t in model.inputs]
+    call = tf.function(lambda *xs: model(list(xs) if len(xs) > 1 else xs[0], training=False))
+    return call.get_concrete_function(*specs)
+
+
+def _saved_model(path: Path, signature: str) -> Any:
+    loaded = tf.saved_model.load(str(path))
+    if signature not in loaded.signatures:
+        known = ", ".join(map(repr, loaded.signatures)) or "none"
+        raise ModelFormatError(f"{path} has no signature {signature!r}", hint=f"it has {known}; give signature=...")
+    return loaded.signatures[signature]

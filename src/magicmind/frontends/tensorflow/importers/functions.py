@@ -1,0 +1,63 @@
+"""Calls of functions, and control flow of today: If, While, Case."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from magicmind.errors import ModelFormatError
+from magicmind.frontends.tensorflow.call import Call, importer
+from magicmind.frontends.tensorflow.control import run_if, run_while
+from magicmind.frontends.tensorflow.items import Item
+from magicmind.ops.emitter import Value
+
+
+@importer("PartitionedCall", "StatefulPartitionedCall")
+def call(c: Call) -> Sequence[Item]:
+    """The function written out."""
+    return c.walk.call(str(c.attr("f")), c.inputs, c.net, c.node.name)
+
+
+@importer("If", "StatelessIf")
+def if_(c: Call) -> Sequence[Item]:
+    """If; only the branch taken where the condition is known."""
+
+    def branch(which: str) -> Sequence[Item]:
+        return c.walk.call(str(c.attr(f"{which}_branch")), c.inputs[1:], c.walk.net, f"{c.node.name}/{which}")
+
+    return run_if(c.walk, c.node.name, c.x, [lambda: branch("then"), lambda: branch("else")])
+
+
+@importer("Case", "StatelessCase")
+def case(c: Call) -> Sequence[Item]:
+    """The branch with the number given, the last one for numbers outside: If in If."""
+    branches = [str(name) for name in c.attr("branches", [])]
+    if not branches:
+        raise ModelFormatError("has no branches")
+    number = c.int64(c.x)
+
+    def run(i: int) -> Sequence[Item]:
+        if i == len(branches) - 1:
+            return c.walk.call(branches[i], c.inputs[1:], c.walk.net, f"{c.node.name}/{i}")
+        chosen = c.walk.net.op("Equal", number, c.walk.net.const(i, "int64"))
+        return run_if(c.walk, f"{c.node.name}/{i}", chosen, [lambda: taken(i), lambda: run(i + 1)])
+
+    def taken(i: int) -> Sequence[Item]:
+        return c.walk.call(branches[i], c.inputs[1:], c.walk.net, f"{c.node.name}/{i}")
+
+    return run(0)
+
+
+@importer("While", "StatelessWhile")
+def while_(c: Call) -> Sequence[Item]:
+    """Loop."""
+
+    def condition(items: Sequence[Item]) -> Value:
+        found = c.walk.call(str(c.attr("cond")), items, c.walk.net, f"{c.node.name}/cond")
+        if len(found) != 1 or not isinstance(found[0], Value):
+            raise ModelFormatError("its condition is no tensor")
+        return found[0]
+
+    def turn(items: Sequence[Item]) -> Sequence[Item]:
+        return c.walk.call(str(c.attr("body")), items, c.walk.net, f"{c.node.name}/body")
+
+    return run_while(c.walk, c.node.name, c.inputs, condition, turn)

@@ -1,0 +1,139 @@
+"""Parts of tensors, by ranges."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from magicmind.errors import ModelFormatError, ShapeError
+from magicmind.frontends.tensorflow.call import Call, importer
+from magicmind.frontends.tensorflow.layout import along
+from magicmind.ops.emitter import Value
+
+_END = int(np.iinfo(np.int64).max)
+_BEGIN = int(np.iinfo(np.int64).min)
+
+
+@importer("Slice")
+def slice_(c: Call) -> Value:
+    """Slice by starts and sizes; a size of -1 goes to the end."""
+    net, rank = c.net, c.rank()
+    starts, sizes = c.dims(1), c.dims(2)
+    if starts is not None and sizes is not None and all(isinstance(n, int) for n in (*starts, *sizes)):
+        begins = [int(n) for n in starts if isinstance(n, int)]
+        ends = [_END if s == -1 else b + int(s) for b, s in zip(begins, sizes, strict=True) if isinstance(s, int)]
+        axes = [i for i in range(rank) if begins[i] != 0 or ends[i] != c.shape()[i]]
+        axes = [i for i in axes if begins[i] or ends[i] != _END]
+        if not axes:
+            return c.x
+        low, high = net.ints(*(begins[i] for i in axes)), net.ints(*(ends[i] for i in axes))
+        return along(c, c.x, axes, lambda x, at: net.op("Slice", x, low, high, net.ints(*at)))
+    start, length = c.vector(c.value(1)), c.vector(c.value(2))
+    stop = net.op("Add", start, length)
+    if sizes is None or -1 in sizes:
+        stop = net.op("Where", net.op("Equal", length, net.ints(-1)), net.ints(_END), stop)
+    return net.op("Slice", c.x, start, stop, net.ints(*range(rank)))
+
+
+@dataclass
+class _Plan:
+    """A strided slice as ONNX operators: slices of some axes, then axes to drop and axes to add."""
+
+    axes: list[int] = field(default_factory=list)
+    begins: list[Value | int] = field(default_factory=list)
+    ends: list[Value | int] = field(default_factory=list)
+    steps: list[int] = field(default_factory=list)
+    dropped: list[int] = field(default_factory=list)
+    added: list[int] = field(default_factory=list)  # in the result
+
+
+@importer("StridedSlice")
+def strided_slice(c: Call) -> Value:
+    """Slice with all five masks, then Squeeze and Unsqueeze."""
+    plan = _plan(c)
+    net, y = c.net, c.x
+    if plan.axes:
+        numbers = [*plan.begins, *plan.ends]
+        if all(isinstance(n, int) for n in numbers):
+            begins, ends = net.ints(*_numbers(plan.begins)), net.ints(*_numbers(plan.ends))
+            steps = net.ints(*plan.steps)
+            y = along(c, y, plan.axes, lambda x, at: net.op("Slice", x, begins, ends, net.ints(*at), steps))
+        else:
+            low, high = net.sizes(*plan.begins), net.sizes(*plan.ends)
+            y = net.op("Slice", y, low, high, net.ints(*plan.axes), net.ints(*plan.steps))
+    if plan.dropped:
+        y = net.squeeze(y, *plan.dropped)
+    return net.unsqueeze(y, *plan.added)
+
+
+def _numbers(parts: list[Value | int]) -> list[int]:
+    return [p for p in parts if isinstance(p, int)]
+
+
+def _plan(c: Call) -> _Plan:
+    masks = {n: int(c.attr(f"{n}_mask", 0)) for n in ("begin", "end", "ellipsis", "new_axis", "shrink_axis")}
+    count = c.shape(1)[0]
+    if not isinstance(count, int):
+        raise ShapeError("the number of ranges is not known")
+    begin, end = _elements(c, 1, count), _elements(c, 2, count)
+    steps = c.ints(3, "the steps")
+    plan, axis, result = _Plan(), 0, 0
+    ellipsis = next((i for i in range(count) if masks["ellipsis"] >> i & 1), count)
+    after = sum(1 for i in range(ellipsis + 1, count) if not masks["new_axis"] >> i & 1)
+    for i in range(count):
+        if i == ellipsis:
+            skipped = c.rank() - axis - after
+            axis, result = axis + skipped, result + skipped
+        elif masks["new_axis"] >> i & 1:
+            plan.added.append(result)
+            result += 1
+        else:
+            if axis >= c.rank():
+                raise ShapeError(f"{count} ranges are too many for a tensor of rank {c.rank()}")
+            _range(c, plan, axis, begin[i], end[i], steps[i], masks, i)
+            result += not masks["shrink_axis"] >> i & 1
+            axis += 1
+    return plan
+
+
+def _elements(c: Call, i: int, count: int) -> list[Value | int]:
+    """The numbers of input `i`, those not known as int64 [1]."""
+    found = c.dims(i)
+    if found is not None and all(isinstance(d, int) for d in found):
+        return [d for d in found if isinstance(d, int)]
+    vector = c.vector(c.value(i))
+    known = [None] * count if found is None else found
+    return [d if isinstance(d, int) else c.net.slice(vector, 0, n, n + 1) for n, d in enumerate(known)]
+
+
+def _range(
+    c: Call, plan: _Plan, axis: int, begin: Value | int, end: Value | int, step: int, masks: dict[str, int], i: int
+) -> None:
+    if not step:
+        raise ModelFormatError(f"step {i} is 0")
+    if masks["shrink_axis"] >> i & 1:
+        plan.dropped.append(axis)
+        if c.shape()[axis] == 1 and begin in (0, -1):
+            return
+        step = 1
+        end = (begin + 1 or _END) if isinstance(begin, int) else _after(c, begin)
+    else:
+        if masks["begin"] >> i & 1:
+            begin = 0 if step > 0 else _END
+        if masks["end"] >> i & 1:
+            end = _END if step > 0 else _BEGIN
+        size = c.shape()[axis]
+        if step == 1 and begin == 0 and isinstance(end, int) and (end == _END or (end == size and end > 0)):
+            return
+    plan.axes.append(axis)
+    plan.begins.append(begin)
+    plan.ends.append(end)
+    plan.steps.append(step)
+
+
+def _after(c: Call, begin: Value) -> Value:
+    """The end of a range of one element; behind the last one (-1) is the end of the axis."""
+    net = c.net
+    following = net.op("Add", begin, net.ints(1))
+    return net.op("Where", net.op("Equal", begin, net.ints(-1)), net.ints(_END), following)

@@ -1,0 +1,60 @@
+"""What flows between nodes besides tensors: lists of tensors of one shape (TensorArray, TensorList).
+
+A list is a value: setting an element makes a new list, which is what the `flow` of a TensorArray and the handle of a
+TensorList are in the file. Its tensors are one dense tensor [size, *element], made when the first element tells the
+shape that the file left open.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import onnx_ir
+
+from magicmind.errors import UnsupportedOperatorError
+from magicmind.frontends.network import Network
+from magicmind.ir.types import Shape
+from magicmind.ops.emitter import Value
+
+
+@dataclass(frozen=True)
+class TensorList:
+    """`size` tensors (int64 [1]) of one type; `data` is None as long as no element has told their shape."""
+
+    dtype: onnx_ir.DataType
+    size: Value | None
+    data: Value | None = None
+
+    def dense(self, net: Network, element: Shape) -> TensorList:
+        """The list with zeros for its elements, if it has none yet."""
+        if self.data is not None:
+            return self
+        assert self.size is not None
+        shape = net.op("Concat", self.size, net.shape_vector(*element), axis=0) if element else self.size
+        zero = onnx_ir.Tensor(net.const([0], self.dtype.numpy()).const_value.numpy())  # type: ignore[union-attr]
+        return TensorList(self.dtype, self.size, net.op("ConstantOfShape", shape, value=zero))
+
+    def tensor(self) -> Value:
+        """All elements as one tensor.  Raises UnsupportedOperatorError when nothing says their shape."""
+        if self.data is None:
+            raise UnsupportedOperatorError("reads a list of tensors whose shape nothing tells")
+        return self.data
+
+    def length(self, net: Network) -> Value:
+        """int64 [1]."""
+        return self.size if self.data is None and self.size is not None else net.dim(self.tensor(), 0)
+
+
+Item: TypeAlias = "Value | TensorList"
+
+
+def values_of(items: Sequence[Item]) -> list[Value]:
+    """The tensors behind items; lists must be dense."""
+    return [item.tensor() if isinstance(item, TensorList) else item for item in items]
+
+
+def like(item: Item, value: Value) -> Item:
+    """A tensor as the kind of item that `item` is."""
+    return TensorList(item.dtype, None, value) if isinstance(item, TensorList) else value
