@@ -29,6 +29,11 @@ from magicmind.source import CHANNELS_FIRST
 _BUFFERS = (InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR)
 
 
+def range_of(limits: Any) -> Range:
+    """What PyTorch knows of a dynamic size; it has a number of its own for no limit."""
+    return max(int(limits.lower), 1), int(limits.upper) if limits.upper.is_Integer else None
+
+
 class ExportedSource:
     """The program's graph, with its weights in place."""
 
@@ -67,8 +72,7 @@ class ExportedSource:
         found = {}
         for name, limits in self._program.range_constraints.items():
             if str(name) in self._symbols:
-                high = int(limits.upper) if limits.upper.is_finite else None
-                found[self._symbols[str(name)]] = (max(int(limits.lower), 1), high)
+                found[self._symbols[str(name)]] = range_of(limits)
         return found
 
     @property

@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import onnx_ir
 import torch
 
 from magicmind.ir.dims import Expr
 
-Payload = torch.Tensor | onnx_ir.Value
+Payload: TypeAlias = torch.Tensor | onnx_ir.Value
 
 
 class Tensor:

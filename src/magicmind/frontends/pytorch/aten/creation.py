@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import torch
 
@@ -13,7 +13,7 @@ from magicmind.frontends.pytorch.importers import aten
 from magicmind.frontends.pytorch.values import Tensor
 from magicmind.ops.emitter import Value
 
-Dtype = int | torch.dtype | None
+Dtype: TypeAlias = int | torch.dtype | None
 
 
 def filled(c: Converter, size: Sequence[Any], number: Any, dtype: torch.dtype) -> Value:
