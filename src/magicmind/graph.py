@@ -85,10 +85,13 @@ class SourceGraph(Graph):
     """A network of a framework other than ONNX: for other input shapes its source is converted anew.
 
     As long as the rank of an input is unknown there is no `model`; `with_shapes`, or `shapes` of `build`, make one.
+    So it is where a file leaves sizes open that its operators cannot all have.
     """
 
-    def __init__(self, source: Source, types: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> None:
-        """Converts the source, if all ranks are known.
+    def __init__(
+        self, source: Source, types: Mapping[str, TensorType], ranges: Mapping[str, Range], *, may_wait: bool = False
+    ) -> None:
+        """Converts the source, if all ranks are known; `may_wait` for shapes where these are open and do not fit.
 
         Raises UnsupportedOperatorError, ShapeError, ModelFormatError.
         """
@@ -96,10 +99,18 @@ class SourceGraph(Graph):
         self._types = dict(types)
         self._ranges = dict(ranges)
         self._unknown = [name for name, t in types.items() if t.shape is None]
-        if not self._unknown:
+        self._misfit: ShapeError | None = None
+        if self._unknown:
+            return
+        try:
             model = self._converted()
             set_ranges(model, self._ranges)
             super().__init__(model)
+        except ShapeError as error:
+            self._unknown = [name for name, t in types.items() if not t.is_static]
+            if not may_wait or not self._unknown:
+                raise
+            self._misfit = error
 
     def _converted(self) -> onnx_ir.Model:
         """Converts the source; where its operators ask for two dims to be equal, the inputs' symbols become one."""
@@ -118,10 +129,15 @@ class SourceGraph(Graph):
 
     @classmethod
     def of(
-        cls, source: Source, shapes: ShapeSpecs | None = None, ranges: Mapping[str, Range] | None = None
+        cls,
+        source: Source,
+        shapes: ShapeSpecs | None = None,
+        ranges: Mapping[str, Range] | None = None,
+        *,
+        may_wait: bool = False,
     ) -> SourceGraph:
         """The graph of a source just read, with `shapes` in place of what it declares; `ranges` are of its symbols."""
-        return cls(source, *_settle(source.inputs, shapes, ranges or {}))
+        return cls(source, *_settle(source.inputs, shapes, ranges or {}), may_wait=may_wait)
 
     @property
     def source(self) -> Source:
@@ -135,7 +151,13 @@ class SourceGraph(Graph):
 
     @property
     def model(self) -> onnx_ir.Model:
-        """The onnx-ir model.  Raises ShapeError while the rank of an input is unknown."""
+        """The onnx-ir model.  Raises ShapeError while the rank of an input is unknown, or its sizes do not fit."""
+        if self._misfit is not None:
+            text = str(self._misfit).partition("\n")[0]
+            raise ShapeError(
+                f"the sizes of input {', '.join(map(repr, self._unknown))} are open, and not all of them fit: {text}",
+                hint="give input_shapes to parse or shapes to build, as numbers or narrower ranges",
+            ) from self._misfit
         if self._unknown:
             raise ShapeError(
                 f"the shape of input {', '.join(map(repr, self._unknown))} is not known: the file does not say it",

@@ -89,7 +89,7 @@ class Network(Emitter):
             case ast.BinOp(left=left, op=operator, right=right):
                 return self.op(_ARITHMETIC[type(operator)], self._compute(left), self._compute(right))
             case ast.UnaryOp(operand=operand):
-                return self.op("Neg", self._compute(operand))
+                return self.op("Sub", self.ints(0), self._compute(operand))  # the contents of which are followed
             case ast.Call(func=ast.Name(id=name), args=arguments):
                 return self.op(name.capitalize(), *(self._compute(a) for a in arguments))
         raise AssertionError(f"{ast.dump(term)} is no dim")

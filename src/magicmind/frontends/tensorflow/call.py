@@ -44,10 +44,13 @@ ON_HOST: set[str] = set()
 _MOST_FOLDED = 1 << 22  # elements of a result that is computed while importing
 
 
-def importer(*names: str, host: bool = False) -> Callable[[Importer], Importer]:
+F = TypeVar("F", bound=Importer)
+
+
+def importer(*names: str, host: bool = False) -> Callable[[F], F]:
     """Registers an importer for operators; `host` says that they run by numpy."""
 
-    def register(function: Importer) -> Importer:
+    def register(function: F) -> F:
         for name in names:
             assert name not in IMPORTERS, f"{name} is registered twice"
             IMPORTERS[name] = function
@@ -118,7 +121,7 @@ class Call:
             raise ModelFormatError(f"input {i} is a list of tensors; a tensor is needed")
         return found
 
-    def list(self, i: int) -> TensorList:
+    def tensor_list(self, i: int) -> TensorList:
         """Input `i`, a list of tensors.  Raises ModelFormatError when it is something else."""
         found = self._input(i)
         if not isinstance(found, TensorList):

@@ -51,7 +51,7 @@ def read_tensorflow(
         file, inputs, outputs = frozen[0], inputs or frozen[1], outputs or frozen[2]
     else:
         file = records(read_graph_def(path))
-    return SourceGraph.of(TensorFlowSource(file, inputs, outputs), input_shapes)
+    return SourceGraph.of(TensorFlowSource(file, inputs, outputs), input_shapes, may_wait=input_shapes is None)
 
 
 def _frozen(path: Path, signature: str) -> tuple[GraphFile, list[str], list[str]]:

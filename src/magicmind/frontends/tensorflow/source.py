@@ -23,6 +23,8 @@ from magicmind.ir.shape_spec import Range, sanitise
 from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.emitter import Value
 from magicmind.passes.remove_dead import RemoveDead
+from magicmind.source import CHANNELS_LAST
+from magicmind.source import CHANNELS_LAST
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
 _NO_RESULT = frozenset(
@@ -37,6 +39,10 @@ _MANY = 8  # names that an error lists
 
 class TensorFlowSource:
     """A graph between its inputs and outputs, ready to convert."""
+
+    layout = CHANNELS_LAST
+
+    layout = CHANNELS_LAST
 
     def __init__(
         self, file: GraphFile, inputs: Sequence[str] | None = None, outputs: Sequence[str] | None = None

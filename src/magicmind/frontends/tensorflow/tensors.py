@@ -57,7 +57,7 @@ def array_of(message: Any) -> Array:
     if count > _MAX_ELEMENTS:
         raise ModelFormatError(f"a constant has shape {list(shape)}: the file is damaged")
     kind = np.dtype(object) if dtype == onnx_ir.DataType.STRING else dtype.numpy()
-    if message.tensor_content and kind != object:
+    if message.tensor_content and dtype != onnx_ir.DataType.STRING:
         if len(message.tensor_content) != count * kind.itemsize:
             raise ModelFormatError(
                 f"a constant of shape {list(shape)} ({kind}) needs {count * kind.itemsize} bytes; "
@@ -75,7 +75,7 @@ def _listed(message: Any, dtype: onnx_ir.DataType, kind: Any, shape: tuple[int, 
         raise UnsupportedOperatorError("constants of complex numbers are not supported")
     if field == "half_val":
         found = np.array(numbers, np.uint16).view(kind)
-    elif kind == object:
+    elif dtype == onnx_ir.DataType.STRING:
         found = np.empty(len(numbers), object)
         found[:] = list(numbers)
     else:
@@ -83,6 +83,6 @@ def _listed(message: Any, dtype: onnx_ir.DataType, kind: Any, shape: tuple[int, 
     if len(found) > count:
         raise ModelFormatError(f"a constant of shape {list(shape)} lists {len(found)} numbers")
     if not len(found):
-        found = np.array([b"" if kind == object else 0], kind)
+        found = np.array([b"" if dtype == onnx_ir.DataType.STRING else 0], kind)
     full = np.concatenate([found, np.repeat(found[-1:], count - len(found))]) if len(found) < count else found[:count]
     return full.reshape(shape)

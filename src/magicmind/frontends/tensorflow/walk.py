@@ -17,6 +17,7 @@ from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
 from magicmind.frontends.tensorflow.items import Item, TensorList
 from magicmind.frontends.tensorflow.spaced import remember
 from magicmind.ops.emitter import Value
+from magicmind.ops.shapes import MustEqual
 
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What importers raise on attributes that make no sense."""
@@ -126,6 +127,9 @@ class Walk:
         try:
             with self.net.at(f"{self.prefix}{node.name}"):
                 made = self._import(node)
+        except MustEqual as error:  # two symbols that are one: said once more when they are
+            error.add_note(f"in {what}")
+            raise
         except Error as error:
             raise located(error, what) from error
         except _MALFORMED as error:

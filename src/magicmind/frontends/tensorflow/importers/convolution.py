@@ -35,7 +35,7 @@ def weights(c: Call, i: int, perm: Sequence[int]) -> Value:
 def _convolve(c: Call, filters: Value, group: int, kernel: Sequence[int]) -> Value:
     x = to_first(c, c.x)
     strides, dilations = spatial(c, "strides"), spatial(c, "dilations")
-    window = {"kernel_shape": list(kernel), "strides": strides, "dilations": dilations}
+    window: dict[str, Any] = {"kernel_shape": list(kernel), "strides": strides, "dilations": dilations}
     pads = pads_of(c, c.net.shape(x)[2:], kernel, strides, dilations)
     return from_first(c, c.net.op("Conv", x, filters, group=group, **window, **pads))
 

@@ -17,10 +17,8 @@ def non_max_suppression(c: Call) -> list[Value]:
     """NonMaxSuppression of one class: the indices of the boxes that are kept, best first."""
     net, op = c.net, c.node.op
     boxes, scores, most = net.unsqueeze(c.x, 0), net.unsqueeze(c.value(1), 0, 1), c.int64(c.value(2))
-    if op == "NonMaxSuppression":
-        overlap = net.const(float(c.attr("iou_threshold", 0.5)), np.float32)
-    else:
-        overlap = c.value(3)
+    old = op == "NonMaxSuppression"
+    overlap = net.const(float(c.attr("iou_threshold", 0.5)), np.float32) if old else c.value(3)
     if op == "NonMaxSuppressionV5" and (c.known(c.value(5)) is None or c.const(5, "soft_nms_sigma").any()):
         raise c.unsupported("soft suppression (soft_nms_sigma > 0)")
     limits = [net.reshape(most, 1), net.reshape(overlap, 1)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -29,7 +30,7 @@ _BINARY = {
 }  # fmt: skip
 
 
-def unary(c: Call, op_type: str, **attributes: object) -> Value:
+def unary(c: Call, op_type: str, **attributes: Any) -> Value:
     """An ONNX operator with one input."""
     return pointwise(c, lambda x: c.net.op(op_type, x, **attributes), c.x)
 

@@ -49,19 +49,19 @@ def tensor_array(c: Call) -> list[Item]:
 @importer("TensorArrayWriteV3")
 def array_write(c: Call) -> Item:
     """ScatterND of one row."""
-    return _set(c, c.list(3), _position(c, 1), c.value(2))
+    return _set(c, c.tensor_list(3), _position(c, 1), c.value(2))
 
 
 @importer("TensorArrayReadV3")
 def array_read(c: Call) -> Value:
     """Gather of one row."""
-    return c.net.op("Gather", c.list(2).tensor(), c.int64(c.value(1)), axis=0)
+    return c.net.op("Gather", c.tensor_list(2).tensor(), c.int64(c.value(1)), axis=0)
 
 
 @importer("TensorArrayGatherV3")
 def array_gather(c: Call) -> Value:
     """Gather; of all rows in order the list itself."""
-    return _rows(c, c.list(2), 1)
+    return _rows(c, c.tensor_list(2), 1)
 
 
 def _rows(c: Call, items: TensorList, i: int) -> Value:
@@ -75,7 +75,7 @@ def _rows(c: Call, items: TensorList, i: int) -> Value:
 @importer("TensorArrayScatterV3")
 def array_scatter(c: Call) -> Item:
     """The rows of a tensor, put to the positions named."""
-    return _scattered(c, c.list(3), c.value(1), c.value(2))
+    return _scattered(c, c.tensor_list(3), c.value(1), c.value(2))
 
 
 def _scattered(c: Call, items: TensorList, positions: Value, rows: Value) -> TensorList:
@@ -93,14 +93,14 @@ def _scattered(c: Call, items: TensorList, positions: Value, rows: Value) -> Ten
 def length(c: Call) -> Value:
     """The number of tensors."""
     return c.net.cast(
-        c.net.reshape(c.list(0 if c.node.op == "TensorListLength" else 1).length(c.net)), onnx_ir.DataType.INT32
+        c.net.reshape(c.tensor_list(0 if c.node.op == "TensorListLength" else 1).length(c.net)), onnx_ir.DataType.INT32
     )
 
 
 @importer("TensorArrayConcatV3")
 def array_concat(c: Call) -> list[Value]:
     """All tensors one after the other."""
-    return _joined(c, c.list(1))
+    return _joined(c, c.tensor_list(1))
 
 
 def _joined(c: Call, items: TensorList) -> list[Value]:
@@ -118,7 +118,7 @@ def array_split(c: Call) -> Item:
         raise c.unsupported("a list of tensors of several lengths")
     value = c.value(1)
     rest = [c.net.size(d) if not isinstance(d, int) else d for d in c.net.shape(value)[1:]]
-    return _from(c.net.reshape(value, len(lengths), lengths[0] if lengths else 0, *rest), c.list(0).dtype)
+    return _from(c.net.reshape(value, len(lengths), lengths[0] if lengths else 0, *rest), c.tensor_list(0).dtype)
 
 
 @importer("TensorArrayCloseV3")
@@ -159,25 +159,25 @@ def from_tensor(c: Call) -> Item:
 @importer("TensorListStack")
 def stack(c: Call) -> Value:
     """All tensors as rows."""
-    return c.list(0).tensor()
+    return c.tensor_list(0).tensor()
 
 
 @importer("TensorListGetItem")
 def get_item(c: Call) -> Value:
     """Gather of one row."""
-    return c.net.op("Gather", c.list(0).tensor(), c.int64(c.value(1)), axis=0)
+    return c.net.op("Gather", c.tensor_list(0).tensor(), c.int64(c.value(1)), axis=0)
 
 
 @importer("TensorListSetItem")
 def set_item(c: Call) -> Item:
     """ScatterND of one row."""
-    return _set(c, c.list(0), _position(c, 1), c.value(2))
+    return _set(c, c.tensor_list(0), _position(c, 1), c.value(2))
 
 
 @importer("TensorListPushBack")
 def push_back(c: Call) -> Item:
     """Concat of one more row."""
-    net, items, value = c.net, c.list(0), c.value(1)
+    net, items, value = c.net, c.tensor_list(0), c.value(1)
     full = items.dense(net, net.shape(value))
     return _from(net.op("Concat", full.tensor(), net.unsqueeze(value, 0), axis=0), items.dtype)
 
@@ -185,7 +185,7 @@ def push_back(c: Call) -> Item:
 @importer("TensorListPopBack")
 def pop_back(c: Call) -> list[Item]:
     """The list without its last row, and that row."""
-    net, items = c.net, c.list(0)
+    net, items = c.net, c.tensor_list(0)
     data = items.tensor()
     shorter = net.op("Slice", data, net.ints(0), net.ints(-1), net.ints(0))
     return [_from(shorter, items.dtype), net.op("Gather", data, net.const(-1, np.int64), axis=0)]
@@ -194,7 +194,7 @@ def pop_back(c: Call) -> list[Item]:
 @importer("TensorListGather")
 def list_gather(c: Call) -> Value:
     """Gather."""
-    return _rows(c, c.list(0), 1)
+    return _rows(c, c.tensor_list(0), 1)
 
 
 @importer("TensorListScatter", "TensorListScatterV2")
@@ -208,13 +208,13 @@ def list_scatter(c: Call) -> Item:
 @importer("TensorListScatterIntoExistingList")
 def scatter_into(c: Call) -> Item:
     """ScatterND of rows."""
-    return _scattered(c, c.list(0), c.value(2), c.value(1))
+    return _scattered(c, c.tensor_list(0), c.value(2), c.value(1))
 
 
 @importer("TensorListConcat", "TensorListConcatV2")
 def list_concat(c: Call) -> list[Value]:
     """All tensors one after the other."""
-    return _joined(c, c.list(0))
+    return _joined(c, c.tensor_list(0))
 
 
 @importer("TensorListSplit")
@@ -230,5 +230,5 @@ def list_split(c: Call) -> Item:
 @importer("TensorListElementShape")
 def element_shape(c: Call) -> Value:
     """The shape of the elements."""
-    shape = c.net.op("Shape", c.list(0).tensor(), start=1)
+    shape = c.net.op("Shape", c.tensor_list(0).tensor(), start=1)
     return c.as_type(shape, "shape_type", onnx_ir.DataType.INT32)

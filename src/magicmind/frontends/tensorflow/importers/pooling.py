@@ -60,6 +60,8 @@ def max_pool_with_argmax(c: Call) -> list[Value]:
 def lrn(c: Call) -> Value:
     """LRN; its alpha is for each element of the window, ONNX's for the whole window."""
     size = 2 * int(c.attr("depth_radius", 5)) + 1
-    found = {name: float(c.attr(name, default)) for name, default in (("alpha", 1.0), ("beta", 0.5), ("bias", 1.0))}
+    found: dict[str, Any] = {
+        name: float(c.attr(name, default)) for name, default in (("alpha", 1.0), ("beta", 0.5), ("bias", 1.0))
+    }
     found["alpha"] *= size
     return last(c, c.net.op("LRN", first(c, c.x), size=size, **found))

@@ -15,14 +15,14 @@ from magicmind.ops.emitter import Value
 def fake_quant(c: Call) -> Value:
     """QuantizeLinear and DequantizeLinear, with the range moved so that zero is met exactly."""
     if c.node.op == "FakeQuantWithMinMaxArgs":
-        low, high = np.float32(c.attr("min", -6.0)), np.float32(c.attr("max", 6.0))
+        low, high = np.asarray(c.attr("min", -6.0)), np.asarray(c.attr("max", 6.0))
     else:
         low, high = c.const(1, "min"), c.const(2, "max")
     bits, first = int(c.attr("num_bits", 8)), int(bool(c.attr("narrow_range", False)))
     if not 2 <= bits <= 16:
         raise ModelFormatError(f"num_bits is {bits}; 2 to 16 are allowed")
     levels = (1 << bits) - 1
-    scale, zero = nudged(np.asarray(low, np.float32), np.asarray(high, np.float32), first, levels)
+    scale, zero = nudged(low.astype(np.float32), high.astype(np.float32), first, levels)
     kind = np.uint8 if bits <= 8 else np.uint16
     clip = first > 0 or levels != np.iinfo(kind).max
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir
 
@@ -53,7 +55,7 @@ def all_any(c: Call) -> Value:
 def cumsum(c: Call) -> Value:
     """CumSum."""
     axis = c.net.const(c.axis(1, c.rank()), np.int64)
-    flags = {name: int(bool(c.attr(name, False))) for name in ("exclusive", "reverse")}
+    flags: dict[str, Any] = {name: int(bool(c.attr(name, False))) for name in ("exclusive", "reverse")}
     return c.net.op("CumSum", c.x, axis, **flags)
 
 

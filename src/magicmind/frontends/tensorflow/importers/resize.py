@@ -99,16 +99,31 @@ def _covered(before: int, after: int, aligned: bool) -> Array:
     return matrix
 
 
+def _keys(x: Array) -> Array:
+    """Keys' cubic curve with a = -0.5."""
+    return np.where(x < 1, (1.5 * x - 2.5) * x**2 + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))
+
+
+def _mitchell(x: Array) -> Array:
+    """The cubic curve of Mitchell and Netravali."""
+    near, far = 7 * x**3 - 12 * x**2 + 16 / 3, -7 / 3 * x**3 + 12 * x**2 - 20 * x + 32 / 3
+    return np.where(x < 1, near / 6, np.where(x < 2, far / 6, 0))
+
+
+def _lanczos(reach: float) -> tuple[float, Callable[[Array], Array]]:
+    return reach, lambda x: np.where(x < reach, np.sinc(x) * np.sinc(x / reach), 0)
+
+
 _KERNELS: dict[str, tuple[float, Callable[[Array], Array]]] = {
-    "lanczos1": (1.0, lambda x: np.where(x < 1, np.sinc(x) * np.sinc(x), 0)),
-    "lanczos3": (3.0, lambda x: np.where(x < 3, np.sinc(x) * np.sinc(x / 3), 0)),
-    "lanczos5": (5.0, lambda x: np.where(x < 5, np.sinc(x) * np.sinc(x / 5), 0)),
+    "lanczos1": _lanczos(1.0),
+    "lanczos3": _lanczos(3.0),
+    "lanczos5": _lanczos(5.0),
     "gaussian": (1.5, lambda x: np.where(x < 1.5, np.exp(-(x**2) / 0.5), 0)),
     "box": (1.0, lambda x: np.where(x < 0.5, 1.0, np.where(x == 0.5, 0.5, 0.0))),
     "triangle": (1.0, lambda x: np.maximum(1 - x, 0)),
-    "keyscubic": (2.0, lambda x: np.where(x < 1, (1.5 * x - 2.5) * x * x + 1, np.where(x < 2, ((-0.5 * x + 2.5) * x - 4) * x + 2, 0))),
-    "mitchellcubic": (2.0, lambda x: np.where(x < 1, (7 * x**3 - 12 * x**2 + 16 / 3) / 6, np.where(x < 2, (-7 / 3 * x**3 + 12 * x**2 - 20 * x + 32 / 3) / 6, 0))),
-}  # fmt: skip
+    "keyscubic": (2.0, _keys),
+    "mitchellcubic": (2.0, _mitchell),
+}
 """Reach and curve of each kernel, of distances >= 0."""
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import onnx_ir
 
@@ -217,7 +219,7 @@ def reverse(c: Call) -> Value:
 @importer("ReverseSequence")
 def reverse_sequence(c: Call) -> Value:
     """ReverseSequence."""
-    axes = {"batch_axis": int(c.attr("batch_dim", 0)), "time_axis": int(c.attr("seq_dim", 0))}
+    axes: dict[str, Any] = {"batch_axis": int(c.attr("batch_dim", 0)), "time_axis": int(c.attr("seq_dim", 0))}
     net, x, lengths = c.net, c.x, c.int64(c.value(1))
     if sorted(axes.values()) == [0, 1]:
         return net.op("ReverseSequence", x, lengths, **axes)
