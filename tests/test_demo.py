@@ -18,6 +18,10 @@ def test_demo(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert row["latency_ms"] > 0 and row["images_per_second"] > 0
     assert Path(row["model"]).stat().st_size == row["mm_bytes"]
     assert Path(found["picture"]).read_bytes().startswith(b"\x89PNG")
+    frameworks = [row["framework"] for row in found["formats"]]
+    assert frameworks[:3] == ["ONNX", "Caffe", "TensorFlow"]
+    for row in found["formats"]:
+        assert row["same_answers"] == row["images"] == 450 and row["largest_difference"] < 1e-5
 
 
 def test_what_ships_is_small() -> None:

@@ -1,7 +1,10 @@
 """Builds a small classifier of handwritten digits, runs it over a held-out split, prints what came out.
 
+Then it reads the same network from the files of four frameworks and compares the answers.
+
 Needs no network and no files but the package's own: the model was trained by tools/train_digits.py on scikit-learn's
-digits. The offline model and a picture of digits with predictions are left in the output folder.
+digits, and written for the other frameworks by tools/export_digits.py. The offline model and a picture of digits with
+predictions are left in the output folder.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import latency, options, text
+from magicmind.cli.demo_formats import compare_formats, print_formats
 from magicmind.cli.progress import progress
 from magicmind.errors import MissingExtraError
 
@@ -60,13 +64,16 @@ def execute(arguments: argparse.Namespace) -> None:
     for precision in PRECISIONS:
         row, predictions = measure(data / "digits.onnx", precision, images, labels, arguments)
         rows.append(row)
+    formats, unread = compare_formats(data, images, predictions)
     picture = arguments.out / "digits.png"
     missing = draw(images, labels, predictions, picture)
     if arguments.json:
-        text.print_json({"rows": [asdict(row) for row in rows], "picture": None if missing else str(picture)})
+        found = {"rows": [asdict(row) for row in rows], "formats": [asdict(row) for row in formats]}
+        text.print_json({**found, "picture": None if missing else str(picture)})
         return
     print_rows(rows, len(labels))
-    print(missing or f"picture: {picture}")
+    print_formats(formats, unread)
+    print(f"\n{missing or f'picture: {picture}'}")
 
 
 def load_split(path: Path) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
