@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magicmind.codegen import coefficients as c
-from magicmind.codegen.values import Vec
+from magicmind.codegen.values import UNSIGNED, Vec
 
 INF, NAN = math.inf, math.nan
 
@@ -50,8 +50,10 @@ def sqrt(x: Vec) -> Vec:
 
 
 def absolute(x: Vec) -> Vec:
-    """|x|, the sign bit cleared."""
-    return _intrinsic("fabs", x)
+    """|x|; of floats the sign bit cleared, of the lowest integer itself."""
+    if x.is_float:
+        return _intrinsic("fabs", x)
+    return x if x.dtype in UNSIGNED else x.k.select(x.compare("<", 0), -x, x)
 
 
 def floor(x: Vec) -> Vec:

@@ -187,10 +187,8 @@ def _round_to_power(x: Vec, saturate: bool, round_mode: str) -> Vec:
     k = x.k
     wide = x.dtype not in ("f32", "bool", "i8", "u8", "i16", "u16")
     word, mantissa, bias = ("u64", 52, 1023) if wide else ("u32", 23, 127)
-    one, lowest = (
-        1 << mantissa,
-        max(bias - 127, 0) << mantissa or 1 << (mantissa - 1),
-    )  # 2^-127 is a denormal of float32
+    one = 1 << mantissa
+    lowest = (bias - 127) << mantissa if wide else one >> 1  # 2^-127, a denormal of float32
     bits = k.bitcast(k.convert(x, "f64" if wide else "f32"), word)
     magnitude = bits & (bias * 2 + 2) * one - 1
     infinity = (2 * bias + 1) * one

@@ -78,13 +78,7 @@ Transform = Callable[[Vec], Vec]
 _MONOIDS = {"Prod": "prod", "Max": "max", "Min": "min"}
 
 
-def _absolute(x: Vec) -> Vec:
-    if x.is_float:
-        return vm.absolute(x)
-    return x if x.dtype in UNSIGNED else x.k.select(x.compare("<", 0), -x, x)
-
-
-_TRANSFORMS: dict[str, Transform] = {"L1": _absolute, "L2": lambda x: x * x, "SumSquare": lambda x: x * x}
+_TRANSFORMS: dict[str, Transform] = {"L1": vm.absolute, "L2": lambda x: x * x, "SumSquare": lambda x: x * x}
 
 
 def finish(op: str, total: Vec, count: Index) -> Vec:

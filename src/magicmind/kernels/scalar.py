@@ -237,12 +237,6 @@ def _keep_nan(result: Vec, b: Vec) -> Vec:
     return result if constant or not b.is_float else b.k.select(b.compare("!=", b), b, result)
 
 
-def _absolute(x: Vec) -> Vec:
-    if x.is_float:
-        return vm.absolute(x)
-    return x if x.dtype in UNSIGNED else x.k.select(x.compare("<", 0), -x, x)
-
-
 def _sign(x: Vec) -> Vec:
     k, one = x.k, x.k.const(1, x.dtype, x.lanes)
     if x.dtype in UNSIGNED:
@@ -353,7 +347,7 @@ _TABLE: dict[str, Callable[..., Vec]] = {
     "Min": _minimum,
     "Max": _maximum,
     "Neg": lambda x: -x,
-    "Abs": _absolute,
+    "Abs": vm.absolute,
     "Sign": _sign,
     "Reciprocal": lambda x: 1.0 / x,
     "Sqrt": vm.sqrt,

@@ -9,24 +9,18 @@ import onnx_ir
 from onnx_ir import DataType
 
 from magicmind.ir.dims import Dim, product
-from magicmind.ir.types import TensorType
 from magicmind.kernels.exact_matmul import ExactMatMul
 from magicmind.lower.lowering import Lowering
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.matmul import gemm, matmul, product_shape
-from magicmind.ops.registry import NodeView, Op
-from magicmind.ops.shapes import need_same_dtype
+from magicmind.ops.matmul import gemm, infer_matmul, matmul, product_shape
+from magicmind.ops.registry import Op
 
 HALVES = (DataType.FLOAT16, DataType.BFLOAT16)
 
 exact = Op("ExactMatMul", "magicmind")
 
 
-@exact.infer
-def infer(node: NodeView) -> list[TensorType]:
-    """numpy's matmul of two tensors of one dtype, of rank 2 or more."""
-    a, b = node.input(0), node.input(1)
-    return [TensorType(need_same_dtype(a, b), product_shape(a.dims, b.dims))]
+exact.infer(infer_matmul)  # of operands of rank 2 or more
 
 
 @exact.lower

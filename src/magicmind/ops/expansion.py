@@ -40,6 +40,10 @@ class Expansion(Emitter):
         assert value is not None
         return value
 
+    def optional(self, i: int) -> Value | None:
+        """Input `i`, or None when absent."""
+        return self.input(i) if self.has(i) else None
+
     def discard(self) -> None:
         """Detaches the nodes from the values they read."""
         for node in self.nodes:

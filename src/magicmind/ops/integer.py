@@ -29,10 +29,6 @@ dynamic_matmul = Op("DynamicQuantizeMatMul", MICROSOFT)
 matmul_to_float = Op("MatMulIntegerToFloat", MICROSOFT)
 
 
-def _optional(e: Expansion, i: int) -> Value | None:
-    return e.input(i) if e.has(i) else None
-
-
 def _by_row(e: Expansion, parameter: Value | None, x: Value) -> Value | None:
     """A parameter of the left operand: one, or one per row."""
     if parameter is None or e.rank(parameter) != 1 or e.shape(parameter) == (1,):
@@ -53,7 +49,7 @@ def _product(e: Expansion, a: Value, b: Value, a_zero: Value | None, b_zero: Val
 @matmul_integer.expand
 def expand_matmul_integer(e: Expansion) -> list[Value]:
     """A, B, zero points of both."""
-    return [_product(e, e.input(0), e.input(1), _optional(e, 2), _optional(e, 3))]
+    return [_product(e, e.input(0), e.input(1), e.optional(2), e.optional(3))]
 
 
 @qlinear_matmul.expand
@@ -78,17 +74,17 @@ def expand_dynamic_matmul(e: Expansion) -> list[Value]:
     """A (float, quantised here), B, scale, zero of B, bias."""
     a, b, b_scale = e.input(0), e.input(1), e.input(2)
     quantised, a_scale, a_zero = e.ops("DynamicQuantizeLinear", a, count=3)
-    return [_to_float(e, _product(e, quantised, b, a_zero, _optional(e, 3)), a_scale, b_scale, _optional(e, 4))]
+    return [_to_float(e, _product(e, quantised, b, a_zero, e.optional(3)), a_scale, b_scale, e.optional(4))]
 
 
 @matmul_to_float.expand
 def expand_matmul_to_float(e: Expansion) -> list[Value]:
     """A, B, scales of A and B, zero points of A and B, bias."""
     a, b, a_scale, b_scale = (e.input(i) for i in range(4))
-    total = _product(e, a, b, _optional(e, 4), _optional(e, 5))
+    total = _product(e, a, b, e.optional(4), e.optional(5))
     left = _by_row(e, a_scale, a)
     assert left is not None
-    return [_to_float(e, total, left, b_scale, _optional(e, 6))]
+    return [_to_float(e, total, left, b_scale, e.optional(6))]
 
 
 def _to_float(e: Expansion, total: Value, a_scale: Value, b_scale: Value, bias: Value | None) -> Value:
@@ -100,7 +96,7 @@ def _to_float(e: Expansion, total: Value, a_scale: Value, b_scale: Value, bias: 
 @conv_integer.expand
 def expand_conv_integer(e: Expansion) -> list[Value]:
     """x, w, zero points of both."""
-    return [_convolution(e, e.input(0), e.input(1), _optional(e, 2), _optional(e, 3))]
+    return [_convolution(e, e.input(0), e.input(1), e.optional(2), e.optional(3))]
 
 
 @qlinear_conv.expand

@@ -17,10 +17,6 @@ from magicmind.ops.quantise import MICROSOFT
 from magicmind.ops.registry import Op
 
 
-def optional(e: Expansion, i: int) -> Value | None:
-    return e.input(i) if e.has(i) else None
-
-
 def _used(e: Expansion, i: int) -> bool:
     """Whether anybody reads output `i`."""
     if i >= len(e.node.outputs):
@@ -49,8 +45,8 @@ def normalised(e: Expansion, x: Value, scale: Value, bias: Value | None, *, simp
 def _skip(e: Expansion, *, simplified: bool) -> list[Value]:
     """input + skip (+ bias), normalised; output 3 is the sum."""
     _refuse_outputs(e, 1, 2)
-    beta = None if simplified else optional(e, 3)
-    bias = optional(e, 3 if simplified else 4)
+    beta = None if simplified else e.optional(3)
+    bias = e.optional(3 if simplified else 4)
     total = e.op("Add", e.input(0), e.input(1))
     total = total if bias is None else e.op("Add", total, bias)
     y = normalised(e, total, e.input(2), beta, simplified=simplified)
@@ -84,7 +80,7 @@ Op("SimplifiedLayerNormalization").expand(expand_simplified)  # onnxruntime also
 def expand_layer_normalization(e: Expansion) -> list[Value]:
     """As ONNX's."""
     given = {name: e.view.attr(name) for name in ("axis", "epsilon", "stash_type")}
-    return list(e.ops("LayerNormalization", e.input(0), e.input(1), optional(e, 2), count=len(e.node.outputs), **given))
+    return list(e.ops("LayerNormalization", e.input(0), e.input(1), e.optional(2), count=len(e.node.outputs), **given))
 
 
 # --------------------------------------------------------------------------------------------------------------- GELU
@@ -155,7 +151,7 @@ def expand_fused_conv(e: Expansion) -> list[Value]:
     """activation(Conv(X, W, B) + Z)."""
     names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
     given: dict[str, Any] = {name: e.view.attr(name) for name in names}
-    y = e.op("Conv", e.input(0), e.input(1), optional(e, 2), **given)
+    y = e.op("Conv", e.input(0), e.input(1), e.optional(2), **given)
     if e.has(3):
         y = e.op("Add", y, e.input(3))
     return [activated(e, y, e.view.attr("activation", ""), list(e.view.attr("activation_params", [])))]
@@ -165,7 +161,7 @@ def expand_fused_conv(e: Expansion) -> list[Value]:
 def expand_fused_gemm(e: Expansion) -> list[Value]:
     """activation(Gemm(A, B, C))."""
     given = {name: e.view.attr(name) for name in ("alpha", "beta", "transA", "transB")}
-    y = e.op("Gemm", e.input(0), e.input(1), optional(e, 2), **given)
+    y = e.op("Gemm", e.input(0), e.input(1), e.optional(2), **given)
     params = [e.view.attr(f"activation_{name}") for name in ("alpha", "beta")]
     return [activated(e, y, e.view.attr("activation", ""), [v for v in params if v is not None])]
 

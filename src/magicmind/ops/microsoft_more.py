@@ -13,7 +13,7 @@ from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.ir.types import TensorType
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.integer import requantise
-from magicmind.ops.microsoft import activated, fused_matmul, optional, swapped
+from magicmind.ops.microsoft import activated, fused_matmul, swapped
 from magicmind.ops.quantise import MICROSOFT, along_axis, centred, dequantise, quantise
 from magicmind.ops.registry import NodeView, Op
 from magicmind.ops.shapes import need_rank, same_dim
@@ -91,7 +91,7 @@ def _dequantised(e: Expansion, i: int, scale: int, zero: int, axis: int = -1) ->
 def expand_where(e: Expansion) -> list[Value]:
     """condition, X, scale, zero, Y, scale, zero, scale and zero of the result."""
     y = e.op("Where", e.input(0), _dequantised(e, 1, 2, 3), _dequantised(e, 4, 5, 6))
-    return [quantise(e, y, e.input(7), optional(e, 8), e.type(e.input(1)).dtype)]
+    return [quantise(e, y, e.input(7), e.optional(8), e.type(e.input(1)).dtype)]
 
 
 @Op("QLinearReduceMean", MICROSOFT).expand
@@ -100,7 +100,7 @@ def expand_reduce_mean(e: Expansion) -> list[Value]:
     axes = e.view.ints_attr("axes")
     words: dict[str, Any] = {"keepdims": e.view.attr("keepdims", 1)}
     y = e.op("ReduceMean", _dequantised(e, 0, 1, 2), None if axes is None else e.ints(*axes), **words)
-    return [quantise(e, y, e.input(3), optional(e, 4), e.type(e.input(0)).dtype)]
+    return [quantise(e, y, e.input(3), e.optional(4), e.type(e.input(0)).dtype)]
 
 
 @Op("QGemm", MICROSOFT).expand
@@ -136,7 +136,7 @@ def expand_attention(e: Expansion) -> list[Value]:
     x, weight = _dequantised(e, 0, 3, 6), _dequantised(e, 1, 4, 7)
     names = ("num_heads", "unidirectional", "scale", "mask_filter_value", "do_rotary")
     given = {name: e.view.attr(name) for name in names}
-    inputs = [x, weight, e.input(2), optional(e, 5), optional(e, 8)]
+    inputs = [x, weight, e.input(2), e.optional(5), e.optional(8)]
     return list(e.ops("Attention", *inputs, domain=MICROSOFT, count=len(e.node.outputs), **given))
 
 
@@ -151,7 +151,7 @@ def expand_lstm(e: Expansion) -> list[Value]:
         weights.append(e.op("Transpose", real, perm=[0, 2, 1]))
     names = ("activations", "activation_alpha", "activation_beta", "clip", "direction", "hidden_size", "input_forget")
     given = {name: e.view.attr(name) for name in names}
-    inputs = [e.input(0), *weights, *(optional(e, i) for i in range(3, 8))]
+    inputs = [e.input(0), *weights, *(e.optional(i) for i in range(3, 8))]
     return list(e.ops("LSTM", *inputs, count=len(e.node.outputs), **given))
 
 
@@ -274,7 +274,7 @@ def expand_conv_transpose(e: Expansion) -> list[Value]:
     given: dict[str, Any] = {name: e.view.attr(name) for name in names}
     if e.has(2):
         given["pads"] = e.view.need_ints(2, "pads")
-    return [e.op("ConvTranspose", e.input(0), e.input(1), optional(e, 3), **given)]
+    return [e.op("ConvTranspose", e.input(0), e.input(1), e.optional(3), **given)]
 
 
 @Op("ExpandDims", MICROSOFT).expand
@@ -287,7 +287,7 @@ def _same(name: str, *attributes: str) -> None:
     @Op(name, MICROSOFT).expand
     def expand(e: Expansion) -> list[Value]:
         """ONNX took it over as it was."""
-        inputs = [optional(e, i) for i in range(len(e.node.inputs))]
+        inputs = [e.optional(i) for i in range(len(e.node.inputs))]
         return [e.op(name, *inputs, **{word: e.view.attr(word) for word in attributes})]
 
 

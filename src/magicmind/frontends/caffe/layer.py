@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
+from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.frontends.caffe.weights import Array, BlobSource
 from magicmind.frontends.network import Network
 from magicmind.ir.dims import Dim
@@ -111,7 +111,3 @@ class Layer:
         """Refuses to make a constant of more than 64 million numbers: the prototxt is damaged rather than large."""
         if not 0 <= count <= _MAX_CONSTANT:
             raise ModelFormatError(f"{what} would have {count} numbers")
-
-    def unsupported(self, what: str) -> UnsupportedOperatorError:
-        """The error for a setting that this importer does not know."""
-        return UnsupportedOperatorError(what)

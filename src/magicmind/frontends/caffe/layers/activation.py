@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
+from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.ops.emitter import Value
 
@@ -143,7 +144,7 @@ def dummy_data(layer: Layer) -> list[Value]:
 def _filled(layer: Layer, p: Any, shapes: list[tuple[int, ...]], i: int) -> Value:
     filler = p.data_filler[min(i, len(p.data_filler) - 1)] if p.data_filler else None
     if filler is not None and filler.type != "constant":
-        raise layer.unsupported(f"data filler {filler.type!r}; only 'constant' is the same every time")
+        raise UnsupportedOperatorError(f"data filler {filler.type!r}; only 'constant' is the same every time")
     shape = shapes[min(i, len(shapes) - 1)]
     layer.limit(math.prod(shape), "the constant")
     return layer.net.op("Identity", layer.net.const(np.full(shape, filler.value if filler else 0, np.float32)))

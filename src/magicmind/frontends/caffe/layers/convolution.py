@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.ir.dims import product
 from magicmind.ops.emitter import Value
@@ -38,7 +38,7 @@ def window(layer: Layer, p: Any) -> Window:
     """The window of a convolution's parameters: one number for all axes, one for each, or by `_h`, `_w` and depth."""
     rank = layer.net.rank(layer.x) - 2
     if layer.axis(layer.x, p.axis) != 1:
-        raise layer.unsupported(f"convolution axis {p.axis}; only 1 is supported")
+        raise UnsupportedOperatorError(f"convolution axis {p.axis}; only 1 is supported")
     if rank < 1:
         raise ModelFormatError("the input has no spatial axes")
     found = Window(

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.ops.emitter import Value
 from magicmind.ops.fused import DOMAIN
@@ -181,7 +181,7 @@ def python_layer(layer: Layer) -> list[Value]:
     """Of the layers written in Python only Faster R-CNN's ProposalLayer, with its usual limits (6000, 300, 0.7)."""
     p = layer.message.python_param
     if p.layer != "ProposalLayer":
-        raise layer.unsupported(f"Python layer {p.module}.{p.layer}; only ProposalLayer is known")
+        raise UnsupportedOperatorError(f"Python layer {p.module}.{p.layer}; only ProposalLayer is known")
     try:
         given = ast.literal_eval("{" + p.param_str.strip().strip("{}") + "}") if p.param_str.strip() else {}
     except (ValueError, SyntaxError) as error:

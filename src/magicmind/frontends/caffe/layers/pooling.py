@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx_ir
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.ir.dims import product
 from magicmind.ops.emitter import Value
@@ -38,7 +38,7 @@ def pooling(layer: Layer) -> list[Value]:
 
 def _method(layer: Layer, number: int) -> str:
     if number >= len(_METHODS):
-        raise layer.unsupported("stochastic pooling: it is drawn at random")
+        raise UnsupportedOperatorError("stochastic pooling: it is drawn at random")
     return _METHODS[number]
 
 
