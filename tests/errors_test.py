@@ -167,7 +167,7 @@ def test_unknown_targets_precisions_and_inputs() -> None:
         magicmind.build(graph, shapes={"x": (1, 4, 8, 8)})
 
 
-FEEDS: list[tuple[dict[str, Any], str]] = [
+FEEDS: list[tuple[Any, str]] = [
     ({"x": np.zeros((0, 3, 8, 8), np.float32)}, r"input 'x': dim 0 \(N\) is 0, the model was built for 1\.\.4"),
     ({"x": np.zeros((5, 3, 8, 8), np.float32)}, r"input 'x': dim 0 \(N\) is 5, the model was built for 1\.\.4"),
     ({"x": np.zeros((1, 3, 8, 9), np.float32)}, r"input 'x': dim 3 is 9, the model was built for 8"),
@@ -178,12 +178,14 @@ FEEDS: list[tuple[dict[str, Any], str]] = [
     ({"y": np.zeros(1, np.float32)}, r"input 'x' is missing; given: \['y'\]"),
     ({"x": np.zeros((1, 3, 8, 8), np.float32), "y": np.zeros(1)}, r"unknown inputs: y"),
     ({"x": "a picture"}, r"input 'x': dtype"),
+    (np.zeros((1, 3, 8, 8), np.float32), r"inputs are given by name, not as ndarray"),
+    (None, r"inputs are given by name, not as NoneType"),
     ({"x": None}, r"input 'x': dtype object"),
 ]
 
 
 @pytest.mark.parametrize(("feeds", "text"), FEEDS)
-def test_feeds_that_do_not_fit(path: Path, feeds: dict[str, Any], text: str) -> None:
+def test_feeds_that_do_not_fit(path: Path, feeds: Any, text: str) -> None:
     with magicmind.load(path) as model, model.session() as session:
         with pytest.raises(magicmind.ShapeError, match=text):
             session.run(feeds)

@@ -80,10 +80,10 @@ def execute(arguments: argparse.Namespace) -> None:
     start = time.perf_counter()
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
-        graph = magicmind.parse(arguments.model, **source_options(arguments))
+        shapes = options.as_dict(arguments.shape) or None
+        graph = magicmind.parse(arguments.model, input_shapes=shapes, **source_options(arguments))
         how = Options(
             precision=arguments.precision,
-            shapes=options.as_dict(arguments.shape) or None,
             targets=arguments.target or ["native"],
             threads=arguments.threads,
             tune=arguments.tune,

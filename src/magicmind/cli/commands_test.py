@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 from magicmind.cli import main
@@ -113,3 +114,13 @@ def test_numpy_is_enough(built: Path, command: str) -> None:
     done = subprocess.run([sys.executable, "-c", BARE, command, str(built), *extra], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert command == "info" or "no share of peak" in done.stdout
+
+
+def test_a_size_written_into_the_network_can_be_given(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What n, h and w have to be cannot be told from 4*n*h*w == 256 alone."""
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[n, 4, h, w] x) => (y) <int64[4] s = {1, 4, 8, 8}> { a = Relu(x)  y = Reshape(a, s) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "net.onnx")
+    assert main(["build", str(tmp_path / "net.onnx")]) == 1
+    assert "--shape" in capsys.readouterr().err
+    assert main(["build", str(tmp_path / "net.onnx"), "--shape", "x=1,4,8,8"]) == 0

@@ -304,7 +304,10 @@ def _located(error: Error, node: onnx_ir.Node) -> Error:
     return located
 
 
-_BAKED_IN = "what is constant was made for one size of the inputs: keep to it, or export with dynamic sizes"
+_BAKED_IN = (
+    "what is constant was made for one size of the inputs: give it as input_shapes of parse (--shape), "
+    "or export with dynamic sizes"
+)
 
 
 def _constants(node: onnx_ir.Node) -> str:

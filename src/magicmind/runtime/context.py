@@ -113,6 +113,8 @@ class Context:
 
     def _run(self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None) -> dict[str, Array]:
         self._check_open()
+        if type(feeds) is not dict:
+            checks.check_named(feeds)
         arrays: list[Array] = []
         shapes: list[tuple[int, ...]] = []
         for name, dtype in self._inputs:

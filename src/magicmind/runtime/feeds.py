@@ -13,6 +13,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Spec = tuple[str, np.dtype[Any]]
 
 
+def check_named(feeds: object) -> None:
+    """Raises ShapeError when `feeds` gives no names."""
+    if not isinstance(feeds, Mapping):
+        raise ShapeError(
+            f"inputs are given by name, not as {type(feeds).__name__}", hint='for example run({"x": array})'
+        )
+
+
 def accept(name: str, dtype: np.dtype[Any], feeds: Mapping[str, Any]) -> Array:
     """The input as a contiguous aligned array of its dtype; copies only what is not.
 

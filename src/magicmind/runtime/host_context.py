@@ -44,6 +44,7 @@ class HostContext(Context):
     def _outputs_of(
         self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None, *, profile: bool
     ) -> dict[str, Array]:
+        checks.check_named(feeds)
         arrays = [_accepted(spec, feeds) for spec in self._routine.inputs]
         if len(feeds) != len(arrays):
             checks.refuse_unknown(feeds, [spec["name"] for spec in self._routine.inputs])

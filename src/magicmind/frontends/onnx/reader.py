@@ -64,9 +64,9 @@ def _convert(proto: onnx.ModelProto, folder: Path | None, input_shapes: ShapeSpe
     model = onnx_ir.Model(
         graph,
         ir_version=max(proto.ir_version, 10),
-        producer_name=proto.producer_name or None,
-        producer_version=proto.producer_version or None,
-        metadata_props={e.key: e.value for e in proto.metadata_props},
+        producer_name=_text(proto.producer_name) or None,
+        producer_version=_text(proto.producer_version) or None,
+        metadata_props={_text(e.key): _text(e.value) for e in proto.metadata_props},
     )
     _type_inputs(model, proto.graph, input_shapes)
     upgrade(graph)
@@ -102,6 +102,11 @@ def _parse(data: bytes, where: str) -> onnx.ModelProto:
             f"{where} is no ONNX model, or it is cut off: {error}", hint="copy or export the model again"
         ) from error
     return _checked(proto, where)
+
+
+def _text(text: str | bytes) -> str:
+    """A remark of the producer; protobuf hands out bytes where it is no UTF-8."""
+    return text if isinstance(text, str) else text.decode(errors="replace")
 
 
 def _checked(proto: onnx.ModelProto, where: str) -> onnx.ModelProto:

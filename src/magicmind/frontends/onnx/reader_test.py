@@ -172,3 +172,11 @@ def test_an_input_without_rank_needs_a_shape() -> None:
     with pytest.raises(ShapeError, match="how many dimensions input 'x' has"):
         magicmind.parse(model)
     assert magicmind.parse(model, input_shapes=[(2, 3)]).outputs[0].shape == (2, 3)
+
+
+def test_producers_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
+    proto = model_of([helper.make_node("Relu", ["x"], ["y"])], {"x": [1]})
+    proto.producer_name = "made by me"
+    damaged = proto.SerializeToString().replace(b"made by me", b"made \xff\xfe me")
+    with magicmind.build(magicmind.parse(damaged)) as model:
+        model.save(tmp_path / "net.mm")
