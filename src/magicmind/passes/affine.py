@@ -113,6 +113,18 @@ def per_channel(array: Array, axis: int, rank: int, channels: int) -> Array | No
     return np.broadcast_to(full.reshape(-1).astype(np.float64), (channels,))
 
 
+def constant_after(value: onnx_ir.Value, op_type: str) -> tuple[onnx_ir.Node, Array] | None:
+    """The one node that reads `value`, where that adds to it or multiplies it by a constant, and the constant.
+
+    None where the constant broadcasts the value.
+    """
+    after = only_user(value)
+    if after is None or not is_op(after, op_type) or shape_of(after.outputs[0]) != shape_of(value):
+        return None
+    other = const_of(after.inputs[1] if after.inputs[0] is value else after.inputs[0])
+    return None if other is None else (after, other)
+
+
 def rank_of(value: onnx_ir.Value | None) -> int | None:
     shape = shape_of(value) if value is not None else None
     return None if shape is None else len(shape)

@@ -13,7 +13,7 @@ import numpy as np
 import onnx_ir
 
 from magicmind.ir.types import const_of, dtype_of, shape_of
-from magicmind.passes.affine import Array, per_channel
+from magicmind.passes.affine import Array, constant_after, per_channel
 from magicmind.passes.edit import add_constant, attribute, graph_of, is_op, only_user, replace_node
 from magicmind.passes.infra import Decline, Rewrite
 from magicmind.passes.merge_reshapes import RESHAPES
@@ -90,12 +90,11 @@ def _per_group(node: onnx_ir.Node, count: int) -> tuple[Array, Array] | None:
 def _with_affine(groups: Groups, rank: int, channels: int) -> Groups:
     """Takes in a product and a sum with one constant per channel, where they follow."""
     for operator in ("Mul", "Add"):
-        value = groups.last.outputs[0]
-        after = only_user(value)
-        if after is None or not is_op(after, operator) or shape_of(after.outputs[0]) != shape_of(value):
+        following = constant_after(groups.last.outputs[0], operator)
+        if following is None:
             continue
-        constant = const_of(after.inputs[1] if after.inputs[0] is value else after.inputs[0])
-        numbers = None if constant is None else per_channel(constant, 1, rank, channels)
+        after, constant = following
+        numbers = per_channel(constant, 1, rank, channels)
         if numbers is None:
             break
         scale, offset = groups.scale, groups.offset

@@ -17,7 +17,7 @@ import numpy as np
 import onnx_ir
 
 from magicmind.ir.types import Shape, const_of, dtype_of, type_of
-from magicmind.passes.affine import Array
+from magicmind.passes.affine import Array, constant_after
 from magicmind.passes.edit import add_constant, attribute, graph_of, is_op, only_user, replace_node
 from magicmind.passes.infra import Decline, Rewrite
 from magicmind.passes.pattern import (
@@ -185,7 +185,7 @@ class _Tail:
         channels = self.shape[1] if len(self.shape) > 2 else None
         if centred and self.axis == 2 and isinstance(channels, int):
             kinds.append(("InstanceNormalization", (channels,)))
-        following = _constant_after(self.last, "Mul") or _constant_after(self.last, "Add")
+        following = constant_after(self.last.outputs[0], "Mul") or constant_after(self.last.outputs[0], "Add")
         if following is not None:
             kinds.sort(key=lambda k: _fitted(following[1], k[1], len(self.shape), k[0], self.axis) is None)
         return kinds
@@ -221,22 +221,13 @@ class _Tail:
         """The constant that the next node multiplies by or adds, when it fits; then that node becomes the last."""
         if operator == "Add" and op_type == "RMSNormalization":
             return None
-        following = _constant_after(self.last, operator)
+        following = constant_after(self.last.outputs[0], operator)
         fitted = None if following is None else _fitted(following[1], size, len(self.shape), op_type, self.axis)
         if following is None or fitted is None:
             return None
         self.last = following[0]
         self.covered.append(self.last)
         return fitted
-
-
-def _constant_after(node: onnx_ir.Node, operator: str) -> tuple[onnx_ir.Node, Array] | None:
-    value = node.outputs[0]
-    after = only_user(value)
-    if after is None or not is_op(after, operator) or type_of(after.outputs[0]) != type_of(value):
-        return None
-    other = const_of(after.inputs[1] if after.inputs[0] is value else after.inputs[0])
-    return None if other is None else (after, other)
 
 
 def _fitted(array: Array, size: tuple[int, ...], rank: int, op_type: str, axis: int) -> Array | None:
