@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir
+from onnx_ir import DataType
 
 from magicmind.ir.scalar_ops import SCALAR_OPS
 from magicmind.ops.expansion import Expansion, can_expand, expand_node
@@ -24,8 +25,11 @@ class ExpandOperators(Pass):
                 node = waiting.pop()
                 if node.graph is not graph:
                     continue
-                expansion = expand_node(node, opset, type_node) if can_expand(node, opset) else None
-                if expansion is None and is_narrow(node):
+                expansion = None
+                halves = halves_of(node)
+                if can_expand(node, opset) and not (halves and node.op_type in _WIDE_ONLY):
+                    expansion = expand_node(node, opset, type_node)
+                if expansion is None and halves:
                     expansion = widened(node, opset)
                 if expansion is not None:
                     waiting += place(expansion)[::-1]
@@ -41,21 +45,29 @@ _STORES = frozenset(SCALAR_OPS) | frozenset({
 """Operators whose kernels read and write bfloat16 in memory, or only move it."""
 
 
-def is_narrow(node: onnx_ir.Node) -> bool:
-    """Whether an ONNX operator computes with bfloat16 and has no kernel for that."""
+_WIDE_ONLY = frozenset({
+    "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "GridSample", "RoiAlign",
+    "MeanVarianceNormalization", "Det",
+})  # fmt: skip
+"""Operators whose kernels, functions or definitions do not know float16 either."""
+
+
+def halves_of(node: onnx_ir.Node) -> frozenset[DataType]:
+    """The 16-bit floats among an ONNX operator's inputs that it has no kernel for."""
     if node.domain or node.op_type in _STORES:
-        return False
-    return any(v is not None and v.dtype == onnx_ir.DataType.BFLOAT16 for v in node.inputs)
+        return frozenset()
+    refused = {DataType.BFLOAT16, DataType.FLOAT16} if node.op_type in _WIDE_ONLY else {DataType.BFLOAT16}
+    return frozenset(v.dtype for v in node.inputs if v is not None and v.dtype in refused)
 
 
 def widened(node: onnx_ir.Node, opset: int) -> Expansion:
     """The node in float32 between casts."""
     e = Expansion(node, opset, type_node)
-    narrow, wide = onnx_ir.DataType.BFLOAT16, onnx_ir.DataType.FLOAT
-    inputs = [e.cast(v, wide) if v is not None and v.dtype == narrow else v for v in node.inputs]
+    halves = halves_of(node)
+    inputs = [e.cast(v, DataType.FLOAT) if v is not None and v.dtype in halves else v for v in node.inputs]
     outputs = e.add(node.domain, node.op_type, inputs, list(node.attributes.values()), len(node.outputs))
     pairs = zip(node.outputs, outputs, strict=True)
-    e.results = [e.cast(new, narrow) if old.dtype == narrow else new for old, new in pairs]
+    e.results = [e.cast(new, old.dtype) if old.dtype in halves else new for old, new in pairs]
     return e
 
 

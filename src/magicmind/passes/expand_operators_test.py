@@ -1,4 +1,4 @@
-"""bfloat16: a storage format, computed in float32."""
+"""16-bit floats are storage formats, computed in float32."""
 
 from __future__ import annotations
 
@@ -53,3 +53,48 @@ def test_operators_on_bfloat16(op: str) -> None:
     ]
     got, wanted = both(nodes, x, {"w": w} if len(inputs) > 1 else {})
     np.testing.assert_allclose(got, wanted, rtol=2e-2, atol=2e-2)
+
+
+HALF_IMAGES = {
+    "MaxPool": {"kernel_shape": [3, 3], "strides": [2, 2], "ceil_mode": 1},
+    "AveragePool": {"kernel_shape": [2, 3]},
+    "LpPool": {"kernel_shape": [2, 2]},
+    "GlobalAveragePool": {},
+    "GlobalMaxPool": {},
+    "GridSample": {},
+    "DeformConv": {},
+}
+
+
+@pytest.mark.parametrize("op", HALF_IMAGES)
+def test_images_of_float16(op: str) -> None:
+    x = RNG.standard_normal((2, 4, 7, 6)).astype(np.float32)
+    constants = {
+        "GridSample": {"grid": RNG.uniform(-1, 1, (2, 3, 5, 2)).astype(np.float16)},
+        "DeformConv": {
+            "w": RNG.standard_normal((3, 4, 2, 2)).astype(np.float16),
+            "offset": RNG.uniform(-1, 1, (2, 8, 6, 5)).astype(np.float16),
+        },
+    }.get(op, {})
+    nodes = [
+        cast("x", "h", onnx.TensorProto.FLOAT16),
+        onnx.helper.make_node(op, ["h", *constants], ["z"], **HALF_IMAGES[op]),
+        cast("z", "y", FLOAT),
+    ]
+    got, wanted = both(nodes, x, constants)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, rtol=5e-3, atol=5e-3)
+
+
+def test_a_definition_with_float32_constants() -> None:
+    """ONNX's own evaluator cannot take float16 here."""
+    x = RNG.standard_normal((2, 3, 4, 5)).astype(np.float16)
+    node = onnx.helper.make_node("MeanVarianceNormalization", ["x"], ["y"])
+    info = onnx.helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT16, ["n", 3, "h", "w"])
+    graph = onnx.helper.make_graph([node], "g", [info], [onnx.ValueInfoProto(name="y")])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 22)])
+    with magicmind.build(magicmind.parse(model)) as built:
+        (got,) = built.session(threads=1).run({"x": x}).values()
+    wide = x.astype(np.float32)
+    wanted = (wide - wide.mean((0, 2, 3), keepdims=True)) / wide.std((0, 2, 3), keepdims=True)
+    np.testing.assert_allclose(got, wanted, rtol=2e-3, atol=2e-3)
