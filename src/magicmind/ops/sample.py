@@ -104,8 +104,7 @@ def expand_deform(e: Expansion) -> list[Value]:
     half = e.type(x).dtype
     if half in (DataType.FLOAT16, DataType.BFLOAT16):
         wide = [e.cast(v, DataType.FLOAT) if v is not None else None for v in map(e.optional, range(5))]
-        attributes = list(e.node.attributes.values())
-        return [e.cast(e.add("", "DeformConv", wide, attributes, 1)[0], half)]
+        return [e.cast(e.add("", "DeformConv", wide, list(e.node.attributes.values()), 1)[0], half)]
     kernel = [d for d in e.shape(w)[2:] if isinstance(d, int)]
     if len(kernel) != 2 or e.type(x).dtype != DataType.FLOAT:
         raise UnsupportedOperatorError("only float32 images with two axes and a kernel of known size have an expansion")
