@@ -67,6 +67,18 @@ def run_if(walk: Walk, name: str, condition: Value, branches: Sequence[Branch]) 
     return [like(item, value) for item, value in zip(sides[0], outputs, strict=True)]
 
 
+def run_case(walk: Walk, name: str, number: Value, branches: Sequence[Branch]) -> list[Item]:
+    """What the branch with this number gives, for all others the last one: If in If."""
+
+    def run(i: int) -> Sequence[Item]:
+        if i == len(branches) - 1:
+            return branches[i]()
+        chosen = walk.net.op("Equal", number, walk.net.scalar(i, number))
+        return run_if(walk, f"{name}/{i}", chosen, [branches[i], lambda: run(i + 1)])
+
+    return list(run(0))
+
+
 def _same_lists(nets: Sequence[Network], sides: Sequence[list[Item]]) -> list[list[Item]]:
     """The items with lists made dense where the other branch tells the shape."""
     found: list[list[Item]] = [[], []]

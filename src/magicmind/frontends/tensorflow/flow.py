@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
+import onnx_ir
+
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
-from magicmind.frontends.tensorflow.control import run_if, run_while
+from magicmind.frontends.tensorflow.control import Branch, run_case, run_if, run_while
 from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
 from magicmind.frontends.tensorflow.items import Item, TensorList
 from magicmind.ops.emitter import Value
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
 
 Conditions: TypeAlias = "tuple[tuple[Ref, int], ...]"
 
-SWITCH, MERGE, ENTER = ("Switch", "RefSwitch"), ("Merge", "RefMerge"), ("Enter", "RefEnter")
+SWITCH, MERGE, ENTER = ("Switch", "RefSwitch", "_SwitchN"), ("Merge", "RefMerge"), ("Enter", "RefEnter")
 EXIT, NEXT = ("Exit", "RefExit"), ("NextIteration", "RefNextIteration")
 CONTROL = frozenset({*SWITCH, *MERGE, *ENTER, *EXIT, *NEXT, "LoopCond"})
 """The operators that are read as control flow."""
@@ -93,7 +95,7 @@ class Flow:
         found, node = self._under.get(ref[0], ()), self._nodes.get(ref[0])
         if found is None or node is None or node.op not in SWITCH or self._is_loops(node):
             return found
-        truth = self.truth(node.inputs[1])
+        truth = self.truth(node.inputs[1]) if node.op != "_SwitchN" else None
         if truth is not None:
             return found if truth == bool(ref[1]) else None
         return (*found, (self._root(node.inputs[1]), ref[1]))
@@ -124,7 +126,7 @@ class Flow:
         return any(self._op(ref) in NEXT for ref in node.inputs)
 
     def sides(self, node: Node) -> tuple[Ref, dict[int, Ref]]:
-        """The predicate of a Merge, and which input comes from which side of it."""
+        """The predicate of a Merge, and which input comes from which side of it (of a number: from which case)."""
         live = self.live(node)
         shared = len(self._under[node.name] or ())
         found: dict[int, Ref] = {}
@@ -137,7 +139,7 @@ class Flow:
         rest = [ref for ref in live if ref not in found.values()]
         if len(found) == 1 and len(rest) == 1:
             found[1 - next(iter(found))] = rest[0]
-        if predicate is None or sorted(found) != [0, 1]:
+        if predicate is None or len(found) != len(live) or sorted(found) != list(range(len(found))):
             raise UnsupportedOperatorError("joins values that no one condition chooses from")
         return predicate, found
 
@@ -220,8 +222,7 @@ class Flow:
     def convert(self, walk: Walk, node: Node) -> Sequence[Item] | None:
         """The items of a node of control flow; None for any other."""
         if node.op in SWITCH:
-            item = walk.item(node.inputs[0])
-            return [item, item]
+            return [walk.item(node.inputs[0])] * int(node.attr("num_outs", 2))
         if node.op in EXIT:
             return [self._exit(walk, node)]
         if node.op in MERGE:
@@ -239,10 +240,13 @@ class Flow:
         if isinstance(condition, TensorList):
             raise ModelFormatError("its condition is a list of tensors")
 
-        def branch(side: int) -> Sequence[Item]:
-            return walk.inner(walk.net, {}, f"{node.name}/{('else', 'then')[side]}/").run([sides[side]])
+        def branch(side: int) -> Branch:
+            return lambda: walk.inner(walk.net, {}, f"{node.name}/{side}/").run([sides[side]])
 
-        return run_if(walk, node.name, condition, [lambda: branch(1), lambda: branch(0)])[0]
+        branches = [branch(side) for side in sorted(sides)]
+        if walk.net.type(condition).dtype == onnx_ir.DataType.BOOL:
+            return run_if(walk, node.name, condition, branches[::-1])[0]
+        return run_case(walk, node.name, condition, branches)[0]
 
     def _exit(self, walk: Walk, node: Node) -> Item:
         loop = self.loop_of(node)

@@ -24,7 +24,6 @@ from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.emitter import Value
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.source import CHANNELS_LAST
-from magicmind.source import CHANNELS_LAST
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
 _NO_RESULT = frozenset(
@@ -39,8 +38,6 @@ _MANY = 8  # names that an error lists
 
 class TensorFlowSource:
     """A graph between its inputs and outputs, ready to convert."""
-
-    layout = CHANNELS_LAST
 
     layout = CHANNELS_LAST
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from magicmind.errors import ModelFormatError
 from magicmind.frontends.tensorflow.call import Call, importer
-from magicmind.frontends.tensorflow.control import run_if, run_while
+from magicmind.frontends.tensorflow.control import Branch, run_case, run_if, run_while
 from magicmind.frontends.tensorflow.items import Item
 from magicmind.ops.emitter import Value
 
@@ -29,22 +29,15 @@ def if_(c: Call) -> Sequence[Item]:
 
 @importer("Case", "StatelessCase")
 def case(c: Call) -> Sequence[Item]:
-    """The branch with the number given, the last one for numbers outside: If in If."""
-    branches = [str(name) for name in c.attr("branches", [])]
-    if not branches:
+    """The branch with the number given, the last one for numbers outside."""
+    names = [str(name) for name in c.attr("branches", [])]
+    if not names:
         raise ModelFormatError("has no branches")
-    number = c.int64(c.x)
 
-    def run(i: int) -> Sequence[Item]:
-        if i == len(branches) - 1:
-            return c.walk.call(branches[i], c.inputs[1:], c.walk.net, f"{c.node.name}/{i}")
-        chosen = c.walk.net.op("Equal", number, c.walk.net.const(i, "int64"))
-        return run_if(c.walk, f"{c.node.name}/{i}", chosen, [lambda: taken(i), lambda: run(i + 1)])
+    def branch(i: int) -> Branch:
+        return lambda: c.walk.call(names[i], c.inputs[1:], c.walk.net, f"{c.node.name}/{i}")
 
-    def taken(i: int) -> Sequence[Item]:
-        return c.walk.call(branches[i], c.inputs[1:], c.walk.net, f"{c.node.name}/{i}")
-
-    return run(0)
+    return run_case(c.walk, c.node.name, c.x, [branch(i) for i in range(len(names))])
 
 
 @importer("While", "StatelessWhile")

@@ -148,16 +148,17 @@ def scale_and_translate(c: Call) -> Value:
 def _spread(before: int, after: int, scale: float, offset: float, kernel: str, soft: bool) -> Array:
     """The weights [after, before] of the pixels that each new one is made of; rows add up to one."""
     reach, curve = _KERNELS[kernel]
-    wide = max(1 / scale, 1.0) if soft else 1.0
+    step = np.float32(1) / np.float32(scale)  # float32 as in TensorFlow: it decides what the ends of a kernel touch
+    wide = max(step, np.float32(1)) if soft else np.float32(1)
     matrix = np.zeros((after, before))
     for i in range(after):
-        centre = (i + 0.5) / scale - offset / scale
+        centre = np.float32(i + 0.5) * step - np.float32(offset) * step
         if not 0 <= centre <= before:
             continue
         low = max(int(np.ceil(centre - reach * wide - 0.5)), 0)
         high = min(int(np.floor(centre + reach * wide - 0.5)), before - 1)
         places = np.arange(low, high + 1)
-        weights = curve(np.abs(places + 0.5 - centre) / wide)
+        weights = curve(np.abs(places.astype(np.float32) + np.float32(0.5) - centre) * (np.float32(1) / wide))
         if abs(weights.sum()) > 1e-8:
             matrix[i, low : high + 1] = weights / weights.sum()
     return matrix

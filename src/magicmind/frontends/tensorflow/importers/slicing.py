@@ -45,6 +45,7 @@ class _Plan:
     ends: list[Value | int] = field(default_factory=list)
     steps: list[int] = field(default_factory=list)
     dropped: list[int] = field(default_factory=list)
+    picked: list[tuple[int, Value]] = field(default_factory=list)  # axes to drop at a position that is computed
     added: list[int] = field(default_factory=list)  # in the result
 
 
@@ -62,8 +63,10 @@ def strided_slice(c: Call) -> Value:
         else:
             low, high = net.sizes(*plan.begins), net.sizes(*plan.ends)
             y = net.op("Slice", y, low, high, net.ints(*plan.axes), net.ints(*plan.steps))
+    for axis, position in reversed(plan.picked):
+        y = net.op("Gather", y, net.squeeze(position, 0), axis=axis)
     if plan.dropped:
-        y = net.squeeze(y, *plan.dropped)
+        y = net.squeeze(y, *(d - sum(axis < d for axis, _ in plan.picked) for d in plan.dropped))
     return net.unsqueeze(y, *plan.added)
 
 
@@ -113,11 +116,13 @@ def _range(
     if not step:
         raise ModelFormatError(f"step {i} is 0")
     if masks["shrink_axis"] >> i & 1:
+        if not isinstance(begin, int):
+            plan.picked.append((axis, begin))
+            return
         plan.dropped.append(axis)
         if c.shape()[axis] == 1 and begin in (0, -1):
             return
-        step = 1
-        end = (begin + 1 or _END) if isinstance(begin, int) else _after(c, begin)
+        step, end = 1, begin + 1 or _END
     else:
         if masks["begin"] >> i & 1:
             begin = 0 if step > 0 else _END
@@ -130,10 +135,3 @@ def _range(
     plan.begins.append(begin)
     plan.ends.append(end)
     plan.steps.append(step)
-
-
-def _after(c: Call, begin: Value) -> Value:
-    """The end of a range of one element; behind the last one (-1) is the end of the axis."""
-    net = c.net
-    following = net.op("Add", begin, net.ints(1))
-    return net.op("Where", net.op("Equal", begin, net.ints(-1)), net.ints(_END), following)
