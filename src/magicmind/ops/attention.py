@@ -23,6 +23,7 @@ from magicmind.kernels.attention import Attention, Mask, View, choose_chunks, sc
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params
 from magicmind.ops.registry import Array, NodeView, Op
+from magicmind.ops.shapes import same_dim
 
 attention = Op("Attention", "magicmind")
 
@@ -77,13 +78,17 @@ def operands_of(node: NodeView) -> tuple[Operand, Operand, Operand]:
 def infer(node: NodeView) -> list[TensorType]:
     """Batch, heads and positions of Q, columns of V, in the order of the last layout.
 
-    Raises ShapeError where sizes disagree.
+    Raises ShapeError where sizes disagree, MustEqual where they might.
     """
     q, k, v = operands_of(node)
-    pairs = [(q.sizes["d"], k.sizes["d"]), (k.sizes["s"], v.sizes["s"]), (k.sizes["h"], v.sizes["h"])]
-    pairs += [(x.sizes["b"], q.sizes["b"]) for x in (k, v) if x.sizes["b"] != 1]
-    if any(isinstance(a, int) and isinstance(b, int) and a != b for a, b in pairs) or _shares(q, k) is None:
-        raise ShapeError(f"queries {node.input(0)}, keys {node.input(1)} and values {node.input(2)} do not fit")
+    if _shares(q, k) is None:
+        raise ShapeError(f"{q.sizes['h']} heads of queries cannot share {k.sizes['h']} heads of keys")
+    same_dim(q.sizes["d"], k.sizes["d"], "columns of queries and keys")
+    same_dim(k.sizes["s"], v.sizes["s"], "positions of keys and values")
+    same_dim(k.sizes["h"], v.sizes["h"], "heads of keys and values")
+    for x in (k, v):
+        if x.sizes["b"] != 1:
+            same_dim(x.sizes["b"], q.sizes["b"], "batches of queries, keys and values")
     if node.has(3):
         mask, scores = node.shape(3), _scores(q, k)
         fitting = len(mask) <= 4 and all(m in (1, n) for m, n in zip(mask[::-1], scores[::-1], strict=False))

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from onnx import parser
 
+import magicmind
+from magicmind.errors import ShapeError
 from magicmind.testing.check_lowering import check_lowering
 
 RNG = np.random.default_rng(9)
@@ -85,3 +88,13 @@ def test_onnxruntime_multi_head() -> None:
     )
     assert _is_one_call(kernels)
     assert len(kernels) == 5, "three biases, the attention, one copy to the user's memory"
+
+
+def test_mutable_batches_are_one() -> None:
+    text = """<ir_version: 10, opset_import: ["": 24]>
+        g (float[A,2,5,8] q, float[B,2,7,8] k, float[C,2,7,8] v) => (float[A,2,5,8] y) { y = Attention(q, k, v) }"""
+    with magicmind.build(magicmind.parse(parser.parse_model(text))) as model, model.session() as session:
+        feeds = {"q": _draw(3, 2, 5, 8), "k": _draw(3, 2, 7, 8), "v": _draw(3, 2, 7, 8)}
+        assert session.run(feeds)["y"].shape == (3, 2, 5, 8)
+        with pytest.raises(ShapeError, match="dim 0 of input 'q' made it 3"):
+            session.run({**feeds, "k": _draw(2, 2, 7, 8)})

@@ -11,12 +11,13 @@ import onnx_ir
 from onnx_ir import DataType
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
-from magicmind.ir.dims import product
+from magicmind.ir.dims import Dim, product
 from magicmind.ir.types import TensorType
 from magicmind.kernels.linear_attention import LinearAttention
 from magicmind.lower.lowering import Lowering
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.registry import NodeView, Op
+from magicmind.ops.shapes import need_rank, same_dim
 
 linear_attention = Op("LinearAttention")
 own = Op("LinearAttention", "magicmind")
@@ -40,14 +41,15 @@ def expand(e: Expansion) -> list[Value]:
     q, k, v = (e.cast(e.input(i), DataType.FLOAT) for i in range(3))
     width = e.shape(q)[2]
     scale = e.view.attr("scale", 0.0)
-    if not scale and not isinstance(width, int):
-        raise UnsupportedOperatorError("the size of a head is mutable; give the attribute 'scale'")
-    factor = scale or 1 / math.sqrt(int(str(width)) // readers)
+    if not scale:
+        if not isinstance(width, int):
+            raise UnsupportedOperatorError("the size of a head is mutable; give the attribute 'scale'")
+        scale = 1 / math.sqrt(width // readers)
     decay = e.op("Exp", e.cast(e.input(4), DataType.FLOAT)) if e.has(4) else None
     beta = e.cast(e.input(5), DataType.FLOAT) if e.has(5) else None
     state = e.cast(e.input(3), DataType.FLOAT) if e.has(3) else _empty_state(e, k, v, heads)
     y, after = e.ops(
-        "LinearAttention", e.op("Mul", q, e.scalar(factor, q)), k, v, state, decay, beta,
+        "LinearAttention", e.op("Mul", q, e.scalar(scale, q)), k, v, state, decay, beta,
         domain="magicmind", count=2, heads=heads, group=readers // heads,
     )  # fmt: skip
     return [e.cast_like(y, e.input(0)), e.cast_like(after, e.input(3 if e.has(3) else 0))][: len(e.node.outputs)]
@@ -60,10 +62,30 @@ def _empty_state(e: Expansion, k: Value, v: Value, heads: int) -> Value:
 
 @own.infer
 def infer(node: NodeView) -> list[TensorType]:
-    """[B, T, H * group * dv] and the state [B, H, dk, dv]."""
-    q, state = node.input(0), node.input(3)
-    width = state.dims[3] * node.attr("heads", 1) * node.attr("group", 1)
-    return [TensorType(q.dtype, (*q.dims[:2], width)), state]
+    """[B, T, H * group * dv] and the state [B, H, dk, dv].
+
+    Raises ShapeError where sizes disagree, MustEqual where they might.
+    """
+    q, state = node.input(0), need_rank(node.input(3), 4, 4, "the state")
+    heads, group = node.attr("heads", 1), node.attr("group", 1)
+    batch, own_heads, keys, values = state.dims
+    same_dim(own_heads, heads, "heads of the state")
+    widths: list[tuple[int, str, list[Dim]]] = [
+        (0, "queries", [heads * group * keys]),
+        (1, "keys", [heads * keys]),
+        (2, "values", [heads * values]),
+        (4, "decays", [heads, heads * keys]),
+        (5, "betas", [1, heads]),
+    ]
+    for i, what, allowed in widths:
+        if not node.has(i):
+            continue
+        x = need_rank(node.input(i), 3, 3, f"the {what}")
+        same_dim(x.dims[0], batch, f"batches of the {what} and the state")
+        same_dim(x.dims[1], q.dims[1], f"tokens of the queries and the {what}")
+        if x.dims[2] not in allowed:
+            same_dim(x.dims[2], allowed[-1], f"columns of the {what}, for {heads} heads")
+    return [TensorType(q.dtype, (*q.dims[:2], heads * group * values)), state]
 
 
 @own.lower

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from onnx import parser
 
+import magicmind
 from magicmind import backend
+from magicmind.errors import ShapeError
 from magicmind.testing.check_lowering import check_lowering
 
 RNG = np.random.default_rng(21)
@@ -49,3 +51,16 @@ def test_scores_changed_by_a_value_from_outside() -> None:
     scores = np.exp(q @ k.transpose(0, 1, 3, 2) / 2 + 2 * bias)
     (y,) = backend.prepare(model).run([q, k, v, bias])
     np.testing.assert_allclose(y, scores / scores.sum(-1, keepdims=True) @ v, rtol=2e-5, atol=2e-6)
+
+
+@pytest.mark.parametrize(
+    ("k", "decay", "what"), [("1,4,8", "1,4,2", "columns of the queries"), ("1,4,16", "1,4,3", "columns of the decays"),
+                             ("1,3,16", "1,4,2", "tokens of the queries and the keys")],
+)  # fmt: skip
+def test_sizes_that_disagree(k: str, decay: str, what: str) -> None:
+    text = f"""<ir_version: 10, opset_import: ["": 27]>
+        g (float[1,4,16] q, float[{k}] k, float[1,4,8] v, float[{decay}] d) => (float[1,4,8] y) {{
+            y, s = LinearAttention<update_rule = "gated", q_num_heads = 2, kv_num_heads = 2>(q, k, v, , d)
+        }}"""
+    with pytest.raises(ShapeError, match=what):
+        magicmind.parse(parser.parse_model(text))

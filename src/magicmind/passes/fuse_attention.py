@@ -209,6 +209,8 @@ def _reason_against(found: _Attention) -> Decline | None:
         return Decline("keys or values are broadcast in another way")
     if (1, *scores)[-4:-2] != (found.q.size("b"), found.q.size("h")):
         return Decline("queries are broadcast")
+    if q_shape[-1] != found.k.size("d") or found.k.size("s") != found.v.size("s"):
+        return Decline("columns of queries and keys, or positions of keys and values, are not known to be equal")
     if found.k.size("h") != found.v.size("h"):
         return Decline("keys and values have different heads")
     return None
