@@ -163,6 +163,8 @@ def _declared(file: GraphFile, ref: Ref) -> TensorType:
         sizes = tuple(node.tensor("value").shape)
     if sizes == () and node.op in _PLACEHOLDERS and file.producer < _OLD_SCALARS:
         sizes = None
+    if sizes is None and any(n.op == "DecodeWav" and ref in n.inputs for n in file.body.nodes.values()):
+        sizes = ()  # the contents of one file
     shape: Shape | None = None
     if sizes is not None:
         shape = tuple(s if s >= 0 else symbol(sanitise(f"{_text(ref)}_d{i}")) for i, s in enumerate(sizes))
