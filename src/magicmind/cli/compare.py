@@ -52,8 +52,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
+    from magicmind.cli.example_shapes import example_shapes
     from magicmind.compare import Side, compare
     from magicmind.errors import Error
+    from magicmind.graph import Graph
 
     reference = arguments.reference or ("magicmind" if arguments.other else "onnxruntime")
     given_options = source_options(arguments)
@@ -62,11 +64,10 @@ def execute(arguments: argparse.Namespace) -> None:
     a = Side.open(arguments.model, options=given_options)
     b = Side.open(arguments.other or arguments.model, reference, {} if arguments.other else given_options)
     source = magicmind.load(arguments.model) if a.proto is None else magicmind.parse(arguments.model, **given_options)
-    inputs = source.inputs
-    given = feeds.make(
-        inputs, files=options.as_dict(arguments.input), shapes=options.as_dict(arguments.shape), batch=None,
-        seed=arguments.seed,
-    )  # fmt: skip
+    files, shapes = options.as_dict(arguments.input), options.as_dict(arguments.shape)
+    if isinstance(source, Graph):
+        shapes = example_shapes(source, shapes | {name: feeds.load(file).shape for name, file in files.items()})
+    given = feeds.make(source.inputs, files=files, shapes=shapes, batch=None, seed=arguments.seed)
     found = compare(a, b, given, arguments.tolerance)
     if arguments.plot:
         from magicmind.cli.compare_plot import draw_errors
@@ -79,7 +80,7 @@ def execute(arguments: argparse.Namespace) -> None:
     if arguments.save_subgraph and found.first is not None:
         save(a, b, given, found, arguments.save_subgraph)
     if not found.agree:
-        raise Error("the models differ", hint=_hint(found))
+        raise Error("the models differ", hint=_hint(found, saved=arguments.save_subgraph is not None))
 
 
 def print_comparison(found: Comparison, top: int | None) -> None:
@@ -106,10 +107,11 @@ def _cells(row: Row, found: Comparison) -> list[str]:
     ]  # fmt: skip
 
 
-def _hint(found: Comparison) -> str:
+def _hint(found: Comparison, saved: bool) -> str:
     if found.first is None:
         return "only the fused network differs: look for the pass with MAGICMIND_CHECK=2 or MAGICMIND_SKIP"
-    return f"look at {found.first.node} ({found.first.op}); --save-subgraph writes it as a model of its own"
+    place = f"look at {found.first.node} ({found.first.op})"
+    return place if saved else f"{place}; --save-subgraph writes it as a model of its own"
 
 
 def save(a: Side, b: Side, given: dict[str, feeds.Array], found: Comparison, path: Path) -> None:
