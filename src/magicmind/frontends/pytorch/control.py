@@ -1,4 +1,4 @@
-"""Branches and loops: executed where their conditions are known at conversion, else If and Loop of the graph.
+"""Branches: executed where their conditions are known at conversion, else If nodes.
 
 What a branch changes besides its results (tensors in place, attributes) becomes a further result of the If.
 """
@@ -8,13 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
-import onnx_ir
-
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.pytorch.values import Payload, Tensor
 from magicmind.ir.dims import Expr
-from magicmind.ir.types import TensorType
-from magicmind.ops.emitter import Value
 
 if TYPE_CHECKING:
     from magicmind.frontends.pytorch.converter import Converter
@@ -105,12 +101,12 @@ def _merge(p: Converter, condition: Any, nets: Sequence[Any], pairs: Sequence[tu
     merged: list[Any] = []
     chosen: list[int] = []
     for a, b in pairs:
-        if _same(a, b):
+        if same(a, b):
             merged.append(a)
             continue
         if a is None or b is None or not all(isinstance(v, (Tensor, bool, int, float, Expr)) for v in (a, b)):
             raise UnsupportedOperatorError(
-                f"a branch that depends on data gives {_kind(a)} on one side and {_kind(b)} on the other",
+                f"a branch that depends on data gives {kind_of(a)} on one side and {kind_of(b)} on the other",
                 hint="fix what decides it, as in constants={'flag': True}",
             )
         chosen.append(len(merged))
@@ -130,78 +126,15 @@ def _merge(p: Converter, condition: Any, nets: Sequence[Any], pairs: Sequence[tu
     return merged
 
 
-def _same(a: Any, b: Any) -> bool:
+def same(a: Any, b: Any) -> bool:
+    """Whether two values are one."""
     if isinstance(a, Tensor) and isinstance(b, Tensor):
         return a is b or a.payload is b.payload
     if isinstance(a, (list, tuple)) and isinstance(b, (list, tuple)):
-        return len(a) == len(b) and all(_same(x, y) for x, y in zip(a, b, strict=True))
+        return len(a) == len(b) and all(same(x, y) for x, y in zip(a, b, strict=True))
     return type(a) is type(b) and not isinstance(a, Tensor) and bool(a == b)
 
 
-def _kind(value: Any) -> str:
+def kind_of(value: Any) -> str:
+    """What a value is, in words."""
     return "nothing" if value is None else "a tensor" if isinstance(value, Tensor) else f"a {type(value).__name__}"
-
-
-# ------------------------------------------------------------------------------------------------------------- loops
-
-
-def run_loop(
-    p: Converter,
-    turns: Any,
-    condition: Any,
-    carried: Sequence[Any],
-    turn: Callable[[Sequence[Any]], list[Any]],
-    most: int,
-) -> list[Any]:
-    """What a loop leaves. `turn` maps (number of the turn, carried values) to (condition, carried values)."""
-    if isinstance(turns, int) and known_truth(condition) is not None:
-        values, number = list(carried), 0
-        while number < turns and known_truth(condition):
-            condition, *values = turn([number, *values])
-            number += 1
-            if known_truth(condition) is None:
-                return _loop_node(p, turns - number, condition, values, turn, number)
-            if number > most:
-                raise UnsupportedOperatorError(f"a loop of more than {most} turns is written out")
-        return values
-    return _loop_node(p, turns, condition, carried, turn, 0)
-
-
-def _loop_node(
-    p: Converter,
-    turns: Any,
-    condition: Any,
-    carried: Sequence[Any],
-    turn: Callable[[Sequence[Any]], list[Any]],
-    first: int,
-) -> list[Any]:
-    """A Loop; tensors and attributes that its body changes travel with the carried values."""
-    outer = p.net
-    start = [p.value(v) if isinstance(v, (Tensor, bool, int, float, Expr)) else v for v in carried]
-    moving = [i for i, v in enumerate(start) if isinstance(v, Value)]
-    body = outer.nested("body")
-    counter = body.input(f"{outer.name}turn", TensorType(onnx_ir.DataType.INT64, ()))
-    body.input(f"{outer.name}condition", TensorType(onnx_ir.DataType.BOOL, ()))
-    inner = list(start)
-    for i in moving:
-        inner[i] = Tensor(body.input(f"carried{i}", outer.type(start[i])))
-    p.net = body
-    try:
-        number = Tensor(body.op("Add", counter, body.const(first, "int64")) if first else counter)
-        with p.journal() as changes:
-            again, *after = turn([number, *inner])
-        if any(key not in {id(t) for t in inner} for key in changes):
-            raise UnsupportedOperatorError("a loop that depends on data changes a tensor in place")
-        results = {"condition_out": p.value(again)} | {f"carried{i}_out": p.value(after[i]) for i in moving}
-        for i, value in enumerate(after):
-            if i not in moving and not _same(value, start[i]):
-                raise UnsupportedOperatorError(f"a loop that depends on data changes {_kind(value)}")
-        graph = body.graph(results)
-    finally:
-        p.net = outer
-    limit = p.value(turns) if not isinstance(turns, int) or turns < (1 << 62) else None
-    outputs = outer.ops("Loop", limit, p.value(condition), *(start[i] for i in moving), count=len(moving), body=graph)
-    left = list(start)
-    for i, value in zip(moving, outputs, strict=True):
-        left[i] = Tensor(value)
-    return left

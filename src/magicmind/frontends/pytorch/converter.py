@@ -17,7 +17,7 @@ from magicmind.frontends.network import Network
 from magicmind.frontends.pytorch.decompose import can_decompose, decomposed
 from magicmind.frontends.pytorch.dtypes import from_onnx, onnx_dtype
 from magicmind.frontends.pytorch.importers import ON_COMPLEX, ON_PARTS, PYTHON, find
-from magicmind.frontends.pytorch.values import Complex, Payload, Tensor, flatten, is_known, map_leaves
+from magicmind.frontends.pytorch.values import Body, Complex, Payload, Tensor, flatten, is_known, map_leaves
 from magicmind.ir.dims import Dim, Expr
 from magicmind.ops.emitter import Value
 from magicmind.ops.registry import contents_of
@@ -45,6 +45,8 @@ class Converter:
         self._root = net
         self.state: dict[str, Any] = {}  # attributes, by path, as the program has left them
         self.assigned: dict[str, None] = {}  # those it has set
+        self.sums: dict[int, tuple[Payload, int, Value]] = {}  # id of a number the run tells -> what it is the sum of
+        self.bodies: list[Body] = []  # of loops that depend on data, the innermost last
         self._journals: list[dict[int, tuple[Tensor, Payload]]] = []
         self._constants: dict[tuple[int, ...], tuple[torch.Tensor, Value]] = {}
 

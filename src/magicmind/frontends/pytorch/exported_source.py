@@ -86,37 +86,51 @@ class ExportedSource:
         return named_leaves(tree_unflatten(list(results), self._program.call_spec.out_spec))
 
     def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
-        """Walks the graph once."""
+        """Walks the graph once; twice for a program that writes to its buffers, which are state then."""
         self._check_fixed(inputs)
-        net = Network("exported", ranges)
-        converter = Converter(net)
-        walk = Walk(converter)
-        given = [self._argument(net, inputs, spec) for spec in self._program.graph_signature.input_specs]
+        kept: set[str] = set(self._program.graph_signature.buffers_to_mutate.values())
+        while True:
+            net = Network("exported", ranges)
+            converter = Converter(net)
+            fed = {name: Tensor(net.input(name, t)) for name, t in inputs.items()}
+            buffers = {s.target: self._buffer(net, s.target, kept) for s in self._specs if s.kind in _BUFFERS}
+            before = {name: buffer.payload for name, buffer in buffers.items()}
+            results = self._walked(converter, fed, buffers)
+            written = {name for name, buffer in buffers.items() if buffer.payload is not before[name]} - kept
+            if not written:
+                break
+            kept |= written
+        pairs = list(zip(self._program.graph_signature.output_specs, results, strict=True))
+        returned = [r for s, r in pairs if s.kind == OutputKind.USER_OUTPUT]
+        named = self._named([r if isinstance(r, Tensor) else None for r in returned])
+        state = {name: buffers[name] for name in sorted(kept)}
+        state |= {s.target: r for s, r in pairs if s.kind == OutputKind.BUFFER_MUTATION}
+        named |= {f"state.{name}.next": value for name, value in state.items()}
+        return net.model({name: converter.value(result) for name, result in named.items()})
+
+    @property
+    def _specs(self) -> Sequence[Any]:
+        return self._program.graph_signature.input_specs
+
+    def _walked(self, converter: Converter, fed: Mapping[str, Tensor], buffers: Mapping[str, Tensor]) -> Any:
+        """What the graph returns."""
+        given = [
+            buffers[s.target] if s.kind in _BUFFERS else fed.get(s.arg.name, getattr(s.arg, "value", None))
+            for s in self._specs
+        ]
         try:
-            results = walk.run(self._program.graph_module, given)
+            return Walk(converter).run(self._program.graph_module, given)
         except Missing as error:
             lines = missing_operators(self._program.graph_module) or [str(error)]
             listing = "\n".join(f"  {line}" for line in lines)
             raise UnsupportedOperatorError(f"{len(lines)} operators have no importer:\n{listing}") from error
-        specs = self._program.graph_signature.output_specs
-        pairs = list(zip(specs, results, strict=True))
-        named = self._named(
-            [r if isinstance(r, Tensor) else None for s, r in pairs if s.kind == OutputKind.USER_OUTPUT]
-        )
-        state = {f"state.{s.target}.next": r for s, r in pairs if s.kind == OutputKind.BUFFER_MUTATION}
-        return net.model({name: converter.value(result) for name, result in (named | state).items()})
 
-    def _argument(self, net: Network, inputs: Mapping[str, TensorType], spec: Any) -> Any:
-        if spec.kind in _BUFFERS:
-            found = self._tensor(spec.target)
-            if spec.target in self._program.graph_signature.buffers_to_mutate.values():  # state that the program keeps
-                return Tensor(
-                    net.input(f"state.{spec.target}", TensorType(onnx_dtype(found.dtype), tuple(found.shape)))
-                )
+    def _buffer(self, net: Network, name: str, kept: set[str]) -> Tensor:
+        """A weight or buffer: an input where it is state."""
+        found = self._tensor(name)
+        if name not in kept:
             return Tensor(found)
-        if spec.kind == InputKind.USER_INPUT and spec.arg.name in inputs:
-            return Tensor(net.input(spec.arg.name, inputs[spec.arg.name]))
-        return getattr(spec.arg, "value", None)
+        return Tensor(net.input(f"state.{name}", TensorType(onnx_dtype(found.dtype), tuple(found.shape))))
 
     def _tensor(self, name: str) -> torch.Tensor:
         found: torch.Tensor = {**self._program.constants, **self._program.state_dict}[name]

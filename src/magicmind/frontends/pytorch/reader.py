@@ -96,7 +96,7 @@ def _entries(path: Path) -> list[str]:
             return archive.namelist()
     except OSError as error:
         raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    except zipfile.BadZipFile as error:
+    except (zipfile.BadZipFile, NotImplementedError, UnicodeDecodeError, ValueError) as error:  # what zipfile raises
         if _is_old_pickle(path):
             raise ModelFormatError(
                 f"{path} is a pickle of an old PyTorch: weights without a program",

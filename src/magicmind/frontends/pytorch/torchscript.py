@@ -17,10 +17,11 @@ import torch
 
 from magicmind.errors import Error, UnsupportedOperatorError
 from magicmind.frontends.network import Network
-from magicmind.frontends.pytorch.control import Raised, run_if, run_loop
+from magicmind.frontends.pytorch.control import Raised, run_if
 from magicmind.frontends.pytorch.converter import Converter, Missing
 from magicmind.frontends.pytorch.importers import IMPORTERS
-from magicmind.frontends.pytorch.values import Tensor
+from magicmind.frontends.pytorch.loops import run_loop
+from magicmind.frontends.pytorch.values import Items, Tensor
 
 _CALL = "magicmind::CallMethod"
 _MAX_TURNS = 10_000  # of a loop that is executed at conversion
@@ -96,8 +97,8 @@ class Program(Converter):
         outputs = list(node.outputs())
         if len(outputs) == 1:
             env[outputs[0].unique()] = results
-        else:
-            for value, result in zip(outputs, results or (), strict=True):
+        elif outputs:
+            for value, result in zip(outputs, results, strict=True):
                 env[value.unique()] = result
 
     def _label(self, node: Any, kind: str) -> str:
@@ -273,7 +274,10 @@ def _unpacked(node: Any, results: list[Any]) -> Any:
 
 @_prim("prim::ListConstruct")
 def _list(p: Program, node: Any, args: list[Any], env: Env) -> Any:
-    return args
+    made = Items(args)
+    if p.bodies:
+        p.bodies[-1].made.append(made)
+    return made
 
 
 @_prim("prim::TupleConstruct")

@@ -76,6 +76,20 @@ class Tensor:
         return found if isinstance(found, torch.Tensor) else None
 
 
+class Items(list[Any]):
+    """A list that the program makes. `stacked` [items, ...]: what a loop that depends on data has put into it."""
+
+    stacked: Tensor | None = None
+
+
+class Body:
+    """The body of a loop that depends on data: the lists made in it, and the others with what it appends to them."""
+
+    def __init__(self) -> None:
+        self.made: list[Items] = []
+        self.grown: dict[int, tuple[Items, Tensor]] = {}
+
+
 @dataclass(frozen=True)
 class Complex:
     """A complex tensor: its real and imaginary parts."""
@@ -88,7 +102,9 @@ def flatten(value: Any) -> Iterator[Any]:
     """The leaves of nested lists, tuples and dicts."""
     if isinstance(value, dict):
         value = list(value.values())
-    if isinstance(value, (list, tuple)):
+    if isinstance(value, Items) and value.stacked is not None:
+        yield value.stacked
+    elif isinstance(value, (list, tuple)):
         for item in value:
             yield from flatten(item)
     else:

@@ -45,7 +45,22 @@ def _is(a: Any, number: int) -> bool:
 def _sliced(c: Converter, payload: Payload, dim: int, start: Any, end: Any, step: int) -> Payload:
     if isinstance(payload, torch.Tensor) and isinstance(start, int) and isinstance(end, int):
         return torch.ops.aten.slice(payload, dim, start, end, step)  # type: ignore[no-any-return]
+    if isinstance(start, Tensor) or isinstance(end, Tensor):
+        return _sliced_late(c, c.value(payload), dim, start, end, step)
     return c.net.op("Slice", c.value(payload), c.vector([start]), c.vector([end]), c.net.ints(dim), c.net.ints(step))
+
+
+def _sliced_late(c: Converter, x: Value, dim: int, start: Any, end: Any, step: int) -> Value:
+    """A slice whose ends, which count from the front, only the run tells: by `i : i + 3` the size is known even so."""
+    if step != 1:
+        raise UnsupportedOperatorError("a slice with steps whose ends only the run tells")
+    known = c.sums.get(id(end.payload)) if isinstance(end, Tensor) and isinstance(start, Tensor) else None
+    if known is not None and known[0] is start.payload:
+        at = c.net.op("Add", c.value(start), c.net.const(range(known[1]), "int64"))
+        return c.net.op("Gather", x, at, axis=dim)
+    at = c.net.count_up(c.net.dim(x, dim))
+    inside = c.net.op("And", c.net.op("GreaterOrEqual", at, c.value(start)), c.net.op("Less", at, c.value(end)))
+    return c.net.op("Compress", x, inside, axis=dim)
 
 
 def _positions(c: Converter, x: Tensor, dim: int, start: Any, end: Any, step: int) -> Value:

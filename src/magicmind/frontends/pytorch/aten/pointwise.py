@@ -118,7 +118,10 @@ def add(c: Converter, a: Any, b: Any, alpha: Any = 1) -> Any:
     x, y = c.promoted(a, b)
     if c.dtype(x) == torch.bool:
         return c.net.op("Or", x, y)
-    return c.net.op("Add", x, scaled(c, y, alpha))
+    result = c.net.op("Add", x, scaled(c, y, alpha))
+    if isinstance(a, Tensor) and isinstance(b, int) and alpha == 1 and c.rank(a) == 0:
+        c.sums[id(result)] = (a.payload, b, result)
+    return result
 
 
 @aten("sub", "aten::subtract")

@@ -13,7 +13,7 @@ from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.dtypes import dtype_number, torch_dtype
 from magicmind.frontends.pytorch.importers import aten
-from magicmind.frontends.pytorch.values import Tensor
+from magicmind.frontends.pytorch.values import Items, Tensor
 from magicmind.ir.dims import Expr, bounds
 from magicmind.ops.emitter import Value
 
@@ -165,13 +165,27 @@ def sqrt_number(c: Converter, a: Any) -> Any:
 
 @aten("len", python=True)
 def length(c: Converter, a: Any) -> Any:
+    if stacked(a) is not None:
+        return c.shape(stacked(a))[0]
     return c.shape(a)[0] if isinstance(a, Tensor) else len(a)
 
 
 @aten("append", python=True)
-def append(c: Converter, a: list[Any], item: Any) -> Any:
-    a.append(item)
+def append(c: Converter, a: Items, item: Any) -> Any:
+    if stacked(a) is not None:
+        raise UnsupportedOperatorError("a list grows after a loop that depends on data has filled it")
+    if not c.bodies or any(a is made for made in c.bodies[-1].made):
+        a.append(item)
+        return a
+    if a or id(a) in c.bodies[-1].grown or not isinstance(item, Tensor):
+        raise UnsupportedOperatorError("in a loop that depends on data a list grows by other than one tensor each turn")
+    c.bodies[-1].grown[id(a)] = (a, item)
     return a
+
+
+def stacked(a: Any) -> Tensor | None:
+    """What a loop that depends on data has put into a list."""
+    return a.stacked if isinstance(a, Items) else None
 
 
 @aten("extend", python=True)
@@ -198,6 +212,8 @@ def list_(c: Converter, a: Any) -> Any:
 
 @aten("__getitem__", python=True)
 def getitem(c: Converter, a: Any, at: Any) -> Any:
+    if (all_ := stacked(a)) is not None:
+        return c.net.op("Gather", c.value(all_), c.value(at), axis=0)
     if _waits(at):
         raise UnsupportedOperatorError("the position in a list is only known at run time")
     return a[_plain(at)]

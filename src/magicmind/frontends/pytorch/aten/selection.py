@@ -66,11 +66,6 @@ def take(c: Converter, x: Tensor, at: Tensor) -> Value:
     return c.net.op("Gather", c.net.reshape(c.value(x), -1), c.value(at), axis=0)
 
 
-@aten("tril_indices", "aten::triu_indices")
-def triangle(c: Converter, *args: Any) -> Value:
-    raise UnsupportedOperatorError("the positions of a triangle of a mutable size", hint="fix this dimension")
-
-
 # ------------------------------------------------------------------------------------------------------ sorted search
 
 
@@ -129,11 +124,6 @@ def median(c: Converter, x: Tensor, dim: int | None = None, keep: bool = False) 
 def unique(c: Converter, x: Tensor, ordered: bool = True, inverse: bool = False, counts: bool = False) -> Any:
     found, _, places, numbers = c.net.ops("Unique", c.value(x), count=4, sorted=1)
     return found, c.net.op("Reshape", places, c.vector(list(c.shape(x)))), numbers
-
-
-@aten("bincount")
-def bincount(c: Converter, x: Tensor, weights: Tensor | None = None, minimum: int = 0) -> Value:
-    raise UnsupportedOperatorError("bincount: the number of bins is the largest element", hint="use histc or one_hot")
 
 
 # ------------------------------------------------------------------------------------------------ writes along an axis

@@ -7,6 +7,7 @@ from itertools import pairwise
 from typing import Any
 
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.frontends.pytorch.aten.python import stacked
 from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.importers import aten
 from magicmind.frontends.pytorch.values import Tensor
@@ -213,12 +214,18 @@ def channel_shuffle(c: Converter, x: Tensor, groups: int) -> Value:
 
 @aten("cat", "aten::concat", "aten::concatenate")
 def cat(c: Converter, tensors: Sequence[Tensor], dim: int = 0) -> Value:
+    if (all_ := stacked(tensors)) is not None:
+        shape, axis = c.shape(all_)[1:], dim % (c.rank(all_) - 1)
+        moved = movedim(c, all_, 0, axis)  # [..., items, size, ...]
+        return c.net.op("Reshape", moved, c.vector([*shape[:axis], -1, *shape[axis + 1 :]]))
     filled = [t for t in tensors if c.shape(t) != (0,)] or list(tensors)  # an empty vector joins anything
     return c.net.op("Concat", *c.promoted(*filled), axis=dim)
 
 
 @aten("stack")
 def stack(c: Converter, tensors: Sequence[Tensor], dim: int = 0) -> Value:
+    if (all_ := stacked(tensors)) is not None:
+        return movedim(c, all_, 0, dim)
     axis = dim % (c.rank(tensors[0]) + 1)
     return c.net.op("Concat", *(c.net.unsqueeze(v, axis) for v in c.promoted(*tensors)), axis=axis)
 
