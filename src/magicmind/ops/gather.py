@@ -7,7 +7,7 @@ import numpy as np
 from magicmind.errors import ShapeError
 from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.registry import Array, NodeView, Op
-from magicmind.ops.shapes import need_rank
+from magicmind.ops.shapes import need_rank, need_within, same_dims
 
 gather = Op("Gather")
 gather_elements = Op("GatherElements")
@@ -45,8 +45,8 @@ def data_gather(node: NodeView) -> list[Array | None]:
 def infer_elements(node: NodeView) -> list[TensorType]:
     """The shape of the indices, which have the rank of the data."""
     x, indices = node.input(0), node.input(1)
-    node.axis(0, x.rank)
-    need_rank(indices, x.rank, x.rank, what="indices")
+    axis = node.axis(0, x.rank)
+    need_within(need_rank(indices, x.rank, x.rank, what="indices"), x, axis)
     return [TensorType(x.dtype, indices.shape)]
 
 
@@ -57,4 +57,5 @@ def infer_nd(node: NodeView) -> list[TensorType]:
     depth, batch = indices.dims[-1], node.attr("batch_dims", 0)
     if not isinstance(depth, int) or not 1 <= depth <= x.rank - batch:
         raise ShapeError(f"indices pick along {depth} axes of data of rank {x.rank} with batch_dims={batch}")
+    same_dims(indices.dims[:batch], x.dims[:batch], "batch dims of indices and data")
     return [TensorType(x.dtype, (*indices.dims[:-1], *x.dims[batch + depth :]))]

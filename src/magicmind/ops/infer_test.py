@@ -242,9 +242,17 @@ def test_reference_agrees_with_the_peer(c: Case) -> None:
         (case("Gather", (3, 4), i64(7)), "lie outside axis 0"),
         (case("Softmax", (3, 4), axis=2), "axis 2 does not exist"),
         (case("Tile", (3, 4), i64(2)), "1 repeats for 2 axes"),
+        (case("ScatterElements", (9,), i64(0, 2, 7), weights(2)), "updates against indices"),
+        (case("ScatterElements", (2, 9), np.zeros((3, 1), np.int64), weights(3, 1), axis=1), "reach beyond axis 0"),
+        (case("ScatterND", (9, 4), i64(0, 2).reshape(2, 1), weights(2, 3)), "updates against the places"),
+        (case("GatherElements", (2, 9), np.zeros((3, 1), np.int64), axis=1), "reach beyond axis 0"),
+        (case("GridSample", (3, 2, 4, 4), weights(2, 3, 3, 2)), "batches of the grid and the image"),
+        (case("RoiAlign", (3, 2, 4, 4), weights(2, 4), i64(0, 1, 2)), "rois against one batch index"),
+        (case("GRU", (3, 8, 4), weights(1, 15, 4), weights(1, 15, 5), None, np.full(2, 3, np.int32), hidden_size=5),
+         "sequence_lens against the batch"),
     ],
     ids=str,
-)
+)  # fmt: skip
 def test_what_does_not_fit_is_refused_naming_the_node(c: Case, text: str) -> None:
     with pytest.raises(Error) as caught:
         magicmind.parse(model_of(c))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op
-from magicmind.ops.shapes import need_float, need_rank, same_dim
+from magicmind.ops.shapes import need_float, need_rank, same_dim, same_dims
 
 rnn = Op("RNN")
 gru = Op("GRU")
@@ -40,6 +40,11 @@ def infer(node: NodeView) -> list[TensorType]:
         same_dim(t.dims[2], last, f"the last dimension of {what}")
     if node.has(3) and node.shape(3) != (directions, 2 * GATES[node.op_type] * hidden):
         raise ShapeError(f"B has shape {node.shape(3)}")
+    if node.has(4):
+        same_dim(need_rank(node.input(4), 1, 1, what="sequence_lens").dims[0], batch, "sequence_lens against the batch")
+    if node.has(7):
+        peepholes = need_rank(node.input(7), 2, 2, what="P")
+        same_dims(peepholes.dims, (directions, 3 * hidden), "P against directions and gates")
     state = (batch, directions, hidden) if first else (directions, batch, hidden)
     for i in (5, 6):
         if node.has(i):

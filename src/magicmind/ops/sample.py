@@ -17,7 +17,7 @@ from magicmind.lower.lowering import Lowering
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.geometry import window_of
 from magicmind.ops.registry import NodeView, Op
-from magicmind.ops.shapes import need_rank
+from magicmind.ops.shapes import need_rank, same_dim, same_dims
 
 DOMAIN = "magicmind"
 _MODES = {"nearest": "nearest", "bilinear": "linear", "linear": "linear", "bicubic": "cubic", "cubic": "cubic"}
@@ -43,6 +43,7 @@ def infer_grid(node: NodeView) -> list[TensorType]:
     need_rank(grid, x.rank, x.rank, what="grid")
     if grid.dims[-1] != x.rank - 2:
         raise ShapeError(f"grid has {grid.dims[-1]} coordinates; the image has {x.rank - 2} axes")
+    same_dim(grid.dims[0], x.dims[0], "batches of the grid and the image")
     if node.attr("mode", "linear") not in _MODES or node.attr("padding_mode", "zeros") not in _PADDINGS:
         raise ModelFormatError("attribute 'mode' or 'padding_mode' has an unknown value")
     return [TensorType(x.dtype, (*x.dims[:2], *grid.dims[1:-1]))]
@@ -71,6 +72,8 @@ def lower_grid(low: Lowering, node: onnx_ir.Node) -> None:
 def infer_roi(node: NodeView) -> list[TensorType]:
     """x [N, C, H, W], rois [R, 4], batch indices [R] give [R, C, output_height, output_width]."""
     x, rois = need_rank(node.input(0), 4, 4), need_rank(node.input(1), 2, 2, what="rois")
+    batches = need_rank(node.input(2), 1, 1, what="batch indices")
+    same_dims(rois.dims, (batches.dims[0], 4), "rois against one batch index and four corners each")
     return [TensorType(x.dtype, (rois.dims[0], x.dims[1], node.attr("output_height", 1), node.attr("output_width", 1)))]
 
 
@@ -134,6 +137,9 @@ def infer_deform(node: NodeView) -> list[TensorType]:
     x, mask = need_rank(node.input(0), 4, 4), need_rank(node.input(2), 5, 5, what="mask")
     taps = mask.dims[2]
     window = window_of(node, x.dims[2:], tuple(node.ints_attr("kernel_shape") or ()))
+    offset = need_rank(node.input(1), 6, 6, what="offset")
+    same_dims(mask.dims, (x.dims[0], mask.dims[1], taps, *window.output), "the mask against the image")
+    same_dims(offset.dims, (*mask.dims[:3], 2, *mask.dims[3:]), "offsets against the mask")
     return [TensorType(x.dtype, (x.dims[0], x.dims[1] * taps, *window.output))]
 
 

@@ -15,7 +15,7 @@ from magicmind.lower.plan import Ref
 from magicmind.ops.copying import Axis, call_copy
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.registry import NodeView, Op, normalise_axis
-from magicmind.ops.shapes import need_rank, need_same_dtype
+from magicmind.ops.shapes import need_rank, need_same_dtype, need_within, same_dims
 
 scatter_nd = Op("ScatterND")
 scatter_elements = Op("ScatterElements")
@@ -42,6 +42,7 @@ def infer_nd(node: NodeView) -> list[TensorType]:
         raise ShapeError(f"indices name places along {depth} axes of data of rank {data.rank}")
     rank = indices.rank - 1 + data.rank - depth
     need_rank(updates, rank, rank, what="updates")
+    same_dims(updates.dims, (*indices.dims[:-1], *data.dims[depth:]), "updates against the places they go to")
     reduction_of(node)
     return [data]
 
@@ -51,9 +52,10 @@ def infer_elements(node: NodeView) -> list[TensorType]:
     """Typed like the data; indices and updates have its rank."""
     data, indices, updates = node.input(0), node.input(1), node.input(2)
     need_same_dtype(data, updates)
-    node.axis(0, data.rank)
-    need_rank(indices, data.rank, data.rank, what="indices")
+    axis = node.axis(0, data.rank)
+    need_within(need_rank(indices, data.rank, data.rank, what="indices"), data, axis)
     need_rank(updates, data.rank, data.rank, what="updates")
+    same_dims(updates.dims, indices.dims, "updates against indices")
     reduction_of(node)
     return [data]
 

@@ -43,6 +43,19 @@ def same_dim(a: Dim, b: Dim, what: str) -> Dim:
     raise MustEqual(a, b, what)
 
 
+def same_dims(a: Sequence[Dim], b: Sequence[Dim], what: str) -> None:
+    """`same_dim` of every axis of two shapes of one rank."""
+    for x, y in zip(a, b, strict=True):
+        same_dim(x, y, what)
+
+
+def need_within(indices: TensorType, data: TensorType, axis: int) -> None:
+    """Raises ShapeError where indices along `axis` have more elements than the data on another axis."""
+    for i, (a, b) in enumerate(zip(indices.dims, data.dims, strict=True)):
+        if i != axis and bounds(a - b, {})[0] > 0:
+            raise ShapeError(f"indices {shape_text(indices.dims)} reach beyond axis {i} of {shape_text(data.dims)}")
+
+
 def either_may_be_one(a: Dim, b: Dim) -> bool:
     """Whether two sizes that only data tells are unlike, so that either may be 1 and repeat."""
     return a != b and all(any(n.startswith(DATA_PREFIX) for n in symbols_of(d)) for d in (a, b))

@@ -6,6 +6,7 @@ from onnx_ir import DataType
 
 from magicmind.ops.expansion import Expansion, Value
 from magicmind.ops.registry import Op, normalise_axis
+from magicmind.ops.shapes import same_dim
 
 tensor_scatter = Op("TensorScatter")
 
@@ -16,6 +17,9 @@ def expand(e: Expansion) -> list[Value]:
     cache, update = e.input(0), e.input(1)
     rank = e.rank(cache)
     axis = normalise_axis(e.view.attr("axis", -2), rank)
+    for i, (a, b) in enumerate(zip(e.shape(update), e.shape(cache), strict=True)):
+        if i != axis:
+            same_dim(a, b, f"axis {i} of the update and the cache")
     places = e.unsqueeze(e.count_up(e.dim(update, axis)), *range(1, rank - axis))
     if e.has(2):
         first = e.cast(e.input(2), DataType.INT64)
