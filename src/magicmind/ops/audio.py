@@ -40,10 +40,7 @@ def infer_spectrogram(node: NodeView) -> list[TensorType]:
     if window < 2 or stride < 1:
         raise ShapeError(f"a window of {window} samples and a stride of {stride} do not exist")
     frames: Dim = (samples - window) // stride + 1
-    if isinstance(frames, int):
-        frames = max(frames, 0)
-    else:
-        frames = node.unknown(0, 1)
+    frames = max(frames, 0) if isinstance(frames, int) else node.unknown(0, 1)
     return [TensorType(_FLOAT, (channels, frames, fourier_length(window) // 2 + 1))]
 
 

@@ -20,6 +20,9 @@ from magicmind.ir.shape_spec import ShapeSpecs
 KERAS = (".keras", ".h5", ".hdf5")
 """Suffixes of Keras files."""
 
+_MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError)
+"""What reading records with senseless contents raises: names that are no text, sizes that are none."""
+
 _SAVED = ("saved_model.pb", "saved_model.pbtxt")
 
 
@@ -50,8 +53,12 @@ def read_tensorflow(
         frozen = _frozen(path, signature)
         file, inputs, outputs = frozen[0], inputs or frozen[1], outputs or frozen[2]
     else:
-        file = records(read_graph_def(path))
-    return SourceGraph.of(TensorFlowSource(file, inputs, outputs), input_shapes, may_wait=input_shapes is None)
+        file = _records(read_graph_def(path), path)
+    try:
+        found = TensorFlowSource(file, inputs, outputs)
+    except _MALFORMED as error:
+        raise _damaged(path, error) from error
+    return SourceGraph.of(found, input_shapes, may_wait=input_shapes is None)
 
 
 def _frozen(path: Path, signature: str) -> tuple[GraphFile, list[str], list[str]]:
@@ -65,7 +72,18 @@ def _frozen(path: Path, signature: str) -> tuple[GraphFile, list[str], list[str]
             hint="pip install 'magicmind[tensorflow]'; frozen graphs (.pb) need no TensorFlow",
         ) from error
     data, inputs, outputs = freeze(path, signature)
-    return records(_decode(data, path)), inputs, outputs
+    return _records(_decode(data, path), path), inputs, outputs
+
+
+def _records(message: Any, path: Path) -> GraphFile:
+    try:
+        return records(message)
+    except _MALFORMED as error:
+        raise _damaged(path, error) from error
+
+
+def _damaged(path: Path, error: Exception) -> ModelFormatError:
+    return ModelFormatError(f"{path} is damaged: {type(error).__name__}: {error}")
 
 
 def read_graph_def(path: Path) -> Any:

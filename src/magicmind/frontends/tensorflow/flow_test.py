@@ -1,0 +1,228 @@
+"""Control flow of both kinds, on graphs made by hand."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
+from magicmind.testing.tensorflow import GraphBuilder, f32
+
+Array = np.ndarray[Any, Any]
+
+INT = np.dtype(np.int32)
+FLOAT = np.dtype(np.float32)
+
+
+def ops(b: GraphBuilder, outputs: list[str], **options: Any) -> list[str]:
+    """All operators but the copies that give an output its name."""
+    return [n.op_type for n in b.graph(outputs, **options).model.graph if n.op_type != "Identity"]
+
+
+def switch(b: GraphBuilder, predicate: str) -> None:
+    """y = x * 2 if the predicate holds, else x + 1."""
+    b.node("Switch", "s", "x", predicate)
+    b.node("Mul", "then", "s:1", np.float32(2))
+    b.node("Add", "other", "s", np.float32(1))
+    b.node("Merge", "y", "other", "then", N=2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_constant_switch_leaves_one_side(training: bool) -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    b.const("training", training)
+    b.node("Identity", "p", "training")
+    switch(b, "p")
+    assert ops(b, ["y"]) == (["Mul"] if training else ["Add"])
+
+
+def test_the_dead_side_may_hold_unknown_operators() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    b.node("LogicalNot", "p", np.bool_(False))
+    b.node("Switch", "s", "x", "p")
+    b.node("NobodyKnows", "dead", "s")
+    b.node("Relu", "live", "s:1")
+    b.node("Merge", "y", "dead", "live", N=2)
+    assert ops(b, ["y"]) == ["Relu"]
+
+
+def test_a_switch_that_depends_on_data_is_an_if() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    b.node("Sum", "sum", "x", np.int32(0))
+    b.node("Greater", "p", "sum", np.float32(0))
+    switch(b, "p")
+    b.node("Neg", "z", "y")
+    assert "If" in ops(b, ["z"])
+    assert b.run(["z"], x=f32([1, 2]))[0].tolist() == [-2, -4]
+    assert b.run(["z"], x=f32([1, -2]))[0].tolist() == [-2, 1]
+
+
+def test_conditions_inside_conditions() -> None:
+    """x > 0: (x > 1: 10, else x) else -x."""
+    b = GraphBuilder()
+    b.placeholder("x", [])
+    b.node("Greater", "p", "x", np.float32(0))
+    b.node("Switch", "s", "x", "p")
+    b.node("Greater", "q", "s:1", np.float32(1))
+    b.node("Switch", "t", "s:1", "q")
+    b.node("Mul", "ten", "t:1", np.float32(0))
+    b.node("Add", "ten_more", "ten", np.float32(10))
+    b.node("Merge", "inner", "t", "ten_more", N=2)
+    b.node("Neg", "minus", "s")
+    b.node("Merge", "y", "minus", "inner", N=2)
+    for x, expected in ((3.0, 10.0), (0.5, 0.5), (-2.0, 2.0)):
+        assert b.run(["y"], x=np.array(x, np.float32))[0] == expected
+
+
+def loop(b: GraphBuilder, turns: Any) -> None:
+    """i, y = 0, x; while i < turns: i, y = i + 1, y * w + i."""
+    frame = {"frame_name": "f", "is_constant": False}
+    b.node("Enter", "i0", np.int32(0), **frame)
+    b.node("Enter", "y0", "x", **frame)
+    b.node("Enter", "limit", turns, frame_name="f", is_constant=True)
+    b.node("Enter", "w", f32([2, 3]), frame_name="f", is_constant=True)
+    b.node("Merge", "i", "i0", "i_next", N=2)
+    b.node("Merge", "y", "y0", "y_next", N=2)
+    b.node("Less", "again", "i", "limit")
+    b.node("LoopCond", "cond", "again")
+    b.node("Switch", "i_s", "i", "cond")
+    b.node("Switch", "y_s", "y", "cond")
+    b.node("Identity", "i_in", "i_s:1")
+    b.node("Add", "i_more", "i_in", np.int32(1))
+    b.node("Cast", "i_float", "i_in", SrcT=INT, DstT=FLOAT)
+    b.node("Mul", "y_times", "y_s:1", "w")
+    b.node("Add", "y_more", "y_times", "i_float")
+    b.node("NextIteration", "i_next", "i_more")
+    b.node("NextIteration", "y_next", "y_more")
+    b.node("Exit", "y_left", "y_s")
+    b.node("Exit", "i_left", "i_s")
+
+
+def test_an_old_loop() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2])
+    b.placeholder("n", [], np.int32)
+    loop(b, "n")
+    for turns in (0, 3):
+        x = f32([[1, 2], [3, 4]])
+        y, count = b.run(["y_left", "i_left"], x=x, n=np.array(turns, np.int32))
+        expected = x
+        for i in range(turns):
+            expected = expected * f32([2, 3]) + i
+        np.testing.assert_allclose(y, expected)
+        assert count == turns
+
+
+def test_what_a_loop_does_not_change_is_not_carried() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2])
+    loop(b, np.int32(3))
+    node = next(n for n in b.graph(["y_left"]).model.graph if n.op_type == "Loop")
+    assert len(node.outputs) == 2
+
+
+def array_loop(b: GraphBuilder) -> None:
+    """The running sums of the rows of x [T, N], by TensorArrays, as dynamic_rnn writes them."""
+    frame = {"frame_name": "f", "is_constant": False}
+    b.node("TensorArrayV3", "source", np.int32(3), dtype=FLOAT)
+    b.node("TensorArrayScatterV3", "filled", "source", np.arange(3, dtype=np.int32), "x", "source:1")
+    b.node("TensorArrayV3", "target", np.int32(3), dtype=FLOAT)
+    b.node("Enter", "i0", np.int32(0), **frame)
+    b.node("Enter", "sum0", np.zeros(2, np.float32), **frame)
+    b.node("Enter", "flow0", "target:1", **frame)
+    for name, value in (("read", "source"), ("read_flow", "filled"), ("write", "target")):
+        b.node("Enter", name, value, frame_name="f", is_constant=True)
+    for name in ("i", "sum", "flow"):
+        b.node("Merge", name, f"{name}0", f"{name}_next", N=2)
+    b.node("Less", "again", "i", np.int32(3))
+    b.node("LoopCond", "cond", "again")
+    for name in ("i", "sum", "flow"):
+        b.node("Switch", f"{name}_s", name, "cond")
+    b.node("TensorArrayReadV3", "row", "read", "i_s:1", "read_flow", dtype=FLOAT)
+    b.node("Add", "sum_more", "sum_s:1", "row")
+    b.node("TensorArrayWriteV3", "written", "write", "i_s:1", "sum_more", "flow_s:1")
+    b.node("Add", "i_more", "i_s:1", np.int32(1))
+    for name, value in (("i", "i_more"), ("sum", "sum_more"), ("flow", "written")):
+        b.node("NextIteration", f"{name}_next", value)
+    b.node("Exit", "flow_left", "flow_s")
+    b.node("TensorArraySizeV3", "size", "target", "flow_left")
+    b.node("TensorArrayGatherV3", "y", "target", np.arange(3, dtype=np.int32), "flow_left")
+
+
+def test_tensor_arrays_whose_shape_only_the_loop_tells() -> None:
+    b, x = GraphBuilder(), np.arange(6, dtype=np.float32).reshape(3, 2)
+    b.placeholder("x", [3, 2])
+    array_loop(b)
+    y, size = b.run(["y", "size"], x=x)
+    np.testing.assert_array_equal(y, x.cumsum(0))
+    assert size == 3
+
+
+def test_a_list_is_no_output() -> None:
+    b = GraphBuilder()
+    b.node("TensorArrayV3", "list", np.int32(3), dtype=FLOAT)
+    with pytest.raises(ModelFormatError, match="'list' is a list of tensors"):
+        b.graph(["list"])
+
+
+# ----------------------------------------------------------------------------------------------------------- functions
+
+
+def test_functions_are_written_out() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 4])
+    inner = b.function("halves", ["v"], {"low": "cut:output:0", "high": "twice:z:0"})
+    inner.node("Split", "cut", inner.const("axis", np.int32(1)) + ":output:0", "v", num_split=2)
+    inner.node("Add", "twice", "cut:output:1", "cut:output:1")
+    b.node("PartitionedCall", "call", "x", f=b"halves")
+    low, high = b.run(["call", "call:1"], x=f32([[1, 2, 3, 4]]))
+    assert (low.tolist(), high.tolist()) == ([[1, 2]], [[6, 8]])
+
+
+def test_functions_that_call_themselves_end() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    b.function("again", ["v"], {"r": "c:output:0"}).node("PartitionedCall", "c", "v", f=b"again")
+    b.node("PartitionedCall", "call", "x", f=b"again")
+    with pytest.raises(UnsupportedOperatorError, match="more than 64 deep: 'again'"):
+        b.graph(["call"])
+
+
+def test_a_loop_of_functions_with_a_list() -> None:
+    """[x, 2 x, 4 x] by a TensorList whose element shape is open."""
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    test = b.function("test", ["i", "v", "l"], {"r": "less:z:0"})
+    test.node("Less", "less", "i", test.const("three", np.int32(3)) + ":output:0")
+    body = b.function("body", ["i", "v", "l"], {"i_": "add:z:0", "v_": "double:z:0", "l_": "set:output_handle:0"})
+    body.node("Add", "add", "i", body.const("one", np.int32(1)) + ":output:0")
+    body.node("Add", "double", "v", "v")
+    body.node("TensorListSetItem", "set", "l", "i", "v", element_dtype=FLOAT)
+    b.node("TensorListReserve", "list", np.int32(-1), np.int32(3), element_dtype=FLOAT)
+    b.node("StatelessWhile", "loop", np.int32(0), "x", "list", cond=b"test", body=b"body")
+    b.node("TensorListStack", "y", "loop:2", np.int32(-1), element_dtype=FLOAT)
+    assert b.run(["y"], x=f32([1, 3]))[0].tolist() == [[1, 3], [2, 6], [4, 12]]
+
+
+def test_an_if_of_functions() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [])
+    b.function("then", ["v"], {"r": "n:y:0"}).node("Neg", "n", "v")
+    b.function("other", ["v"], {"r": "e:y:0"}).node("Exp", "e", "v")
+    b.node("Less", "p", "x", np.float32(0))
+    b.node("If", "y", "p", "x", then_branch=b"then", else_branch=b"other")
+    assert b.run(["y"], x=np.array(-2, np.float32))[0] == 2
+    assert b.run(["y"], x=np.array(0, np.float32))[0] == 1
+
+
+def test_a_function_that_is_not_there() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1])
+    b.node("PartitionedCall", "call", "x", f=b"gone")
+    with pytest.raises(ModelFormatError, match=r"call \(TensorFlow PartitionedCall\): calls the function 'gone'"):
+        b.graph(["call"])
