@@ -15,7 +15,6 @@ import onnx_ir
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType
 
-
 CHANNELS_FIRST, CHANNELS_LAST = "channels first", "channels last"
 
 

@@ -24,7 +24,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def expected(images: np.ndarray) -> np.ndarray:
-    return np.maximum(images, 0).mean((1, 2))
+    return np.asarray(np.maximum(images, 0).mean((1, 2)))
 
 
 def test_an_image_fed_as_bytes_with_channels_last(path: Path) -> None:
@@ -32,7 +32,7 @@ def test_an_image_fed_as_bytes_with_channels_last(path: Path) -> None:
         path, input_layouts={"image": "NHWC"}, input_dtypes=["uint8"], input_names=["pixels"], output_names=["mean"]
     )
     (info,) = graph.inputs
-    assert (info.name, info.dtype, info.shape) == ("pixels", np.uint8, ((1, None), 4, 5, 3))
+    assert (info.name, info.dtype, info.shape) == ("pixels", np.dtype(np.uint8), ((1, None), 4, 5, 3))
     images = np.random.default_rng(0).integers(0, 256, (2, 4, 5, 3), np.uint8)
     with magicmind.build(graph).session() as session:
         np.testing.assert_allclose(session.run({"pixels": images})["mean"], expected(images.astype(np.float32)), 1e-5)

@@ -49,8 +49,8 @@ HostFunction: TypeAlias = Callable[[HostCall], Sequence[Any]]
 _FUNCTIONS: dict[str, HostFunction] = {}
 
 _FAMILIES = (
-    "selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "detection", "rare",
-    "audio",
+    "selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "detection",
+    "rare", "audio",
 )  # fmt: skip
 
 
