@@ -15,7 +15,7 @@ import onnx
 import onnx_ir
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
-from magicmind.frontends.onnx.tensors import load_tensor
+from magicmind.frontends.onnx.tensors import load_sparse, load_tensor
 
 _A = onnx.AttributeProto
 _MAX_DEPTH = 32  # of graphs within graphs; real ones have two or three
@@ -38,7 +38,7 @@ def _texts(proto: onnx.GraphProto) -> Iterator[object]:
     for info in (*proto.input, *proto.output, *proto.value_info):
         yield info.name
         yield from (d.dim_param for d in info.type.tensor_type.shape.dim)
-    for tensor in proto.initializer:
+    for tensor in (*proto.initializer, *(t.values for t in proto.sparse_initializer)):
         yield tensor.name
     for node in proto.node:
         yield from (node.name, node.op_type, node.domain, node.overload, *node.input, *node.output)
@@ -59,7 +59,9 @@ class GraphBuilder:
         """
         outer = outer or {}
         values: dict[str, onnx_ir.Value] = {}
-        initializers = [self._initializer(t, values) for t in proto.initializer]
+        initializers = [_initializer(t.name, load_tensor(t, self.folder), values) for t in proto.initializer]
+        for sparse in proto.sparse_initializer:
+            initializers.append(_initializer(sparse.values.name, load_sparse(sparse, self.folder), values))
         inputs = [_input(i, values) for i in proto.input if i.name not in values]
         names = _node_names(proto.node)
         self._declare_outputs(proto, names, values)
@@ -75,18 +77,6 @@ class GraphBuilder:
         )
         _keep_dtypes(proto, values)
         return graph
-
-    def _initializer(self, proto: onnx.TensorProto, values: dict[str, onnx_ir.Value]) -> onnx_ir.Value:
-        if not proto.name:
-            raise ModelFormatError("an initializer has no name")
-        if proto.name in values:
-            raise ModelFormatError(f"two initializers are named {proto.name!r}")
-        tensor = load_tensor(proto, self.folder)
-        value = onnx_ir.Value(
-            name=proto.name, type=onnx_ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor
-        )
-        values[proto.name] = value
-        return value
 
     def _declare_outputs(self, proto: onnx.GraphProto, names: Sequence[str], values: dict[str, onnx_ir.Value]) -> None:
         producers: dict[str, str] = {}
@@ -219,6 +209,18 @@ def _node_names(nodes: Sequence[onnx.NodeProto]) -> list[str]:
     return names
 
 
+def _initializer(
+    name: str, tensor: onnx_ir.Tensor[Any] | onnx_ir.StringTensor, values: dict[str, onnx_ir.Value]
+) -> onnx_ir.Value:
+    if not name:
+        raise ModelFormatError("an initializer has no name")
+    if name in values:
+        raise ModelFormatError(f"two initializers are named {name!r}")
+    value = onnx_ir.Value(name=name, type=onnx_ir.TensorType(tensor.dtype), shape=tensor.shape, const_value=tensor)
+    values[name] = value
+    return value
+
+
 def _reads(node: onnx.NodeProto, depth: int = 0) -> Iterator[str]:
     """The names a node reads, those its subgraphs take from outside included."""
     yield from (i for i in node.input if i)
@@ -227,6 +229,7 @@ def _reads(node: onnx.NodeProto, depth: int = 0) -> Iterator[str]:
             if depth > _MAX_DEPTH:
                 raise ModelFormatError(f"{node.name}: graphs are nested more than {_MAX_DEPTH} deep")
             inner = {i.name for i in graph.input} | {t.name for t in graph.initializer}
+            inner |= {t.values.name for t in graph.sparse_initializer}
             inner |= {o for n in graph.node for o in n.output}
             for child in graph.node:
                 yield from (name for name in _reads(child, depth + 1) if name not in inner)

@@ -132,12 +132,26 @@ def _without_functions(proto: onnx.ModelProto) -> onnx.ModelProto:
     bare.CopyFrom(proto)
     weights = list(proto.graph.initializer)
     del bare.graph.initializer[:]
+    _write_defaults(bare)
     try:
         bare = onnx.inliner.inline_local_functions(bare)
     except (RuntimeError, ValueError, DecodeError) as error:
         raise ModelFormatError(f"its local functions cannot be written out: {error}") from error
     bare.graph.initializer.extend(weights)
     return bare
+
+
+def _write_defaults(proto: onnx.ModelProto) -> None:
+    """Writes the defaults of local functions into calls that leave attributes out: onnx's inliner drops them."""
+    defaults = {(f.domain, f.name, f.overload): list(f.attribute_proto) for f in proto.functions if f.attribute_proto}
+    waiting = [*proto.graph.node, *(node for f in proto.functions for node in f.node)] if defaults else []
+    while waiting:
+        node = waiting.pop()
+        given = {a.name for a in node.attribute}
+        missing = defaults.get((node.domain, node.op_type, node.overload), [])
+        node.attribute.extend(a for a in missing if a.name not in given)
+        for attribute in node.attribute:
+            waiting += [*attribute.g.node, *(child for graph in attribute.graphs for child in graph.node)]
 
 
 # ---------------------------------------------------------------------------------------------------------- inputs

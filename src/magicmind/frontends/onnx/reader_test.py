@@ -180,3 +180,38 @@ def test_producers_whose_names_are_no_text_are_read(tmp_path: Path) -> None:
     damaged = proto.SerializeToString().replace(b"made by me", b"made \xff\xfe me")
     with magicmind.build(magicmind.parse(damaged)) as model:
         model.save(tmp_path / "net.mm")
+
+
+@pytest.mark.parametrize("indices", [[1, 5, 11], [[0, 1], [1, 1], [2, 3]]])
+def test_sparse_initializers_are_written_out(indices: list[Any]) -> None:
+    proto = model_of([helper.make_node("MatMul", ["x", "w"], ["y"])], {"x": ["n", 3]})
+    values = numpy_helper.from_array(np.array([1, 2, 3], np.float32), "w")
+    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(np.array(indices, np.int64)), [3, 4])
+    proto.graph.sparse_initializer.append(sparse)
+    w = np.array([[0, 1, 0, 0], [0, 2, 0, 0], [0, 0, 0, 3]], np.float32)
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    with magicmind.build(magicmind.parse(proto)) as model:
+        np.testing.assert_array_equal(model.session(threads=1).run({"x": x})["y"], x @ w)
+    proto.graph.sparse_initializer[0].dims[0] = 2
+    with pytest.raises(ModelFormatError, match="sparse tensor 'w': its indices do not fit"):
+        magicmind.parse(proto)
+
+
+def test_functions_have_defaults_for_attributes() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17, "my" : 1]>
+        g (float[n] x, bool c) => (float[n] y, float[n] z) {
+            a = my.Leak<alpha=0.5>(x)
+            y = my.Outer(a)
+            z = If(c) <then_branch = t () => (float[n] p) { p = my.Leak(x) },
+                       else_branch = e () => (float[n] q) { q = my.Leak<alpha=2.0>(x) }>
+        }
+        <domain: "my", opset_import: ["" : 17, "my" : 1]> Outer (x) => (y) { y = my.Leak(x) }
+        <domain: "my", opset_import: ["" : 17]> Leak <alpha: float = 0.25>(x) => (y) {
+            y = LeakyRelu<alpha: float = @alpha>(x)
+        }"""
+    x = np.array([-8, 4], np.float32)
+    with magicmind.build(magicmind.parse(onnx.parser.parse_model(text))) as model:
+        for c, wanted in ((True, [-2, 4]), (False, [-16, 4])):
+            got = model.session(threads=1).run({"x": x, "c": np.array(c)})
+            np.testing.assert_array_equal(got["y"], np.array([-1, 4], np.float32))
+            np.testing.assert_array_equal(got["z"], np.array(wanted, np.float32))

@@ -65,6 +65,32 @@ def load_tensor(proto: onnx.TensorProto, folder: Path | None) -> onnx_ir.Tensor[
     return onnx_ir.Tensor(array, dtype=onnx_ir.DataType(proto.data_type), name=proto.name or None)
 
 
+def load_sparse(proto: onnx.SparseTensorProto, folder: Path | None) -> onnx_ir.Tensor[Array]:
+    """The tensor written out, zeros between its values; its name is that of the values.
+
+    The indices are flat ones, or a row of one per dim.  Raises ModelFormatError as `load_tensor`, and for indices
+    outside the shape.
+    """
+    where = f"sparse tensor {proto.values.name!r}"
+    shape, values = tuple(proto.dims), load_tensor(proto.values, folder)
+    if not isinstance(values, onnx_ir.Tensor) or any(d < 0 for d in shape) or math.prod(shape) * 16 > _MAX_BYTES:
+        raise ModelFormatError(f"{where} of {proto.values.data_type} has the shape {list(shape)}")
+    places = load_tensor(proto.indices, folder)
+    if not isinstance(places, onnx_ir.Tensor) or places.dtype != onnx_ir.DataType.INT64:
+        raise ModelFormatError(f"{where}: its indices are {places.dtype}; INT64 is expected")
+    indices = places.numpy()
+    if indices.ndim == 2 and indices.shape[1] == len(shape):
+        inside = ((indices >= 0) & (indices < np.array(shape))).all()
+        flat = np.ravel_multi_index(tuple(indices.T), shape) if inside and len(indices) else indices[:, 0]
+    else:
+        flat, inside = indices, ((indices >= 0) & (indices < math.prod(shape))).all()
+    if flat.shape != values.numpy().shape or not inside:
+        raise ModelFormatError(f"{where}: its indices do not fit its values or its shape {list(shape)}")
+    array = np.zeros(shape, values.numpy().dtype)
+    array.reshape(-1)[flat] = values.numpy()
+    return onnx_ir.Tensor(array, dtype=values.dtype, name=proto.values.name)
+
+
 def _load_strings(proto: onnx.TensorProto, shape: tuple[int, ...], where: str) -> onnx_ir.StringTensor:
     if len(proto.string_data) != math.prod(shape):
         raise ModelFormatError(f"{where} holds {len(proto.string_data)} strings, its shape is {list(shape)}")
