@@ -17,16 +17,19 @@ def freeze(path: Path, signature: str) -> tuple[bytes, list[str], list[str]]:
     Raises ModelFormatError for files that TensorFlow cannot load and signatures that are not there.
     """
     try:
-        function = (
-            _saved_model(path, signature)
-            if path.is_dir()
-            else keras_function(tf.keras.models.load_model(str(path), compile=False))
-        )
+        if path.is_dir():
+            owner = tf.saved_model.load(str(path))
+            function = _signature(owner, path, signature)
+        else:
+            owner = tf.keras.models.load_model(str(path), compile=False)
+            function = keras_function(owner)
+        frozen = freeze_function(function)
+        del owner  # until here: a function does not keep its variables
     except ModelFormatError:
         raise
     except Exception as error:  # whatever TensorFlow raises on damaged files
         raise ModelFormatError(f"{path} cannot be loaded by TensorFlow: {str(error).splitlines()[0]}") from error
-    return freeze_function(function)
+    return frozen
 
 
 def freeze_function(function: Any) -> tuple[bytes, list[str], list[str]]:
@@ -44,9 +47,8 @@ def keras_function(model: Any) -> Any:
     return call.get_concrete_function(*specs)
 
 
-def _saved_model(path: Path, signature: str) -> Any:
-    loaded = tf.saved_model.load(str(path))
-    if signature not in loaded.signatures:
+def _signature(loaded: Any, path: Path, name: str) -> Any:
+    if name not in loaded.signatures:
         known = ", ".join(map(repr, loaded.signatures)) or "none"
-        raise ModelFormatError(f"{path} has no signature {signature!r}", hint=f"it has {known}; give signature=...")
-    return loaded.signatures[signature]
+        raise ModelFormatError(f"{path} has no signature {name!r}", hint=f"it has {known}; give signature=...")
+    return loaded.signatures[name]
