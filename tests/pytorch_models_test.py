@@ -13,6 +13,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="the extra 'pytorch' is not installed")
 
 from pytorch_networks import FROM_TIMM, SMALL, Architecture  # noqa: E402
+from pytorch_published import FaceDetector, FastestDet, GptNano, SINet  # noqa: E402
 
 import magicmind  # noqa: E402
 from magicmind.frontends.pytorch.script_source import named_leaves  # noqa: E402
@@ -129,4 +130,73 @@ def test_gpt_nano_exported_again(data: Path, tmp_path: Path) -> None:
     graph = magicmind.parse(program, input_shapes=[tuple(idx.shape)])
     session = magicmind.build(graph).session(threads=1)
     (found,) = session.run({graph.inputs[0].name: idx}).values()
+    assert relative(found, case["logits"].reshape(found.shape)) < TOLERANCE
+
+
+# ----------------------------------------------------------------------------------------- weights in modules of ours
+
+
+def loaded(module: Any, path: Path) -> Any:
+    """The module with a file's weights, each of which it has a place for."""
+    module.load_state_dict(torch.load(path, map_location="cpu", weights_only=True), strict=True)
+    return module.eval().requires_grad_(False)
+
+
+def outputs_of(module: Any, x: Array, way: str) -> list[Array]:
+    """What our engine makes of a module, in order."""
+    example = torch.from_numpy(x)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        source = module if way == "traced" else torch.export.export(module, (example,))
+        options = {"input_shapes": [x.shape], "example_inputs": (example,)} if way == "traced" else {}
+        graph = magicmind.parse(source, **options)
+    session = magicmind.build(graph).session(threads=2)
+    return list(session.run({graph.inputs[0].name: x}).values())
+
+
+def pixels(case: Any, name: str = "input_u8") -> Array:
+    """A reference file's picture as [1, 3, H, W]."""
+    scaled = (case[name].astype(np.float32) - case["mean"]) * case["scale"]
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], np.float32)
+
+
+@pytest.mark.parametrize("way", ["traced", "exported"])
+@pytest.mark.parametrize("name", ["RFB", "slim"])
+def test_face_detectors(data: Path, name: str, way: str) -> None:
+    folder = data / "detection/rfb320_face"
+    case = np.load(folder / "reference/1.npz")
+    module = loaded(FaceDetector(name == "RFB"), folder / f"version-{name}-320.pth")
+    scores, boxes = outputs_of(module, (case["input_u8"].astype(np.float32).transpose(2, 0, 1)[None] - 127) / 128, way)
+    prefix = f"{name.lower()}_onnx"
+    assert relative(scores, case[f"{prefix}_scores"].reshape(scores.shape)) < TOLERANCE
+    assert relative(boxes, case[f"{prefix}_boxes"].reshape(boxes.shape)) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["traced", "exported"])
+def test_fastestdet(data: Path, way: str) -> None:
+    folder = data / "detection/fastestdet_coco"
+    case = np.load(folder / "reference/onnx_fd_0.npz")
+    module = loaded(FastestDet(), folder / "weight_AP05_0.253207_280-epoch.pth")
+    (found,) = outputs_of(module, pixels(case), way)
+    assert relative(found, case["out_758"].reshape(found.shape)) < TOLERANCE
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("way", ["traced", "exported"])
+def test_sinet(data: Path, way: str) -> None:
+    folder = data / "segmentation/sinet_portrait"
+    case = np.load(folder / "reference/obama.npz")
+    mean, std = np.float32([102.890434, 111.25247, 126.91212]), np.float32([62.93292, 62.82138, 66.355705])
+    x = np.ascontiguousarray(((case["input_u8_bgr"] - mean) / std / 255).transpose(2, 0, 1)[None], np.float32)
+    (found,) = outputs_of(loaded(SINet(), folder / "model_296.pth"), x, way)
+    assert relative(found, case["logits"].reshape(found.shape)) < TOLERANCE
+
+
+@pytest.mark.parametrize("way", ["traced", "exported"])
+def test_gpt_nano_weights(data: Path, way: str) -> None:
+    folder = data / "transformer/gpt_nano_sort"
+    case = np.load(folder / "reference/published_partials.npz")
+    idx = np.atleast_2d(case["idx"]).astype(np.int64)
+    (found,) = outputs_of(loaded(GptNano(), folder / "gpt_nano_sort.pth"), idx, way)
     assert relative(found, case["logits"].reshape(found.shape)) < TOLERANCE
