@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 import wave
 from pathlib import Path
@@ -12,7 +14,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'pytorch' is not installed")
 
-from pytorch_networks import FROM_TIMM, SMALL, Architecture  # noqa: E402
+from pytorch_networks import FROM_TIMM, SMALL, Architecture, from_timm  # noqa: E402
 from pytorch_published import FaceDetector, FastestDet, GptNano, SINet  # noqa: E402
 
 import magicmind  # noqa: E402
@@ -200,3 +202,41 @@ def test_gpt_nano_weights(data: Path, way: str) -> None:
     idx = np.atleast_2d(case["idx"]).astype(np.int64)
     (found,) = outputs_of(loaded(GptNano(), folder / "gpt_nano_sort.pth"), idx, way)
     assert relative(found, case["logits"].reshape(found.shape)) < TOLERANCE
+
+
+# ------------------------------------------------------------------------------------------------------ time and memory
+
+_MEASURE = """
+import sys, time
+from pathlib import Path
+import torch, torch.export
+import magicmind, magicmind.frontends.pytorch
+
+def memory(name):
+    status = Path("/proc/self/status").read_text()
+    return next(int(line.split()[1]) << 10 for line in status.splitlines() if line.startswith(name))
+
+torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), sys.argv[2])
+torch.export.load(sys.argv[2])  # what the loader imports counts as importing PyTorch
+Path("/proc/self/clear_refs").write_text("5")
+before, start = memory("VmRSS"), time.process_time()
+shapes = {} if sys.argv[1].endswith("2") else {"input_shapes": [(1, 3, 224, 224)]}
+magicmind.parse(sys.argv[1], **shapes)
+print(time.process_time() - start, memory("VmHWM") - before)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("suffix", ["pt", "pt2"])
+def test_parsing_resnet50_takes_seconds_and_little_memory(tmp_path: Path, suffix: str) -> None:
+    """At most 5 s and 3 times the weights, beyond importing PyTorch."""
+    module, x, file = from_timm("resnet50")().eval(), torch.zeros(1, 3, 224, 224), tmp_path / f"net.{suffix}"
+    if suffix == "pt":
+        torch.jit.save(torch.jit.trace(module, x, check_trace=False), file)
+    else:
+        torch.export.save(torch.export.export(module, (x,)), file)
+    command = [sys.executable, "-W", "ignore", "-c", _MEASURE, str(file), str(tmp_path / "small.pt2")]
+    seconds, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    weights = sum(p.numel() * 4 for p in module.parameters())
+    assert float(seconds) <= 5
+    assert int(memory) <= 3 * weights
