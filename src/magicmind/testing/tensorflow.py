@@ -84,7 +84,8 @@ class GraphBuilder:
     def graph(self, outputs: Sequence[str] | None = None, **options: Any) -> SourceGraph:
         """The graph as `parse` would give it; options are `inputs` and `input_shapes`."""
         source = TensorFlowSource(records(self.message), options.get("inputs"), outputs)
-        return SourceGraph.of(source, options.get("input_shapes"), may_wait=True)
+        shapes = options.get("input_shapes")
+        return SourceGraph.of(source, shapes, may_wait=shapes is None)
 
     def run(self, outputs: Sequence[str], **feeds: Array) -> list[Array]:
         """The outputs of the compiled graph."""

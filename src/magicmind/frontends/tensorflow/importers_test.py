@@ -303,3 +303,74 @@ def test_sound_to_cepstra() -> None:
     assert power[0, 0].argmax() == 64  # 1000 Hz of 8000 in 512 steps
     weights = mel_weights(513, 16000, 40, 20.0, 4000.0)
     np.testing.assert_allclose(weights[4:238].sum(1), 1, atol=1e-9)  # neighbours share every frequency
+
+
+# ---------------------------------------------------------------------------------------------- what TensorFlow on CPUs
+# does not run, or no longer writes
+
+
+def test_channels_first_in_the_file() -> None:
+    b, w, x = GraphBuilder(), image(3, 3, 2, 4), image(1, 2, 7, 8)
+    b.placeholder("x", [-1, 2, 7, 8])
+    conv(b, "c", "x", w, data_format="NCHW", strides=[1, 1, 2, 2], padding="SAME")
+    b.node("BiasAdd", "a", "c", f32([1, 2, 3, 4]), data_format="NCHW")
+    b.node("MaxPool", "y", "a", ksize=[1, 1, 2, 2], strides=[1, 1, 1, 1], padding="VALID", data_format="NCHW")
+    assert kinds(b, ["y"]) == {"Conv": 1, "Add": 1, "MaxPool": 1}
+    full = np.pad(x.transpose(0, 2, 3, 1), [(0, 0), (1, 1), (0, 1), (0, 0)])
+    y = convolved(full, w, 1, (0, 0), 2) + f32([1, 2, 3, 4])
+    pooled = np.max([y[:, i : i + 3, j : j + 3] for i in (0, 1) for j in (0, 1)], axis=0)
+    np.testing.assert_allclose(b.run(["y"], x=x)[0], pooled.transpose(0, 3, 1, 2), atol=1e-4)
+
+
+def test_the_oldest_batch_normalisation() -> None:
+    b, x = GraphBuilder(), image(1, 4, 4, 2)
+    mean, variance, beta, gamma = f32([0.1, 0.2]), f32([1, 2]), f32([3, 4]), f32([5, 6])
+    b.placeholder("x", [-1, 4, 4, 2])
+    for name, scaled in (("y", True), ("z", False)):
+        b.node("BatchNormWithGlobalNormalization", name, "x", mean, variance, beta, gamma, variance_epsilon=0.01,
+            scale_after_normalization=scaled)  # fmt: skip
+    y, z = b.run(["y", "z"], x=x)
+    normal = (x - mean) / np.sqrt(variance + 0.01)
+    np.testing.assert_allclose(y, normal * gamma + beta, atol=1e-4)
+    np.testing.assert_allclose(z, normal + beta, atol=1e-4)
+
+
+def test_block_lstm_stops_where_it_is_told() -> None:
+    b, x = GraphBuilder(), image(3, 2, 4)
+    w, bias = image(7, 12), image(12)
+    zero, none = np.zeros((2, 3), np.float32), np.zeros(3, np.float32)
+    b.placeholder("x", [3, -1, 4])
+    b.node(
+        "BlockLSTM", "cell", np.int64(2), "x", zero, zero, w, none, none, none, bias, forget_bias=0.5, cell_clip=-1.0
+    )
+    state, h = zero, zero
+    for t in range(2):
+        i, c, f, o = np.split(np.concatenate([x[t], h], 1) @ w + bias, 4, axis=1)
+        state = np.tanh(c) * sigmoid(i) + state * sigmoid(f + 0.5)
+        h = sigmoid(o) * np.tanh(state)
+    found = b.run(["cell:6"], x=x)[0]
+    np.testing.assert_allclose(found[1], h, atol=1e-5)
+    assert not found[2].any()
+
+
+def test_stitching_rows() -> None:
+    b, x = GraphBuilder(), image(2, 3)
+    b.placeholder("x", [2, 3])
+    b.node("Neg", "minus", "x")
+    b.node("DynamicStitch", "y", np.array([3, 0], np.int32), np.array([1, 2], np.int32), "x", "minus", N=2)
+    np.testing.assert_array_equal(b.run(["y"], x=x)[0], np.stack([x[1], -x[0], -x[1], x[0]]))
+
+
+def test_integers_that_stand_for_a_range() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1], np.uint8)
+    b.node("Dequantize", "y", "x", np.float32(-1), np.float32(1), mode="MIN_COMBINED")
+    np.testing.assert_allclose(b.run(["y"], x=np.array([0, 51, 255], np.uint8))[0], [-1, -0.6, 1], atol=1e-6)
+
+
+def test_a_mutable_size_that_must_be_a_number() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [1, -1, 8, 3])
+    b.node("ResizeArea", "small", "x", np.array([3, 2], np.int32))
+    with pytest.raises(ShapeError, match=r"small \(TensorFlow ResizeArea\): the size of the image is mutable"):
+        b.graph(["small"], input_shapes={"x": (1, "1..9", 8, 3)})

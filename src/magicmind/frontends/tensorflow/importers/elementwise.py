@@ -172,7 +172,8 @@ def add_n(c: Call) -> Value:
 def bias_add(c: Call) -> Value:
     """Add along the channels, which are last unless data_format says NCHW."""
     if c.attr("data_format", "NHWC") == "NCHW" and c.rank() > 2:
-        bias = c.net.unsqueeze(c.value(1), *range(1, c.rank() - 1))
+        array, ones = c.known(c.value(1)), (1,) * (c.rank() - 2)
+        bias = c.net.const(array.reshape(-1, *ones)) if array is not None else c.net.reshape(c.value(1), -1, *ones)
         return c.net.op("Add", c.x, bias)
     return pointwise(c, lambda x, y: c.net.op("Add", x, y), c.x, c.value(1))
 
