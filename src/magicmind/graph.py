@@ -6,6 +6,7 @@ import os
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from textwrap import shorten
 
 import numpy as np
 import onnx_ir
@@ -153,7 +154,7 @@ class SourceGraph(Graph):
     def model(self) -> onnx_ir.Model:
         """The onnx-ir model.  Raises ShapeError while the rank of an input is unknown, or its sizes do not fit."""
         if self._misfit is not None:
-            text = str(self._misfit).partition("\n")[0]
+            text = shorten(str(self._misfit).partition("\n")[0], 300)
             raise ShapeError(
                 f"the sizes of input {', '.join(map(repr, self._unknown))} are open, and not all of them fit: {text}",
                 hint="give input_shapes to parse or shapes to build, as numbers or narrower ranges",

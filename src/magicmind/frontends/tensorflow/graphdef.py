@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cached_property
+from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_ir
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import Error, ModelFormatError
 from magicmind.frontends.tensorflow.outputs import position
 from magicmind.frontends.tensorflow.tensors import Array, array_of, dtype_of, shape_of
 
@@ -19,29 +19,25 @@ Ref: TypeAlias = "tuple[str, int]"
 
 @dataclass(frozen=True)
 class Node:
-    """A node; `message` is its record in the file, `changes` are attributes that replace those there."""
+    """A node.
+
+    `attributes` are plain values: bool, int, float, text, shapes as tuples, lists of these, functions as their names,
+    arrays; a tensor that cannot be read is the error that says why.
+    """
 
     name: str
     op: str
     inputs: Sequence[Ref]
     controls: Sequence[str]
-    message: Any
-    changes: Mapping[str, Any] = field(default_factory=dict)
-
-    @cached_property
-    def _attributes(self) -> dict[str, Any]:
-        return {entry.key: entry.value for entry in self.message.attr}
+    attributes: Mapping[str, Any]
 
     def has(self, name: str) -> bool:
         """Whether the file gives the attribute."""
-        return name in self.changes or name in self._attributes
+        return name in self.attributes
 
     def attr(self, name: str, default: Any = None) -> Any:
-        """An attribute as bool, int, float, str, list; functions as their names.  Tensors stay messages."""
-        if name in self.changes:
-            return self.changes[name]
-        value = self._attributes.get(name)
-        return default if value is None else _plain(value, default)
+        """An attribute."""
+        return self.attributes.get(name, default)
 
     def dtype(self, name: str) -> onnx_ir.DataType:
         """An attribute that is an element type.  Raises ModelFormatError when it is missing."""
@@ -52,19 +48,21 @@ class Node:
 
     def shape(self, name: str) -> tuple[int, ...] | None:
         """An attribute that is a shape; None where it is missing or the rank is not known."""
-        value = self._attributes.get(name)
-        return None if value is None or not value.HasField("shape") else shape_of(value.shape)
+        found = self.attr(name)
+        return found if isinstance(found, tuple) else None
 
     def tensor(self, name: str) -> Array:
-        """An attribute that is a tensor.  Raises ModelFormatError when it is missing."""
-        value = self._attributes.get(name)
-        if value is None or not value.HasField("tensor"):
+        """An attribute that is a tensor.  Raises ModelFormatError when it is missing or damaged."""
+        found = self.attr(name)
+        if isinstance(found, Error):
+            raise found
+        if not isinstance(found, np.ndarray):
             raise ModelFormatError(f"the attribute {name!r} (a tensor) is missing")
-        return array_of(value.tensor)
+        return found
 
     def with_attributes(self, **changes: Any) -> Node:
         """The same node with other attributes."""
-        return replace(self, changes={**self.changes, **changes})
+        return replace(self, attributes={**self.attributes, **changes})
 
 
 @dataclass(frozen=True)
@@ -86,7 +84,10 @@ class GraphFile:
 
 
 def records(message: Any) -> GraphFile:
-    """The records of a GraphDef.  Raises ModelFormatError for nodes that do not fit together."""
+    """The records of a GraphDef, which keep nothing of the message.
+
+    Raises ModelFormatError for nodes that do not fit together.
+    """
     functions = {f.signature.name: _function(f) for f in message.library.function}
     body = Body(_unique(_node(n, _tensor_ref) for n in message.node))
     _check_inputs(body, "the graph")
@@ -107,7 +108,8 @@ def _unique(nodes: Iterable[Node]) -> dict[str, Node]:
 def _node(message: Any, ref: Any) -> Node:
     data = [ref(text) for text in message.input if not text.startswith("^")]
     controls = [text[1:] for text in message.input if text.startswith("^")]
-    return Node(message.name, message.op, data, controls, message)
+    attributes = {entry.key: plain for entry in message.attr if (plain := _plain(entry.value)) is not _NOTHING}
+    return Node(message.name, message.op, data, controls, attributes)
 
 
 def _tensor_ref(text: str) -> Ref:
@@ -149,19 +151,33 @@ def _check_inputs(body: Body, where: str) -> None:
                 raise ModelFormatError(f"node {node.name!r} ({node.op}) reads {name!r}, which {where} does not have")
 
 
-def _plain(value: Any, default: Any) -> Any:
+_NOTHING = object()
+
+
+def _plain(value: Any) -> Any:
     for kind in ("i", "f", "b", "type", "list", "s", "func", "shape", "tensor"):
-        if not value.HasField(kind):
-            continue
-        found = getattr(value, kind)
-        if kind == "s":
-            return found.decode("utf-8", "replace")
-        if kind == "func":
-            return str(found.name)
-        if kind == "list":
-            return _listed(found)
-        return shape_of(found) if kind == "shape" else found
-    return default
+        if value.HasField(kind):
+            found = getattr(value, kind)
+            break
+    else:
+        return _NOTHING
+    if kind == "s":
+        return found.decode("utf-8", "replace")
+    if kind == "func":
+        return str(found.name)
+    if kind == "list":
+        return _listed(found)
+    if kind == "tensor":
+        return _contents(found)
+    return shape_of(found) if kind == "shape" else found
+
+
+def _contents(message: Any) -> Array | Error:
+    """A tensor, or the error for who asks for it: most graphs hold some that nobody does."""
+    try:
+        return array_of(message)
+    except Error as error:
+        return error
 
 
 def _listed(value: Any) -> list[Any]:

@@ -92,9 +92,7 @@ def read_graph_def(path: Path) -> Any:
         data = path.read_bytes()
     except OSError as error:
         raise ModelFormatError(f"{path} cannot be read: {error.strerror or error}") from error
-    if path.suffix.lower() == ".pbtxt":
-        return _parse(data, path)
-    return _decode(data, path)
+    return _parse(data, path) if path.suffix.lower() == ".pbtxt" else _decode(data, path)
 
 
 def _decode(data: bytes, path: Path) -> Any:
