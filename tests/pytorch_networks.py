@@ -291,7 +291,6 @@ SMALL = [
 FROM_TIMM = [
     _image("resnet18", mutable=True),
     _image("resnet50"),
-    _image("resnext50_32x4d"),
     _image("mobilenetv2_100", mutable=True),
     _image("mobilenetv3_small_100"),
     _image("mobilenetv3_large_100"),
@@ -299,7 +298,6 @@ FROM_TIMM = [
     _image("tf_efficientnetv2_b0"),
     _image("densenet121"),
     _image("regnety_004"),
-    _image("regnetx_004"),
     _image("vgg11"),
     _image("inception_v3", 96),
     _image("convnext_atto", mutable=True),
@@ -314,8 +312,4 @@ FROM_TIMM = [
     _image("hrnet_w18_small"),
     _image("ghostnet_050"),
     _image("mobilevit_xxs"),
-    _image("mnasnet_small"),
-    _image("darknet53", in_chans=3),
-    _image("repvgg_a0"),
-    _image("cspresnet50"),
 ]
