@@ -57,8 +57,14 @@ class Flow:
     """The control flow of one graph."""
 
     def __init__(self, body: Body) -> None:
-        """Raises ModelFormatError for cycles that are no loops."""
+        """Raises ModelFormatError for cycles that are no loops, and for nodes of control flow that lack an input."""
         self._nodes = body.nodes
+        for node in body.nodes.values():
+            needed = 2 if node.op in SWITCH else 1 if node.op in CONTROL or node.op == "LogicalNot" else 0
+            if len(node.inputs) < needed:
+                raise ModelFormatError(
+                    f"node {node.name!r} ({node.op}) has {len(node.inputs)} inputs; it needs {needed}"
+                )
         self.order = _order(body)
         self._under: dict[str, Conditions | None] = {}  # None is never computed
         if any(node.op in SWITCH for node in body.nodes.values()):

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+import magicmind
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.testing.tensorflow import GraphBuilder, f32
 
@@ -161,6 +162,16 @@ def test_tensor_arrays_whose_shape_only_the_loop_tells() -> None:
     y, size = b.run(["y", "size"], x=x)
     np.testing.assert_array_equal(y, x.cumsum(0))
     assert size == 3
+
+
+@pytest.mark.parametrize("name", ["i0", "i", "again", "cond", "y_s", "y_next", "y_left"])
+def test_a_loop_that_lacks_an_input(name: str) -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2])
+    loop(b, np.int32(3))
+    del next(node for node in b.message.node if node.name == name).input[:]
+    with pytest.raises(magicmind.Error, match=f"(?s){name}.*input"):
+        b.graph(["y_left"])
 
 
 def test_a_list_is_no_output() -> None:
