@@ -11,12 +11,13 @@ import tensorflow as tf
 
 from magicmind.errors import Error
 from magicmind.frameworks import Array
+from magicmind.frontends.tensorflow.layout import CHANNELS_FIRST, order_first
 
 _STATEFUL = ("Placeholder", "Const", "NoOp", "Enter", "Exit", "NextIteration", "Merge", "Switch", "LoopCond")
 
 
 def evaluate(path: Path, options: Mapping[str, Any], feeds: Mapping[str, Array]) -> dict[str, Array]:
-    """The first result of every node outside of loops, by the node's name."""
+    """The first result of every node outside of loops, by the node's name; images with the channels first too."""
     definition = tf.compat.v1.GraphDef()
     definition.ParseFromString(path.read_bytes())
     graph = tf.Graph()
@@ -29,7 +30,13 @@ def evaluate(path: Path, options: Mapping[str, Any], feeds: Mapping[str, Array])
             found = session.run(wanted, feed_dict=fed)
     except (tf.errors.OpError, ValueError, TypeError) as error:
         raise Error(f"TensorFlow cannot run {path}: {str(error).splitlines()[0]}") from error
-    return {name: np.asarray(array) for name, array in found.items()}
+    plain = {name: np.asarray(array) for name, array in found.items()}
+    turned = {
+        f"{name}{CHANNELS_FIRST}": array.transpose(order_first(array.ndim))
+        for name, array in plain.items()
+        if array.ndim >= 3
+    }
+    return plain | turned
 
 
 def _is_plain(op: Any) -> bool:

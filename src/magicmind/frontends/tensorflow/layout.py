@@ -14,6 +14,9 @@ import numpy as np
 from magicmind.frontends.tensorflow.call import Call
 from magicmind.ops.emitter import Value
 
+CHANNELS_FIRST = "@channels_first"
+"""Follows the name of a tensor whose twin is meant."""
+
 
 def order_first(rank: int) -> list[int]:
     """The axes of a channels-last tensor with the channels first."""

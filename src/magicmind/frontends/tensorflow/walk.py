@@ -15,6 +15,7 @@ from magicmind.frontends.tensorflow.call import IMPORTERS, Call, State
 from magicmind.frontends.tensorflow.flow import Flow
 from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
 from magicmind.frontends.tensorflow.items import Item, TensorList
+from magicmind.frontends.tensorflow.layout import CHANNELS_FIRST
 from magicmind.frontends.tensorflow.spaced import remember
 from magicmind.ops.emitter import Value
 from magicmind.ops.shapes import MustEqual
@@ -137,7 +138,11 @@ class Walk:
         for i, item in enumerate(made):
             self._items.setdefault((node.name, i), item)  # what a loop carries is given
             if isinstance(item, Value):
-                self.net.bind(f"{self.prefix}{node.name}" + (f":{i}" if i else ""), item)
+                name = f"{self.prefix}{node.name}" + (f":{i}" if i else "")
+                self.net.bind(name, item)
+                twin = self.shared.state.twins.get(item)
+                if twin is not None:
+                    self.net.bind(f"{name}{CHANNELS_FIRST}", twin)
 
     def _import(self, node: Node) -> Sequence[Item]:
         special = self.flow.convert(self, node)
