@@ -23,7 +23,7 @@ from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOpe
 from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.graphdef import Node
 from magicmind.frontends.tensorflow.items import Item, TensorList
-from magicmind.ir.dims import Dim
+from magicmind.ir.dims import Dim, product
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import const_of
 from magicmind.ops.emitter import Value
@@ -41,6 +41,7 @@ IMPORTERS: dict[str, Importer] = {}
 ON_HOST: set[str] = set()
 """Operators that have no generated code: they run as numpy functions."""
 
+_MOST_SIZES = 64
 _MOST_FOLDED = 1 << 22  # elements of a result that is computed while importing
 
 
@@ -216,7 +217,10 @@ class Call:
         return self.net.cast(value, onnx_ir.DataType.INT64)
 
     def vector(self, value: Value) -> Value:
-        """int64 with one axis."""
+        """int64 with one axis: sizes, or amounts for every axis.  Raises ShapeError when they are too many for that."""
+        count = product(self.net.shape(value))
+        if isinstance(count, int) and count > _MOST_SIZES:
+            raise ShapeError(f"{count} numbers are to be sizes: no tensor has so many axes")
         found = self.int64(value)
         return found if self.net.rank(found) == 1 else self.net.reshape(found, -1)
 

@@ -227,6 +227,13 @@ def test_a_shape_that_does_not_fit_is_named() -> None:
         b.graph(["flat"])
 
 
+def test_too_many_axes() -> None:
+    b = GraphBuilder()
+    b.node("Fill", "full", np.ones(5000, np.int32), np.float32(1))
+    with pytest.raises(ShapeError, match=r"full \(TensorFlow Fill\): 5000 numbers are to be sizes"):
+        b.graph(["full"])
+
+
 def test_random_numbers_are_refused() -> None:
     b = GraphBuilder()
     b.node("RandomUniform", "noise", np.array([2, 2], np.int32))
