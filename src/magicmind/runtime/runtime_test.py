@@ -366,8 +366,9 @@ def test_the_run_time_imports_neither_compiler_nor_onnx(path: Path) -> None:
 def test_ctrl_c_ends_a_long_call(threads: int, tmp_path: Path) -> None:
     write_model(tmp_path / "endless.mm", model_parts(ENDLESS))
     code = """
-        import sys, numpy as np
+        import signal, sys, numpy as np
         from magicmind.runtime import load
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background jobs ignore it
         session = load(sys.argv[1]).session(threads=int(sys.argv[2]))
         print("running", flush=True)
         try:
@@ -381,7 +382,10 @@ def test_ctrl_c_ends_a_long_call(threads: int, tmp_path: Path) -> None:
     assert process.stdout.readline() == "running\n"
     time.sleep(0.3)
     process.send_signal(signal.SIGINT)
-    out, err = process.communicate(timeout=20)
+    try:
+        out, err = process.communicate(timeout=20)
+    finally:
+        process.kill()
     assert (out, process.returncode) == ("interrupted\n", 0), err
 
 
