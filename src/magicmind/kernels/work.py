@@ -1,4 +1,4 @@
-"""How data-movement and pooling kernels share their work between threads."""
+"""How kernels share their work between threads."""
 
 from __future__ import annotations
 
@@ -7,6 +7,16 @@ from collections.abc import Sequence
 from magicmind.codegen.builder import Index, Kernel, Param, Size
 
 _GRAIN = 1000  # vector operations that are worth waking another thread for
+
+
+def even_items(k: Kernel, pieces: Index, others: Index) -> Index:
+    """As many pieces or a few more, so that `pieces * others` items fall evenly on the threads.
+
+    Known at run time only, and for work whose result does not depend on how it is cut.
+    """
+    goal = k.index_max(pieces, k.ceildiv(k.nthreads, k.index_max(others, 1)))
+    odd = k.b.icmp_signed("!=", k.i64(others % k.nthreads), k.i64(0))
+    return k.index_select(odd, k.ceildiv(goal, k.nthreads) * k.nthreads, goal)
 
 
 def share(k: Kernel, items: Index, cost: Index) -> tuple[Index, Index]:

@@ -17,6 +17,7 @@ from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles, for_tiles
+from magicmind.kernels.work import even_items
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class DirectEmitter:
         rows: Index = self.rows
         row_blocks = k.ceildiv(self.oh, rows)
         if not isinstance(self.oh, int):  # even blocks, enough of them for all threads
-            row_blocks = k.index_max(row_blocks, k.ceildiv(k.nthreads, k.index_max(self.s.groups * parts * self.n, 1)))
+            row_blocks = even_items(k, row_blocks, self.s.groups * parts * self.n)
             rows = k.index_max(k.ceildiv(self.oh, row_blocks), 1)
             row_blocks = k.ceildiv(self.oh, rows)
         first, last = k.thread_range(self.s.groups * parts * self.n * row_blocks)

@@ -22,6 +22,7 @@ from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
+from magicmind.kernels.work import even_items
 
 Matrix = tuple[tuple[float, ...], ...]
 
@@ -161,7 +162,7 @@ class _Emitter:
         runs, parts = k.ceildiv(total, schedule.tiles), -(-self.chunks // schedule.chunks)
         run: Index = schedule.tiles
         if not self.fixed:
-            runs = k.index_max(runs, k.ceildiv(k.nthreads, parts))
+            runs = even_items(k, runs, parts)
             run = k.index_max(k.ceildiv(total, runs), 1)
             runs = k.ceildiv(total, run)
         first, last = k.thread_range(runs * parts)
