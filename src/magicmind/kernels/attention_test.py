@@ -174,7 +174,7 @@ def test_masks_of_the_lowest_number_and_large_scores() -> None:
     check(draw(1, 2, 9, 40, 8, mask=mask))
     case = draw(1, 2, 9, 140, 8)
     case.q *= 300
-    check(case)
+    check(case, rtol=5e-4)  # scores of thousands are off by half a unit in the last place: 1e-4 in the exponent
 
 
 def test_not_a_number_stays_in_its_row() -> None:
