@@ -94,7 +94,7 @@ def squeezenet(folder: Path) -> magicmind.Graph:
 @pytest.mark.slow
 def test_squeezenet_is_right_as_often_as_recorded(data: Path) -> None:
     """Top-1 69.0 %, top-5 86.5 % of 200 images, and the same five classes for nearly every one."""
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV 4 is not installed")
     folder, images = data / "classification/squeezenet_v1_0", data / "classification/imagenet_samples"
     run = session_of(squeezenet(folder))
     right = np.zeros(2, int)
@@ -208,7 +208,7 @@ def noise(shape: tuple[int, ...]) -> Array:
 
 
 def run_opencv(text: str, weights: RandomWeights, outputs: list[str], shape: tuple[int, ...]) -> list[Array]:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV 4 is not installed")
     blobs = dict(weights.blobs) | {name: [np.ones(s, np.float32)] for name, s in REPEATS.items() if name in text}
     net = cv2.dnn.readNetFromCaffe(np.frombuffer(text.encode(), np.uint8), np.frombuffer(caffemodel(blobs), np.uint8))
     net.setInput(noise(shape), "data")

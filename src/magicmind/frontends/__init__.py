@@ -83,8 +83,7 @@ def parse(source: object, **options: Any) -> Graph:
     if not wanted:
         return reader(source, **options)
     shapes = options.pop("input_shapes", None)
-    graph = with_ends(reader(source, **options), **wanted)
-    return graph if shapes is None else graph.with_shapes(shapes)
+    return with_ends(reader(source, **options), shapes, **wanted)
 
 
 _ENDS = ("input_layouts", "input_dtypes", "input_names", "output_names")

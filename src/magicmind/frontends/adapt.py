@@ -15,7 +15,7 @@ import onnx_ir
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.graph import Graph, SourceGraph
 from magicmind.ir.dims import Dim
-from magicmind.ir.shape_spec import Range
+from magicmind.ir.shape_spec import Range, ShapeSpecs
 from magicmind.ir.types import TensorType, dtype_name, set_type, type_of
 from magicmind.source import CHANNELS_FIRST, CHANNELS_LAST, Source
 
@@ -110,16 +110,20 @@ class Ends:
         return result
 
 
-def with_ends(graph: Graph, **wanted: Names) -> Graph:
-    """The graph with other ends; `wanted` is what `Ends.of` takes.  Raises ModelFormatError, ShapeError."""
+def with_ends(graph: Graph, shapes: ShapeSpecs | None, **wanted: Names) -> Graph:
+    """The graph with other ends, and `shapes` of the new inputs; `wanted` is what `Ends.of` takes.
+
+    Raises ModelFormatError, ShapeError.
+    """
     if isinstance(graph, SourceGraph):
         source = graph.source
         ends = Ends.of(list(source.inputs), list(source.outputs), **wanted)
-        return SourceGraph.of(AdaptedSource(source, ends, source.layout), ranges=graph.ranges)
+        return SourceGraph.of(AdaptedSource(source, ends, source.layout), shapes, ranges=graph.ranges)
     model = graph.model.clone()
     ends = Ends.of([v.name or "" for v in model.graph.inputs], [v.name or "" for v in model.graph.outputs], **wanted)
     ends.apply(model, CHANNELS_FIRST)
-    return Graph(model)
+    adapted = Graph(model)
+    return adapted if shapes is None else adapted.with_shapes(shapes)
 
 
 class AdaptedSource:

@@ -20,7 +20,7 @@ def model_of(text: str) -> onnx.ModelProto:
 
 
 def expected(model: onnx.ModelProto, feeds: dict[str, Any]) -> list[Any]:
-    ort = pytest.importorskip("onnxruntime")
+    ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     session = ort.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
     return list(session.run(None, feeds))
 

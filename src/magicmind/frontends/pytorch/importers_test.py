@@ -16,7 +16,7 @@ import onnx_ir
 import pytest
 
 torch = pytest.importorskip("torch", reason="the extra 'pytorch' is not installed")
-ort = pytest.importorskip("onnxruntime")
+ort = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
 
 from torch import nn  # noqa: E402
 from torch.nn import functional as F  # noqa: E402

@@ -61,7 +61,7 @@ def run_layer(
 
 
 def run_opencv(text: str, feeds: Mapping[str, Array], weights: RandomWeights, output: str = "y") -> Array:
-    cv2 = pytest.importorskip("cv2")
+    cv2 = pytest.importorskip("cv2", reason="OpenCV 4 is not installed")
     blobs = caffemodel(weights.blobs)
     net = cv2.dnn.readNetFromCaffe(np.frombuffer(text.encode(), np.uint8), np.frombuffer(blobs, np.uint8))
     for name, array in feeds.items():
