@@ -109,9 +109,16 @@ def _indices(shape: tuple[int, ...]) -> list[tuple[int, ...]]:
 class Kernel:
     """One kernel function under construction, in a module of its own."""
 
-    def __init__(self, name: str, target: Target, pointers: Sequence[str], params: int = 0) -> None:
-        """`pointers` are the dtypes of the pointer arguments; `params` is the number of run-time sizes."""
+    def __init__(
+        self, name: str, target: Target, pointers: Sequence[str], params: int = 0, *, contract: bool = True
+    ) -> None:
+        """`pointers` are the dtypes of the pointer arguments; `params` is the number of run-time sizes.
+
+        `contract`: whether `fma` may round once. Kernels whose results are quantised say no: then every target gives
+        the same bits.
+        """
         self.name, self.target = name, target
+        self.contract = contract and target.fma
         self.module = ir.Module(name)
         self.module.triple = target.triple
         kind = ir.FunctionType(ir.VoidType(), [PTR] * len(pointers) + [I64] * (params + 2) + [PTR])
@@ -258,8 +265,8 @@ class Kernel:
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
     def fma(self, a: Vec, b: Vec, c: Vec) -> Vec:
-        """a * b + c, in one rounding where the target has it (without FMA, LLVM would call libm)."""
-        if not self.target.fma:
+        """a * b + c, in one rounding where the target and the kernel have it (without FMA, LLVM would call libm)."""
+        if not self.contract:
             return a * b + c
         a, b = self.like(a, c), self.like(b, c)
         return Vec(

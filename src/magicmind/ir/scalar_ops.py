@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from onnx_ir import DataType
 
 from magicmind.ir.narrow import NARROW, cast_narrow
 
@@ -112,6 +113,12 @@ def _elu(x: Array, alpha: float) -> Array:
 
 def _clip(x: Array, low: Array, high: Array) -> Array:
     return np.minimum(np.maximum(x, low), high)  # low > high gives high, as ONNX asks
+
+
+def _quantise(x: Array, zero: int, to: DataType) -> Array:
+    """Saturates; a NaN becomes the lowest number."""
+    low, high = np.iinfo(to.numpy()).min, np.iinfo(to.numpy()).max
+    return np.clip(np.nan_to_num(np.rint(x), nan=-np.inf) + zero, low, high)
 
 
 def _unary(name: str, evaluate: Callable[..., Array], *literals: Attribute, result: str = "same") -> ScalarOp:
@@ -215,6 +222,8 @@ _ROWS = (
         Attribute("to"),
         result="cast",
     ),
+    # to whole numbers of few bits: round half to even, add the zero point, saturate
+    _unary("Quantise", _quantise, Attribute("zero"), Attribute("to"), result="cast"),
     _unary("Identity", lambda x: x),
 )
 

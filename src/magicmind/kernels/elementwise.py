@@ -15,7 +15,7 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
 from magicmind.ir.dims import Dim
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.scalar import emit_program, is_cheap, load_value, store_value
+from magicmind.kernels.scalar import emit_program, is_cheap, is_exact, load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.work import product, unravel
 
@@ -72,7 +72,8 @@ class Elementwise:
         return f"{self.out}_{ops}_{'x'.join(map(str, self.sizes)) or '1'}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = Kernel(symbol, target, [*(o.dtype for o in self.operands), self.out], count_params(self))
+        dtypes = [*(o.dtype for o in self.operands), self.out]
+        k = Kernel(symbol, target, dtypes, count_params(self), contract=not is_exact(self.program))
         sizes = [k.size(s) for s in self.sizes] or [1]
         operands = [o if o.present else Operand(o.dtype, (False,)) for o in self.operands]
         inner = sizes[-1]

@@ -90,6 +90,11 @@ def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -
     return k.broadcast(known[program.result], lanes)
 
 
+def is_exact(program: ScalarProgram | None) -> bool:
+    """Whether the program's result is quantised: every target must then give the same bits (`Kernel.contract`)."""
+    return program is not None and any(s.op == "Quantise" for s in program.statements)
+
+
 def is_cheap(program: ScalarProgram) -> bool:
     """Whether a pass over memory costs more than the program: short and without elementary functions."""
     return len(program.statements) <= 6 and not any(s.op in _COSTLY for s in program.statements)
@@ -177,7 +182,7 @@ def _float_remainder(a: Vec, b: Vec) -> Vec:
     k = a.k
     x, y = k.convert(a, "f64"), vm.absolute(k.convert(b, "f64"))
     quotient = vm.truncate(vm.absolute(x) / y)
-    rest = k.fma(-quotient, y, vm.absolute(x)) if k.target.fma else vm.absolute(x) - quotient * y
+    rest = k.fma(-quotient, y, vm.absolute(x)) if k.contract else vm.absolute(x) - quotient * y
     # The division may round up to the next whole number.
     rest = k.select(rest.compare("<", 0.0), rest + y, rest)
     rest = k.select(rest.compare(">=", y), rest - y, rest)
@@ -333,6 +338,23 @@ def _cast(x: Vec, to: DataType, saturate: int = 1, round_mode: str = "up") -> Ve
     return x.k.convert(x, KERNEL_DTYPES[to])
 
 
+_MAGIC = 1.5 * 2.0**23
+"""Added to a float32 below 2^22 in magnitude it rounds half to even and leaves the whole number in the last bits."""
+_MAGIC_BITS = 0x4B400000
+
+
+def _quantise(x: Vec, zero: int, to: DataType) -> Vec:
+    """round(x) + zero, saturated, the same bits on every target; a NaN becomes the lowest number."""
+    k, dtype = x.k, KERNEL_DTYPES[to]
+    bits = 8 * ITEMSIZE[dtype]
+    low = 0 if dtype in UNSIGNED else -(2 ** (bits - 1))
+    x = k.convert(x, "f32")
+    lowest, highest = (k.const(float(bound - zero), "f32", x.lanes) for bound in (low, low + 2**bits - 1))
+    x = k.select(x.compare(">", lowest), x, lowest)  # not `max`, which keeps a NaN
+    x = k.select(x.compare("<", highest), x, highest)
+    return k.convert(k.bitcast(x + _MAGIC, "i32") - (_MAGIC_BITS - zero), dtype)
+
+
 def _comparison(op: str) -> Callable[[Vec, Vec], Vec]:
     return lambda a, b: a.compare(op, b)
 
@@ -405,6 +427,7 @@ _TABLE: dict[str, Callable[..., Vec]] = {
     "BitShift": _shift,
     "Cast": _cast,
     "NarrowCast": lambda x, saturate, round_mode, to: _cast(x, to, saturate, round_mode),
+    "Quantise": _quantise,
     "Identity": lambda x: x,
 }
 

@@ -148,3 +148,21 @@ def test_a_literal_alone_and_shared_operands() -> None:
     x = np.linspace(-2, 2, 33, dtype="f4")
     check(["t0 = Mul(x0, x0)", "t1 = Sub(1.0, t0)", "t2 = Max(t1, 0.0)"], x, target="native")
     assert ScalarProgram.parse(["t0 = Mul(x0, x0)"]).inputs == ("x0",)
+
+
+@pytest.mark.parametrize("target", runnable_targets())
+@pytest.mark.parametrize(("zero", "to"), [(0, "UINT8"), (3, "UINT8"), (-5, "INT8"), (128, "UINT8"), (0, "INT16")])
+def test_quantise_rounds_halves_to_even_and_saturates(zero: int, to: str, target: str) -> None:
+    halves = np.arange(-300, 300, 0.5, np.float32)
+    x = np.concatenate([EDGES, halves, np.float32([0.49999997, 254.5, 255.5, 1e30, -1e30, 32766.5, -32768.5])])
+    got, want = (f([f"t = Quantise(x0, {zero}, {to})"], x, **kw) for f, kw in ((run, {"target": target}), (expect, {})))
+    assert got.dtype == want.dtype == np.dtype(to.lower())
+    np.testing.assert_array_equal(got, want)
+
+
+def test_quantised_results_are_the_same_bits_on_every_target() -> None:
+    x = np.random.default_rng(1).standard_normal(4096).astype("f4") * 8
+    lines = ["t0 = Swish(x0, 1.0)", "t1 = Mul(t0, 31.7)", "t2 = Add(t1, x0)", "t = Quantise(t2, 7, UINT8)"]
+    first, *others = (run(lines, x, target=target) for target in runnable_targets())
+    for other in others:
+        np.testing.assert_array_equal(first, other)

@@ -6,18 +6,20 @@ Their attributes and inputs are described in `docs/design/0001-architecture.md`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import onnx_ir
+from onnx_ir import DataType
 
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.ir.evaluate import evaluate_op
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.ir.types import TensorType
-from magicmind.ops.conv import infer as infer_plain_conv
+from magicmind.ir.types import TensorType, dtype_name
+from magicmind.ops.conv import conv_output
 from magicmind.ops.matmul import product_shape
 from magicmind.ops.registry import Array, NodeView, Op
-from magicmind.ops.shapes import broadcast, like_first, need_same_dtype
+from magicmind.ops.shapes import broadcast, like_first, need_float, need_same_dtype
 
 DOMAIN = "magicmind"
 
@@ -40,8 +42,7 @@ def program_of(node: onnx_ir.Node, attribute: str = "epilogue") -> ScalarProgram
 @conv.infer
 def infer_conv(node: NodeView) -> list[TensorType]:
     """The type of the convolution, then of its epilogue."""
-    (acc,) = infer_plain_conv(node)
-    return [_after_epilogue(node, acc)]
+    return [_after_epilogue(node, TensorType(accumulator_dtype(node), conv_output(node)))]
 
 
 @matmul.infer
@@ -50,7 +51,31 @@ def infer_matmul(node: NodeView) -> list[TensorType]:
     a, b = node.input(0), node.input(1)
     left = (*a.dims[:-2], a.dims[-1], a.dims[-2]) if node.attr("transA", 0) else a.dims
     right = (*b.dims[:-2], b.dims[-1], b.dims[-2]) if node.attr("transB", 0) else b.dims
-    return [_after_epilogue(node, TensorType(need_same_dtype(a, b), product_shape(left, right)))]
+    return [_after_epilogue(node, TensorType(accumulator_dtype(node), product_shape(left, right)))]
+
+
+INTEGER_PRODUCTS = {
+    (DataType.UINT8, DataType.INT8): DataType.INT32,
+    (DataType.UINT8, DataType.UINT8): DataType.INT32,
+    (DataType.INT16, DataType.INT16): DataType.INT64,
+}
+"""What sums of products of quantised numbers are accumulated in."""
+
+
+def accumulator_dtype(node: NodeView) -> DataType:
+    """The dtype that the epilogue of a Conv or MatMul starts from: the operands', or a wider whole number.
+
+    Raises ShapeError for operands (X, W, B) that do not go together.
+    """
+    x, w = node.input(0), node.input(1)
+    wide = INTEGER_PRODUCTS.get((x.dtype, w.dtype))
+    if wide is None:
+        return need_same_dtype(need_float(x), w, *([node.input(2)] if node.has(2) else []))
+    if node.has(2) and node.input(2).dtype != wide:
+        raise ShapeError(
+            f"the bias of {dtype_name(x.dtype)} products is {dtype_name(node.input(2).dtype)}, not {dtype_name(wide)}"
+        )
+    return wide
 
 
 def _after_epilogue(node: NodeView, acc: TensorType) -> TensorType:
@@ -84,22 +109,42 @@ to_plain.infer(like_first)
 
 @conv.reference
 def reference_conv(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
-    """ONNX Conv, then the epilogue."""
-    attributes = {a.name: a.value for a in node.attributes.values() if a.name not in ("epilogue", "exact")}
-    (acc,) = evaluate_op("Conv", arrays[:3], attributes)
-    return [_epilogue(node, acc, arrays[3:])]
+    """ONNX Conv, then the epilogue. Whole numbers are multiplied as float64, which is exact here."""
+    attributes = {a.name: a.value for a in node.attributes.values() if a.name not in ("epilogue", "exact", "x_zero")}
+    x, w, *bias = (None if a is None else np.asarray(a) for a in arrays[:3])
+    assert x is not None and w is not None
+    if not np.issubdtype(x.dtype, np.integer):
+        (acc,) = evaluate_op("Conv", arrays[:3], attributes)
+        return [_epilogue(node, acc, arrays[3:])]
+    wide = [x.astype(np.float64) - zero_of(node, "x_zero"), w.astype(np.float64)]
+    (acc,) = evaluate_op("Conv", wide, attributes)
+    acc = acc if not bias or bias[0] is None else acc + bias[0].reshape(-1, *([1] * (x.ndim - 2)))
+    return [_epilogue(node, acc.astype(_accumulator(x, w)), arrays[3:])]
+
+
+def zero_of(node: onnx_ir.Node, name: str) -> int:
+    """A zero point among the attributes; 0 when there is none."""
+    attr = node.attributes.get(name)
+    return 0 if attr is None else attr.as_int()
+
+
+def _accumulator(x: Array, w: Array) -> np.dtype[Any]:
+    return np.dtype(INTEGER_PRODUCTS[DataType.from_numpy(x.dtype), DataType.from_numpy(w.dtype)].numpy())
 
 
 @matmul.reference
 def reference_matmul(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
-    """numpy matmul plus bias, then the epilogue."""
+    """numpy matmul plus bias, then the epilogue. Whole numbers are multiplied as float64, which is exact here."""
     a, b = (np.asarray(x) for x in arrays[:2])
+    whole = _accumulator(a, b) if np.issubdtype(a.dtype, np.integer) else None
+    if whole is not None:
+        a, b = a.astype(np.float64) - zero_of(node, "x_zero"), b.astype(np.float64) - zero_of(node, "b_zero")
     a = np.swapaxes(a, -1, -2) if "transA" in node.attributes and node.attributes["transA"].as_int() else a
     b = np.swapaxes(b, -1, -2) if "transB" in node.attributes and node.attributes["transB"].as_int() else b
     acc = np.asarray(np.matmul(a, b))
     if len(arrays) > 2 and arrays[2] is not None:
         acc = acc + arrays[2]
-    return [_epilogue(node, acc, arrays[3:])]
+    return [_epilogue(node, acc if whole is None else acc.astype(whole), arrays[3:])]
 
 
 def _epilogue(node: onnx_ir.Node, acc: Array, extra: Sequence[Array | None]) -> Array:
