@@ -10,6 +10,8 @@ import numpy.typing as npt
 from magicmind.codegen.target import BLOCK
 
 FloatArray = npt.NDArray[np.float32]
+Weights = npt.NDArray[Any]
+"""Of the type that memory holds: float32, float16 or int8."""
 
 
 def pad_axis(array: npt.NDArray[Any], axis: int, multiple: int) -> npt.NDArray[Any]:
@@ -19,13 +21,16 @@ def pad_axis(array: npt.NDArray[Any], axis: int, multiple: int) -> npt.NDArray[A
     return np.pad(array, widths)
 
 
-def pack_chunks(weights: FloatArray, nr: int) -> FloatArray:
-    """[..., k, oc] -> chunks of `nr` blocks of output channels, each [..., k, nr*16]; a shorter last chunk. Flat.
+def pack_chunks(weights: Weights, nr: int, kr: int = 1) -> Weights:
+    """[..., k, oc] -> chunks of `nr` output channel blocks, each [..., k/kr, nr*16, kr], the last one shorter. Flat.
 
-    `oc` is a multiple of 16.
+    `oc` is a multiple of 16; `k` is padded with zeros to a multiple of `kr`, the numbers of one lane that a target
+    multiplies at once (`codegen/dot.py`).
     """
-    blocks = weights.shape[-1] // BLOCK
-    pieces = [weights[..., i * BLOCK : min(i + nr, blocks) * BLOCK] for i in range(0, blocks, nr)]
+    padded = pad_axis(weights, weights.ndim - 2, kr)
+    *outer, depth, oc = padded.shape
+    steps = np.moveaxis(padded.reshape(*outer, depth // kr, kr, oc), -1, -2)
+    pieces = [steps[..., first : first + nr * BLOCK, :] for first in range(0, oc, nr * BLOCK)]
     return np.concatenate([np.ascontiguousarray(piece).ravel() for piece in pieces])
 
 
