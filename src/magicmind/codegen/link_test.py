@@ -14,8 +14,9 @@ from magicmind.codegen.target import TARGETS
 from magicmind.codegen.team import compile_barrier
 from magicmind.errors import CompileError
 from magicmind.modelfile.reader import map_code
+from magicmind.testing.emulate import call_emulated
 from magicmind.testing.handmade import PROGRAM, assemble, machine_target
-from magicmind.testing.qemu import qemu, run_aarch64
+from magicmind.testing.qemu import qemu
 
 HERE = machine_target()
 A64 = TARGETS["aarch64"]
@@ -150,7 +151,7 @@ done:
 }
 """
     out = np.zeros(5, np.int32)
-    run_aarch64([assemble(text, A64) for text in (loop, CALLER, CALLEE)], "picks", [out, 4], A64)
+    call_emulated([assemble(text, A64) for text in (loop, CALLER, CALLEE)], "picks", [out, 4], A64)
     assert out.tolist() == [10, 21, 32, 43, 0]
 
 
@@ -178,5 +179,5 @@ define hidden void @enter(ptr %ctx, ptr %slots, ptr %dims, ptr %x, ptr %y, ptr %
     ctx, slots, dims = np.zeros(16, np.int64), np.zeros(4, np.int64), np.array([9])
     ctx[2] = 1
     objects = [assemble(enter, A64), assemble(PROGRAM, A64), compile_barrier(A64)]
-    run_aarch64(objects, "enter", [ctx, slots, dims, x, y, w, t], A64)
+    call_emulated(objects, "enter", [ctx, slots, dims, x, y, w, t], A64)
     np.testing.assert_array_equal(y, 2 * (x + 3)[::-1])

@@ -46,16 +46,26 @@ _X86 = "x86_64-unknown-linux-gnu"
 _V2 = ("cx16", "popcnt", "sse3", "ssse3", "sse4.1", "sse4.2")
 _V3 = (*_V2, "avx", "avx2", "bmi", "bmi2", "f16c", "fma", "lzcnt", "movbe")
 _V4 = (*_V3, "avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl")
+# What else LLVM takes for granted on a Sapphire Rapids: it shifts bytes with GFNI, for example.
+_SPR = (
+    *(*_V4, "avx512vnni", "avxvnni", "avx512bf16", "avx512bitalg", "avx512ifma", "avx512vbmi", "avx512vbmi2"),
+    *("avx512vpopcntdq", "gfni", "vaes", "vpclmulqdq"),
+)
 # Without it LLVM halves every 512-bit vector on the server CPUs' models.
 _WIDE = ("-prefer-256-bit",)
+# All arithmetic is float32 or whole numbers; without float16's instructions an emulator of Ice Lake runs the code.
+_NO_FP16 = (*_WIDE, "-avx512fp16")
 
 TARGETS: dict[str, Target] = {
     t.name: t
     for t in (
         Target("x86-64-v2", _X86, "x86-64-v2", (), 4, 16, False, _V2),
         Target("x86-64-v3", _X86, "x86-64-v3", (), 8, 16, True, _V3),
+        # Not LLVM's CPU of that name: it has extensions that nothing here needs and others with AVX-VNNI lack.
+        Target("alderlake", _X86, "x86-64-v3", ("+avxvnni",), 8, 16, True, (*_V3, "avxvnni")),
         Target("x86-64-v4", _X86, "x86-64-v4", _WIDE, 16, 32, True, _V4),
         Target("cascadelake", _X86, "cascadelake", _WIDE, 16, 32, True, (*_V4, "avx512vnni")),
+        Target("sapphirerapids", _X86, "sapphirerapids", _NO_FP16, 16, 32, True, _SPR, l1=48 << 10, l2=2 << 20),
         Target("aarch64", "aarch64-unknown-linux-gnu", "generic", ("+neon",), 4, 32, True, ("neon",)),
     )
 }

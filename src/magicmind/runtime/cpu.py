@@ -44,6 +44,7 @@ _AMX = _VNNI | {"avxvnni", "avx512bf16", "avx512fp16", "amx-tile", "amx-int8", "
 _CAPS: dict[str, frozenset[str]] = {
     "x86-64-v2": frozenset(),
     "x86-64-v3": _AVX2,
+    "alderlake": _AVX2 | {"avxvnni"},
     "x86-64-v4": _AVX512,
     "cascadelake": _VNNI,
     "sapphirerapids": _AMX,

@@ -1,4 +1,4 @@
-"""Runs AArch64 code on another machine under qemu-user: one function, called once, in a static program without libc."""
+"""Runs AArch64 code on another machine under qemu-user: a static program without libc."""
 
 from __future__ import annotations
 
@@ -8,22 +8,16 @@ import subprocess
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 from llvmlite import binding
 
 from magicmind.codegen.link import link
 from magicmind.codegen.llvm import target_machine
 from magicmind.codegen.target import Target
 
-Array = np.ndarray[Any, np.dtype[Any]]
-
 _QEMU = ("qemu-aarch64", "qemu-aarch64-static")
-_CODE, DATA = 0x400000, 0x10000000
-"""Where code and the first array argument lie."""
+_CODE = 0x400000
 _PAGE = 0x1000
-_ALIGNMENT = 64
 _PROGRAM_HEADERS = 64  # they follow the ELF header
 # libc's `syscall`, at the start of the code: number and arguments move down one register, then svc #0, ret.
 # By hand, because llvmlite registers no assembler for other machines, which inline assembly would need.
@@ -37,55 +31,38 @@ def qemu() -> str | None:
     return next((path for name in _QEMU if (path := shutil.which(name))), None)
 
 
-def run_aarch64(objects: Sequence[bytes], symbol: str, arguments: Sequence[int | Array], target: Target) -> None:
-    """Links the objects, calls `void symbol(arguments...)` and writes the arrays back.
+def run(objects: Sequence[bytes], function: str, memory: bytes, address: int, target: Target) -> bytes:
+    """Links the objects, calls `void function()` with `memory` at `address`, and returns what it left there.
 
-    Arrays are passed by address (64-byte aligned, C-contiguous and writable here), numbers as i64. Raises RuntimeError
-    with the exit status when the program crashes.
+    Raises RuntimeError with the exit status when the program crashes.
     """
     emulator = qemu()
     if emulator is None:
         raise RuntimeError("qemu-aarch64 is not installed")
-    data, places = _lay_out([a for a in arguments if isinstance(a, np.ndarray)])
-    values = iter(places)
-    stub = _stub(symbol, [next(values) if isinstance(a, np.ndarray) else a for a in arguments], len(data), target)
-    blob = link([stub, *objects], ["_start"])
+    blob = link([_start(function, address, len(memory), target), *objects], ["_start"])
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "program"
-        program.write_bytes(_static_program(blob.data, blob.symbols["_start"], data))
+        program.write_bytes(_static_program(blob.data, blob.symbols["_start"], memory, address))
         program.chmod(0o700)
         result = subprocess.run([emulator, str(program)], capture_output=True, timeout=120, check=False)
-    if result.returncode or len(result.stdout) != len(data):
-        raise RuntimeError(f"{symbol} under qemu: status {result.returncode} {result.stderr.decode()}")
-    for array, place in zip((a for a in arguments if isinstance(a, np.ndarray)), places, strict=True):
-        start = place - DATA
-        array[...] = np.frombuffer(result.stdout[start : start + array.nbytes], array.dtype).reshape(array.shape)
+    if result.returncode or len(result.stdout) != len(memory):
+        raise RuntimeError(f"{target.name} under qemu: status {result.returncode} {result.stderr.decode()}")
+    return result.stdout
 
 
-def _lay_out(arrays: Sequence[Array]) -> tuple[bytes, list[int]]:
-    data, places = bytearray(), []
-    for array in arrays:
-        data += bytes(-len(data) % _ALIGNMENT)
-        places.append(DATA + len(data))
-        data += array.tobytes()
-    return bytes(data), places
-
-
-def _stub(symbol: str, arguments: Sequence[int], size: int, target: Target) -> bytes:
-    """Object with `_start`: the call, then the data to standard output, then the end."""
-    types = ", ".join("i64" for _ in arguments)
-    values = ", ".join(f"i64 {value}" for value in arguments)
+def _start(function: str, address: int, size: int, target: Target) -> bytes:
+    """Object with `_start`: the call, then the memory to standard output, then the end."""
     text = f"""
 target triple = "{target.triple}"
-declare hidden void @{symbol}({types})
+declare hidden void @{function}()
 define hidden void @_start() nounwind {{
 entry:
   %syscall = inttoptr i64 {_CODE} to ptr
-  call void @{symbol}({values})
+  call void @{function}()
   br label %write
 write:
   %done = phi i64 [ 0, %entry ], [ %sum, %write ]
-  %from = add i64 %done, {DATA}
+  %from = add i64 %done, {address}
   %left = sub i64 {size}, %done
   %count = call i64 %syscall(i64 64, i64 1, i64 %from, i64 %left)
   %sum = add i64 %done, %count
@@ -101,7 +78,7 @@ exit:
     return bytes(target_machine(target).emit_object(module))
 
 
-def _static_program(code: bytes, entry: int, data: bytes) -> bytes:
+def _static_program(code: bytes, entry: int, data: bytes, address: int) -> bytes:
     """ELF executable with a read+execute and a read+write segment (System V ABI, chapters 4 and 5)."""
     code = _SYSCALL.ljust(_PAGE, b"\0") + code
     padded = code + bytes(-len(code) % _PAGE)
@@ -111,10 +88,10 @@ def _static_program(code: bytes, entry: int, data: bytes) -> bytes:
         2, 183, 1, _CODE + _PAGE + entry, _PROGRAM_HEADERS, 0, 0, 64, 56, 2, 0, 0, 0,
     )  # fmt: skip
     segments = b"".join(
-        struct.pack("<IIQQQQQQ", 1, flags, offset, address, address, size, size, _PAGE)
-        for flags, offset, address, size in (
+        struct.pack("<IIQQQQQQ", 1, flags, offset, place, place, size, size, _PAGE)
+        for flags, offset, place, size in (
             (5, _PAGE, _CODE, len(code)),
-            (6, _PAGE + len(padded), DATA, len(data)),
+            (6, _PAGE + len(padded), address, len(data)),
         )
     )
     return (header + segments).ljust(_PAGE, b"\0") + padded + data

@@ -17,7 +17,8 @@ from magicmind.codegen.llvm import compile_object
 from magicmind.codegen.target import TARGETS, Target, find_target
 from magicmind.lower.plan import KernelSpec
 from magicmind.runtime.cpu import cpu_features
-from magicmind.testing.qemu import DATA, qemu, run_aarch64
+from magicmind.testing.emulate import DATA, run_emulated
+from magicmind.testing.emulate import emulated_targets as emulated_targets
 
 Array = npt.NDArray[np.generic]
 GUARD = 192
@@ -29,11 +30,6 @@ def runnable_targets() -> list[str]:
     """Names of the targets whose code this CPU can run."""
     present = cpu_features()
     return [t.name for t in TARGETS.values() if t.triple.startswith(platform.machine()) and set(t.requires) <= present]
-
-
-def emulated_targets() -> list[str]:
-    """Names of the targets that `run_kernel` can run under an emulator installed here."""
-    return ["aarch64"] if qemu() is not None and platform.machine() != "aarch64" else []
 
 
 def compile_kernel(spec: KernelSpec, target: Target) -> tuple[bytes, int]:
@@ -54,12 +50,12 @@ def run_kernel(
     """Calls the kernel once for every thread number, one after the other, and writes the arrays back.
 
     `arrays` are the pointer arguments in order; an array given twice is one piece of memory. Each lies at an address
-    aligned to its element only. `aarch64` runs under qemu-user. Raises AssertionError when a byte outside of the arrays
-    or the scratch changed.
+    aligned to its element only. Code that this CPU cannot run runs under an emulator. Raises AssertionError when a byte
+    outside of the arrays or the scratch changed.
     """
     memory = _Memory([*arrays, np.zeros(max(scratch, 1), np.uint8)])
-    if target == "aarch64" and platform.machine() != "aarch64":
-        _call_emulated(spec, memory, params, nthreads)
+    if target != "native" and target not in runnable_targets():
+        _call_emulated(spec, find_target(target), memory, params, nthreads)
     else:
         _call(cast(Hashable, spec), find_target(target), memory, params, nthreads)
     memory.copy_back()
@@ -77,15 +73,11 @@ def _call(spec: Hashable, target: Target, memory: _Memory, params: Sequence[int]
     del code
 
 
-def _call_emulated(spec: KernelSpec, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
-    """Under qemu-user. The memory is one argument more than the kernel takes, which the calling convention allows."""
-    target = find_target("aarch64")
+def _call_emulated(spec: KernelSpec, target: Target, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
     code = compile_object(spec.build(target, "kernel").finish(), target)
     *pointers, scratch = [DATA + offset for offset in memory.offsets]
-    data = memory.data.copy()
-    for tid in range(nthreads):
-        run_aarch64([code], "kernel", [*pointers, *params, tid, nthreads, scratch, data], target)
-    memory.data[:] = data
+    calls = [("kernel", [*pointers, *params, tid, nthreads, scratch]) for tid in range(nthreads)]
+    memory.data[:] = np.frombuffer(run_emulated([code], calls, memory.data.tobytes(), target), np.uint8)
 
 
 class _Memory:

@@ -6,10 +6,13 @@ import pytest
 
 from magicmind.testing.run_kernel import runnable_targets
 
+SIMILAR = ("alderlake", "cascadelake", "sapphirerapids")
+"""Targets that no family of float kernels tells from another one of their vector width."""
+
 KERNEL_TARGETS = [
-    # No kernel family tested this way tells cascadelake from x86-64-v4. AVX2 differs from the others in few places.
+    # AVX2 differs from the others in few places.
     pytest.param(name, marks=[pytest.mark.slow] if name == "x86-64-v3" else [])
     for name in runnable_targets()
-    if name != "cascadelake"
+    if name not in SIMILAR
 ]
 """For `parametrize`: one target per vector width that this CPU runs."""
