@@ -81,13 +81,16 @@ def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -
     """The result of `program` on one vector of elements.
 
     `values` holds every input of the program, as computed with (no f16); scalars (one lane) are broadcast where they
-    meet vectors. The result has the lanes of the widest value.
+    meet vectors. The result has the lanes of the widest value. Rounding to float16 at the end is left to the store.
     """
     lanes = max((v.lanes for v in values.values()), default=1)
     known = dict(values)
-    for statement in program.statements:
+    *statements, last = program.statements
+    for statement in statements:
         known[statement.target] = _emit(k, statement, known)
-    return k.broadcast(known[program.result], lanes)
+    if last.op == "Cast" and last.args[1] == DataType.FLOAT16:
+        return k.broadcast(k.convert(known[next(iter(last.uses()))], "f32"), lanes)
+    return k.broadcast(_emit(k, last, known), lanes)
 
 
 def is_exact(program: ScalarProgram | None) -> bool:

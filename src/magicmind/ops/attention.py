@@ -25,7 +25,7 @@ from magicmind.lower.plan import Params
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import same_dim
 
-attention = Op("Attention", "magicmind")
+attention = Op("Attention", "magicmind").half(0, 1, 2)
 
 NO_MASK, FROM_FIRST, TO_LAST = range(3)
 """Values of `causal`."""

@@ -10,8 +10,8 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import need_rank, need_same_dtype, same_dim
 
-concat = Op("Concat")
-split = Op("Split")
+concat = Op("Concat").half()
+split = Op("Split").half()
 
 
 @concat.infer

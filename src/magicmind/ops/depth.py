@@ -8,8 +8,8 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op
 from magicmind.ops.shapes import need_rank
 
-depth_to_space = Op("DepthToSpace")
-space_to_depth = Op("SpaceToDepth")
+depth_to_space = Op("DepthToSpace").half()
+space_to_depth = Op("SpaceToDepth").half()
 
 
 def block_size(node: NodeView) -> int:

@@ -10,8 +10,8 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import broadcast, either_may_be_one
 
-expand = Op("Expand")
-tile = Op("Tile")
+expand = Op("Expand").half()
+tile = Op("Tile").half()
 
 
 def _shape_input(node: NodeView, what: str) -> list[Dim]:

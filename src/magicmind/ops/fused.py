@@ -25,7 +25,7 @@ DOMAIN = "magicmind"
 
 conv = Op("Conv", DOMAIN)
 matmul = Op("MatMul", DOMAIN)
-elementwise = Op("Elementwise", DOMAIN)
+elementwise = Op("Elementwise", DOMAIN).half(own_result=True)
 to_blocked = Op("ToBlocked", DOMAIN)
 to_plain = Op("ToPlain", DOMAIN)
 
@@ -63,11 +63,14 @@ INTEGER_PRODUCTS = {
 
 
 def accumulator_dtype(node: NodeView) -> DataType:
-    """The dtype that the epilogue of a Conv or MatMul starts from: the operands', or a wider whole number.
+    """The dtype that the epilogue of a Conv or MatMul starts from: the operands', or a wider number.
 
+    float16 is accumulated in float32, and so are float32 and float16 together; the bias is float32 then.
     Raises ShapeError for operands (X, W, B) that do not go together.
     """
     x, w = node.input(0), node.input(1)
+    if {x.dtype, w.dtype} in ({DataType.FLOAT16}, {DataType.FLOAT16, DataType.FLOAT}):
+        return DataType.FLOAT
     wide = INTEGER_PRODUCTS.get((x.dtype, w.dtype))
     if wide is None:
         return need_same_dtype(need_float(x), w, *([node.input(2)] if node.has(2) else []))
@@ -111,15 +114,21 @@ to_plain.infer(like_first)
 def reference_conv(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
     """ONNX Conv, then the epilogue. Whole numbers are multiplied as float64, which is exact here."""
     attributes = {a.name: a.value for a in node.attributes.values() if a.name not in ("epilogue", "exact", "x_zero")}
-    x, w, *bias = (None if a is None else np.asarray(a) for a in arrays[:3])
+    x, w, *bias = (None if a is None else _in_registers(a) for a in arrays[:3])
     assert x is not None and w is not None
     if not np.issubdtype(x.dtype, np.integer):
-        (acc,) = evaluate_op("Conv", arrays[:3], attributes)
+        (acc,) = evaluate_op("Conv", [x, w, *bias], attributes)
         return [_epilogue(node, acc, arrays[3:])]
     wide = [x.astype(np.float64) - zero_of(node, "x_zero"), w.astype(np.float64)]
     (acc,) = evaluate_op("Conv", wide, attributes)
     acc = acc if not bias or bias[0] is None else acc + bias[0].reshape(-1, *([1] * (x.ndim - 2)))
     return [_epilogue(node, acc.astype(_accumulator(x, w)), arrays[3:])]
+
+
+def _in_registers(array: Array | None) -> Array:
+    """float16 is multiplied in float32."""
+    found = np.asarray(array)
+    return found.astype(np.float32) if found.dtype == np.float16 else found
 
 
 def zero_of(node: onnx_ir.Node, name: str) -> int:
@@ -135,7 +144,7 @@ def _accumulator(x: Array, w: Array) -> np.dtype[Any]:
 @matmul.reference
 def reference_matmul(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
     """numpy matmul plus bias, then the epilogue. Whole numbers are multiplied as float64, which is exact here."""
-    a, b = (np.asarray(x) for x in arrays[:2])
+    a, b = (_in_registers(x) for x in arrays[:2])
     whole = _accumulator(a, b) if np.issubdtype(a.dtype, np.integer) else None
     if whole is not None:
         a, b = a.astype(np.float64) - zero_of(node, "x_zero"), b.astype(np.float64) - zero_of(node, "b_zero")

@@ -9,9 +9,9 @@ from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import need_rank, need_within, same_dims
 
-gather = Op("Gather")
-gather_elements = Op("GatherElements")
-gather_nd = Op("GatherND")
+gather = Op("Gather").half()
+gather_elements = Op("GatherElements").half()
+gather_nd = Op("GatherND").half()
 
 
 @gather.infer

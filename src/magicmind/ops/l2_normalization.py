@@ -18,7 +18,7 @@ from magicmind.lower.lowering import Lowering
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import need_float
 
-l2_normalization = Op("L2Normalization", "magicmind")
+l2_normalization = Op("L2Normalization", "magicmind").half()
 
 
 @l2_normalization.infer

@@ -19,12 +19,12 @@ from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import broadcast, need_float, need_rank, same_dim
 
 batch_normalization = Op("BatchNormalization")
-instance_normalization = Op("InstanceNormalization")
-layer_normalization = Op("LayerNormalization")
-rms_normalization = Op("RMSNormalization")
-group_normalization = Op("GroupNormalization")
-lrn = Op("LRN")
-lp_normalization = Op("LpNormalization")
+instance_normalization = Op("InstanceNormalization").half(0)
+layer_normalization = Op("LayerNormalization").half(0, results=1)
+rms_normalization = Op("RMSNormalization").half(0, results=1)
+group_normalization = Op("GroupNormalization").half(0)
+lrn = Op("LRN").half()
+lp_normalization = Op("LpNormalization").half()
 mean_variance_normalization = Op("MeanVarianceNormalization")
 
 

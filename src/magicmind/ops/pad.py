@@ -14,7 +14,7 @@ from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 from magicmind.ops.shapes import need_same_dtype
 
-pad = Op("Pad")
+pad = Op("Pad").half()
 
 
 def pads_of(node: NodeView) -> tuple[Shape, Shape]:

@@ -14,8 +14,10 @@ from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
 
 reductions = {f"Reduce{name}": Op(f"Reduce{name}") for name in REDUCTIONS}
-arg_max = Op("ArgMax")
-arg_min = Op("ArgMin")
+for _name in ("Mean", "Max", "Min"):  # a sum may leave the range of float16
+    reductions[f"Reduce{_name}"].half()
+arg_max = Op("ArgMax").half()
+arg_min = Op("ArgMin").half()
 
 
 def reduced_axes(node: NodeView) -> tuple[int, ...]:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, overload
 
 import numpy as np
@@ -36,6 +37,22 @@ Rule = TypeVar("Rule", bound="InferRule")
 
 REGISTRY: dict[tuple[str, str], Op] = {}
 
+
+@dataclass(frozen=True)
+class HalfRule:
+    """Which element types the kernels of an operator take when a network is stored in float16.
+
+    data: the inputs that have the type of the float outputs (None: all that are float); `own_result`: they may differ
+    from it, and from one another, in being float16 or float32. weights: constants that may be float16 whatever the data
+    is. results: how many of the outputs, the others stay float32 as every other float input does (None: all).
+    """
+
+    data: tuple[int, ...] | None = None
+    weights: tuple[int, ...] = ()
+    own_result: bool = False
+    results: int | None = None
+
+
 DATA_KEY = "magicmind.data"  # where the symbolic contents of a small integer tensor lie in `value.meta`
 LATE_KEY = "magicmind.late"  # in a node's metadata: its shape is computed at run time, so its host function runs
 MAX_DATA = 1024  # elements; shapes and index lists are far smaller
@@ -50,6 +67,7 @@ class Op:
       `reference`: (node, input arrays) -> output arrays, by numpy
       `lower`:     (lowering, node) -> None
       `host`:      the numpy function of the run time that computes it where kernels do not
+      `half`:      what its kernels read and write in float16; without it, the operator keeps to float32
       `expand`:    (expansion) -> values that take the place of the outputs, None to decline; an operator with this
                    rule needs no `infer`
     """
@@ -64,6 +82,7 @@ class Op:
         self.host_name: str | None = None
         self.late_rule: InferRule | None = None
         self.expand_rule: ExpandRule | None = None
+        self.half_rule: HalfRule | None = None
         assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
         REGISTRY[domain, name] = self
 
@@ -90,6 +109,13 @@ class Op:
     def host(self, name: str | None = None) -> Op:
         """Names the function in `runtime/host/` that computes nodes without kernels; None: the operator's name."""
         self.host_name = name or (f"{self.domain}.{self.name}" if self.domain else self.name)
+        return self
+
+    def half(
+        self, *data: int, weights: tuple[int, ...] = (), own_result: bool = False, results: int | None = None
+    ) -> Op:
+        """Says that its kernels take float16 (`HalfRule`); no `data` means all float inputs."""
+        self.half_rule = HalfRule(data or None, weights, own_result, results)
         return self
 
     def late(self, rule: InferRule) -> InferRule:

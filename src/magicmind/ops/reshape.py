@@ -13,10 +13,10 @@ from magicmind.ir.types import Shape, TensorType
 from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 from magicmind.ops.shapes import same_dim, shape_text
 
-reshape = Op("Reshape")
-flatten = Op("Flatten")
-squeeze = Op("Squeeze")
-unsqueeze = Op("Unsqueeze")
+reshape = Op("Reshape").half()
+flatten = Op("Flatten").half()
+squeeze = Op("Squeeze").half()
+unsqueeze = Op("Unsqueeze").half()
 dropout = Op("Dropout").host()
 
 

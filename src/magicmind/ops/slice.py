@@ -9,7 +9,7 @@ from magicmind.ir.dims import Dim, bounds, ceildiv, dim_max, dim_min
 from magicmind.ir.types import TensorType
 from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 
-slice_ = Op("Slice")
+slice_ = Op("Slice").half()
 
 _FAR = (1 << 31) - 1  # ends from here on mean "to the last element"
 

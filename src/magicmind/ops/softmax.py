@@ -6,9 +6,9 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op
 from magicmind.ops.shapes import need_float
 
-softmax = Op("Softmax")
-log_softmax = Op("LogSoftmax")
-hardmax = Op("Hardmax")
+softmax = Op("Softmax").half()
+log_softmax = Op("LogSoftmax").half()
+hardmax = Op("Hardmax").half()
 
 
 @softmax.infer

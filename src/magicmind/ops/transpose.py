@@ -6,7 +6,7 @@ from magicmind.errors import ShapeError
 from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op
 
-transpose = Op("Transpose")
+transpose = Op("Transpose").half()
 
 
 def permutation(node: NodeView) -> tuple[int, ...]:
