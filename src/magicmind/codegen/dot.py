@@ -115,8 +115,6 @@ def dot(k: Kernel, acc: Vec, a: Vec, w: Vec) -> Vec:
     `a` comes from `load_group` (or is any `[16][kr]` vector of activations), `w` from `load_weights`.
     """
     instruction = dot_instruction(k.target)
-    if instruction.intrinsic is None:
-        return acc + k.convert(a, "i32") * k.convert(w, "i32")
     lanes = instruction.lanes
     parts = [_part(k, instruction, acc, a, w, first) for first in range(0, BLOCK, lanes)]
     while len(parts) > 1:
@@ -130,12 +128,22 @@ def _part(k: Kernel, instruction: Instruction, acc: Vec, a: Vec, w: Vec, first: 
     kr, lanes = instruction.kr, instruction.lanes
     x, y = (_lanes(k, v, first * kr, lanes * kr) for v in (a, w))
     total = _lanes(k, acc, first, lanes)
+    if instruction.intrinsic is None:
+        return _in_order(k, total + k.convert(x, "i32") * k.convert(y, "i32"))
     kind = ir.VectorType(I32, lanes)
-    name = str(instruction.intrinsic)
     if not instruction.adds:
-        return total + Vec(k, k.intrinsic(name, kind, [x.value, y.value]), "i32", lanes)
+        return _in_order(k, total + Vec(k, k.intrinsic(instruction.intrinsic, kind, [x.value, y.value]), "i32", lanes))
     packed = [k.b.bitcast(v.value, kind) for v in (x, y)]
-    return Vec(k, k.intrinsic(name, kind, [total.value, *packed]), "i32", lanes)
+    return Vec(k, k.intrinsic(instruction.intrinsic, kind, [total.value, *packed]), "i32", lanes)
+
+
+def _in_order(k: Kernel, x: Vec) -> Vec:
+    """The sum, through nothing that LLVM can see through: it would add all the products of a tile's steps first, since
+    whole numbers may be summed in any order, and spill the tile.
+    """
+    kind = x.value.type
+    same = ir.InlineAsm(ir.FunctionType(kind, [kind]), "", "=v,0" if k.target.is_x86 else "=w,0")
+    return Vec(k, k.b.call(same, [x.value]), x.dtype, x.lanes)
 
 
 def _lanes(k: Kernel, x: Vec, first: int, count: int) -> Vec:

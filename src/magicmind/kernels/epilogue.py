@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.scalar import emit_program
+from magicmind.kernels.scalar import emit_program, load_value
 
 
 @dataclass(frozen=True)
@@ -18,13 +18,21 @@ class Epilogue:
     channel  one value per output channel, padded to whole blocks
     image    one value per image and channel (N, C, 1, 1), blocked
     scalar   one value
+
+    `dtypes[i]` is the element type of `x<i>` in memory, float32 where none are given.
     """
 
     program: ScalarProgram | None = None
     operands: tuple[str, ...] = ()
+    dtypes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return "" if self.program is None else f"[{self.program}]({','.join(self.operands)})"
+
+    @property
+    def types(self) -> tuple[str, ...]:
+        """Element types of the operands' pointers."""
+        return self.dtypes or ("f32",) * len(self.operands)
 
     @property
     def label(self) -> str:
@@ -52,9 +60,9 @@ class Epilogue:
         values = {"acc": acc}
         for i, kind in enumerate(self.operands):
             if kind == "scalar":
-                values[f"x{i}"] = k.broadcast(pointers[i].load(), acc.lanes)
+                values[f"x{i}"] = k.broadcast(load_value(pointers[i]), acc.lanes)
             else:
-                values[f"x{i}"] = pointers[i].load(acc.lanes, places[kind], mask if kind == "same" else None)
+                values[f"x{i}"] = load_value(pointers[i], acc.lanes, places[kind], mask if kind == "same" else None)
         return emit_program(k, self.program, values)
 
 

@@ -203,17 +203,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         return
     direct = DirectConv(shape, schedule, epilogue, plain)
     packed = pack_few_channels(g.weights, schedule.nr) if plain else pack_direct(g.weights, g.groups, schedule.nr)
-    call(direct, packed, pack_bias(bias, g.groups, shape.oc), _scratch_bytes(g, direct))
-
-
-def _scratch_bytes(g: Geometry, spec: DirectConv) -> Dim:
-    """Bytes of the padded input rows one item copies."""
-    if not spec.needs_copy:
-        return 0
-    s = spec.shape
-    width = (g.output[1] - 1) * s.sw + (s.kw - 1) * s.dw + 1
-    channels = s.ic if spec.plain_input else s.ic_blocks * BLOCK
-    return width * (channels * spec.scratch_rows() * 4)
+    call(direct, packed, pack_bias(bias, g.groups, shape.oc), direct.scratch_bytes(low.target, g.output[1]))
 
 
 def reuse_residual(low: Lowering, node: ir.Node, first: int, epilogue: Epilogue) -> None:

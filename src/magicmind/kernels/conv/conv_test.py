@@ -10,6 +10,7 @@ import pytest
 
 from magicmind.codegen.builder import Param
 from magicmind.codegen.target import BLOCK, Target, find_target
+from magicmind.ir.dims import evaluate
 from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.conv.choose import choose_depthwise, rank_direct, rank_separable, rank_winograd
 from magicmind.kernels.conv.depthwise import DepthwiseConv
@@ -20,7 +21,6 @@ from magicmind.kernels.conv.pack import (
     pack_depthwise,
     pack_direct,
     pack_few_channels,
-    pad_axis,
 )
 from magicmind.kernels.conv.separable import SeparableConv
 from magicmind.kernels.conv.shape import ConvShape
@@ -106,8 +106,7 @@ def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False
     source = np.nan_to_num(x) if plain else blocked(x, case.g)
     y = np.full((case.n * case.g, -(-case.oc // BLOCK), *case.out, BLOCK), np.nan, np.float32)
     arrays = [source, packed, pack_bias(bias, case.g, case.oc), np.nan_to_num(blocked(residual, case.g)), y]
-    width = (case.out[1] - 1) * case.s + (case.k - 1) * case.d + 1
-    scratch = width * spec.scratch_rows() * pad_axis(w, 1, BLOCK).shape[1] * 4
+    scratch = evaluate(spec.scratch_bytes(target, case.out[1]), {})
     run_kernel(spec, arrays, case.sizes if runtime else (), target.name, threads, scratch)
     return unblocked(y, case.n, case.oc, case.g)
 

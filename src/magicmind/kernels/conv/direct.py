@@ -1,8 +1,7 @@
 """Direct convolution on the blocked layout.
 
-An item is (group of output channel chunks, image, block of output rows). Unless the convolution is pointwise, the input
-rows an item needs are first copied into the thread's scratch with their padding, so that the micro-kernel needs no
-bounds: one vector load and store per input vector against kh*kw*oc/16 multiply-adds.
+An item is (group of output channel chunks, image, block of output rows). Unless the convolution is pointwise and of a
+type that is multiplied as it lies in memory, the input rows an item needs are first copied (`rows.py`).
 """
 
 from __future__ import annotations
@@ -10,13 +9,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Tile
+from magicmind.codegen.builder import Index, Kernel, Pointer, Tile
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import Ahead, multiply_accumulate
+from magicmind.ir.dims import Dim
+from magicmind.kernels.contract import Ahead, line_elements, multiply_accumulate, whole_steps
+from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
+from magicmind.kernels.scalar import store_value
 from magicmind.kernels.spec import count_params
-from magicmind.kernels.tiles import for_even_tiles, for_tiles
+from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.work import even_items
 
 
@@ -47,43 +50,27 @@ class DirectConv:
     schedule: DirectSchedule
     epilogue: Epilogue = NO_EPILOGUE
     plain_input: bool = False
+    types: ConvTypes = F32
 
     @property
     def name(self) -> str:
         kind = "conv_first" if self.plain_input else "conv"
-        return f"f32_{kind}_{self.shape}_{self.schedule.mr}x{self.schedule.nr}{self.epilogue.label}"
+        tile = f"{self.schedule.mr}x{self.schedule.nr}"
+        return f"{self.types.x}_{kind}_{self.shape}_{tile}{self.epilogue.label}"
 
     @property
-    def needs_copy(self) -> bool:
-        return self.plain_input or not self.shape.is_pointwise
+    def copy(self) -> RowCopy:
+        """The input rows of an item."""
+        return RowCopy(self.shape, self.types, self.schedule.rows, self.plain_input)
 
-    def scratch_rows(self) -> int:
-        """Input rows an item copies."""
-        s = self.shape
-        return (self.schedule.rows - 1) * s.sh + (s.kh - 1) * s.dh + 1
+    def scratch_bytes(self, target: Target, columns: Dim) -> Dim:
+        """Bytes of scratch for so many output columns."""
+        return self.copy.scratch_bytes(target, columns) if self.copy.is_needed(target) else 0
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        count = 3 + len(self.epilogue.operands) + 1
-        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        k = self.types.kernel(symbol, target, 1, self.epilogue, count_params(self))
         DirectEmitter(k, self, k.pointers).emit()
         return k
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Where the micro-kernel reads: input rows of one image, in place or in scratch.
-
-    Strides in elements: `row` and `pixel` to the next output row and column, `tap_row` and `tap_column` to the next
-    row and column of the window, `block` and `channel` to the next input channel block and channel.
-    """
-
-    base: Pointer
-    row: Index
-    pixel: int
-    tap_row: Index
-    tap_column: int
-    block: Index
-    channel: Index
 
 
 class DirectEmitter:
@@ -98,9 +85,13 @@ class DirectEmitter:
         self.rows = spec.schedule.rows
         self.full_chunks, self.tail = divmod(s.oc_blocks, spec.schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
-        depth = s.ic if spec.plain_input else s.ic_blocks * BLOCK
-        self.block_weights = depth * s.kh * s.kw * BLOCK
+        self.run = spec.copy.run
+        depth = s.kh * s.kw * s.ic_blocks * BLOCK
+        if spec.plain_input:
+            depth = s.kh * (s.kw // self.run) * whole_steps(k.target, spec.types.w, self.run * s.ic)
+        self.block_weights = depth * BLOCK
         """Packed weights of one block of output channels, in elements."""
+        self.copied = RowSource(k, spec.copy, self.x)
 
     def emit(self) -> None:
         k = self.k
@@ -135,101 +126,14 @@ class DirectEmitter:
                 with k.when(condition):
                     self._chunk(source, group, self.full_chunks, self.tail, image, row0, row1)
 
-    # -- the input -------------------------------------------------------------------------------------------------
-
     def source(self, group: Index, image: Index, row0: Index, row1: Index) -> Rows:
+        """The input of output rows row0..row1."""
+        return self.copied.at(group, image, row0, row1)
+
+    def _image_block(self, image: Index, group: Index) -> Index:
+        """First element of a group's output in one image."""
         s = self.s
-        if not self.spec.needs_copy:
-            plane = self.ih * self.iw * BLOCK
-            start = self._image_block(image, group, self.ih, self.iw, s.ic_blocks) + row0 * s.sh * self.iw * BLOCK
-            return Rows(self.x.offset(start), self.iw * (BLOCK * s.sh), BLOCK * s.sw, 0, 0, plane, 1)
-        return (
-            self._copy_plain(image, row0, row1)
-            if self.spec.plain_input
-            else self._copy_blocked(group, image, row0, row1)
-        )
-
-    def _image_block(self, image: Index, group: Index, h: Index, w: Index, blocks: int) -> Index:
-        return (image * self.s.groups + group) * blocks * (h * w) * BLOCK
-
-    def _padded_width(self) -> Index:
-        """Input columns the widest output row needs."""
-        s = self.s
-        return (self.ow - 1) * s.sw + (s.kw - 1) * s.dw + 1
-
-    def _copy_blocked(self, group: Index, image: Index, row0: Index, row1: Index) -> Rows:
-        """Rows with padding to scratch, [ic block][row][column][16]."""
-        k, s = self.k, self.s
-        width, height = self._padded_width(), self.spec.scratch_rows()
-        zero = k.const(0.0, "f32", BLOCK)
-        needed = (row1 - row0 - 1) * s.sh + (s.kh - 1) * s.dh + 1
-        start = self._image_block(image, group, self.ih, self.iw, s.ic_blocks)
-        left, right = self._column_bounds(width)
-        with k.loop("icb", 0, s.ic_blocks) as icb, k.loop("r", 0, needed) as r:
-            to = k.scratch.offset((icb * height + r) * (width * BLOCK))
-            row = row0 * s.sh + r - s.pt
-            inside = self._inside(row)
-            from_row = self.x.offset(start + (icb * self.ih + row) * (self.iw * BLOCK) - s.pl * BLOCK)
-            lo, hi = self._clip(inside, left, right)
-            with k.loop("left", 0, lo) as c:
-                to.store(zero, c * BLOCK)
-            self._copy_pixels(to, from_row, lo, hi)
-            with k.loop("right", k.index_max(hi, lo), width) as c:
-                to.store(zero, c * BLOCK)
-        line = width * BLOCK
-        return Rows(k.scratch, line * s.sh, BLOCK * s.sw, line * s.dh, BLOCK * s.dw, line * height, 1)
-
-    def _copy_pixels(self, to: Pointer, source: Pointer, lo: Index, hi: Index) -> None:
-        k = self.k
-
-        def body(first: Index, size: int) -> None:
-            for i in range(size):
-                at = (lo + first + i) * BLOCK
-                to.store(source.load(BLOCK, at), at)
-
-        for_tiles(k, "copy", k.index_max(hi - lo, 0), 4, body)
-
-    def _copy_plain(self, image: Index, row0: Index, row1: Index) -> Rows:
-        """Rows with padding to scratch, [channel][row][column]: x is NCHW."""
-        k, s = self.k, self.s
-        width, height = self._padded_width(), self.spec.scratch_rows()
-        zero = k.const(0.0, "f32")
-        needed = (row1 - row0 - 1) * s.sh + (s.kh - 1) * s.dh + 1
-        left, right = self._column_bounds(width)
-        with k.loop("ic", 0, s.ic) as c, k.loop("r", 0, needed) as r:
-            to = k.scratch.offset((c * height + r) * width)
-            row = row0 * s.sh + r - s.pt
-            source = self.x.offset(((image * s.ic + c) * self.ih + row) * self.iw - s.pl)
-            lo, hi = self._clip(self._inside(row), left, right)
-            with k.loop("left", 0, lo) as i:
-                to.store(zero, i)
-            vectors = lo + ((k.index_max(hi - lo, 0)) // BLOCK) * BLOCK
-            with k.loop("middle", lo, vectors, BLOCK) as i:
-                to.store(source.load(BLOCK, i), i)
-            with k.loop("rest", vectors, hi) as i:
-                to.store(source.load(1, i), i)
-            with k.loop("right", k.index_max(hi, lo), width) as i:
-                to.store(zero, i)
-        return Rows(k.scratch, width * s.sh, s.sw, width * s.dh, s.dw, 0, width * height)
-
-    def _column_bounds(self, width: Index) -> tuple[Index, Index]:
-        """Columns [left, right) of a padded row that lie inside the input."""
-        k, s = self.k, self.s
-        return k.index_min(s.pl, width), k.index_max(k.index_min(self.iw + s.pl, width), 0)
-
-    def _inside(self, row: Index) -> object:
-        """Whether `row` exists in the input (one unsigned comparison: a negative row is a huge number)."""
-        if not self.s.padded:
-            return True
-        k = self.k
-        return k.b.icmp_unsigned("<", k.i64(row), k.i64(self.ih))
-
-    def _clip(self, inside: object, left: Index, right: Index) -> tuple[Index, Index]:
-        """The columns to copy; none of a row that is all padding."""
-        if inside is True:
-            return left, right
-        k = self.k
-        return left, Int(k, k.b.select(inside, k.i64(right), k.i64(left)))
+        return (image * s.groups + group) * s.oc_blocks * (self.oh * self.ow) * BLOCK
 
     # -- the product -----------------------------------------------------------------------------------------------
 
@@ -276,7 +180,7 @@ class DirectEmitter:
     ) -> None:
         """One register tile: pixels `place` (row, column offsets) from (row, column) by `nr` blocks."""
         k, s = self.k, self.s
-        acc = k.tile("acc", len(place), nr)
+        acc = k.tile("acc", len(place), nr, dtype=self.spec.types.acc)
         channel0 = (group * s.oc_blocks + block0) * BLOCK
         for j in range(nr):
             start = self.bias.load(BLOCK, channel0 + j * BLOCK)
@@ -285,7 +189,7 @@ class DirectEmitter:
         a = source.base.offset(row * source.row + column * source.pixel)
         offsets = [r * source.row + c * source.pixel for r, c in place]
         self._reduce(acc, a, offsets, source, weights, nr, self._ahead(row, column, len(place), nr))
-        y_image = self._image_block(image, group, self.oh, self.ow, s.oc_blocks)
+        y_image = self._image_block(image, group)
         for j in range(nr):
             plane = y_image + (block0 + j) * (self.oh * self.ow * BLOCK)
             for p, (r, c) in enumerate(place):
@@ -295,7 +199,7 @@ class DirectEmitter:
                 value = self.spec.epilogue.apply(
                     k, acc[p, j], self.extras, out=out, channel=channel, image=image_channel
                 )
-                self.y.store(value, out)
+                store_value(self.y, value, out)
 
     def _ahead(self, row: Index, column: Index, pixels: int, nr: int) -> Ahead | None:
         """Each register tile of a chunk fetches its own part of the next chunk's weights."""
@@ -303,7 +207,7 @@ class DirectEmitter:
         if not lines:
             return None
         number = (row * self.ow + column) // pixels
-        return Ahead(nr * self.block_weights + number * (lines * BLOCK), lines)
+        return Ahead(nr * self.block_weights + number * (lines * line_elements(self.w.dtype)), lines)
 
     def _reduce(
         self,
@@ -318,10 +222,12 @@ class DirectEmitter:
         """Loops over input channel blocks and the window."""
         k, s = self.k, self.s
         if self.spec.plain_input:
-            with k.loop("kh", 0, s.kh) as kh, k.loop("kw", 0, s.kw) as kw:
-                b = weights.offset((kh * s.kw + kw) * (s.ic * nr * BLOCK))
+            depth, runs = self.run * s.ic, s.kw // self.run
+            size = whole_steps(k.target, self.spec.types.w, depth) * nr * BLOCK
+            with k.loop("kh", 0, s.kh) as kh, k.loop("kw", 0, runs) as kw:
+                at = a.offset(kh * source.tap_row + kw * source.tap_column)
                 multiply_accumulate(
-                    k, acc, a.offset(kh * source.tap_row + kw * source.tap_column), offsets, source.channel, b, s.ic, nr
+                    k, acc, at, offsets, source.channel, weights.offset((kh * runs + kw) * size), depth, nr
                 )
             return
         full, rest = divmod(s.ic, BLOCK)

@@ -34,35 +34,40 @@ def pack_chunks(weights: Weights, nr: int, kr: int = 1) -> Weights:
     return np.concatenate([np.ascontiguousarray(piece).ravel() for piece in pieces])
 
 
-def pack_direct(w: FloatArray, groups: int, nr: int) -> FloatArray:
-    """w[groups*oc, ic, kh, kw] -> [group][chunk][ic block][kh][kw][16 ic][nr * 16 oc], padded with zeros."""
+def pack_direct(w: Weights, groups: int, nr: int, kr: int = 1) -> Weights:
+    """w[groups*oc, ic, kh, kw] -> [group][chunk][ic block][kh][kw][16/kr ic][nr * 16 oc][kr], padded with zeros."""
     total, ic, kh, kw = w.shape
     packed = []
     for group in w.reshape(groups, total // groups, ic, kh, kw):
         padded = pad_axis(pad_axis(group, 0, BLOCK), 1, BLOCK)
         by_block = padded.reshape(padded.shape[0], -1, BLOCK, kh, kw).transpose(1, 3, 4, 2, 0)
-        packed.append(pack_chunks(by_block, nr))
+        packed.append(pack_chunks(by_block, nr, kr))
     return np.concatenate(packed)
 
 
-def pack_few_channels(w: FloatArray, nr: int) -> FloatArray:
-    """w[oc, ic, kh, kw] -> [chunk][kh][kw][ic][nr * 16 oc]: no padding of the input channels."""
-    return pack_chunks(pad_axis(w, 0, BLOCK).transpose(2, 3, 1, 0), nr)
+def pack_few_channels(w: Weights, nr: int, kr: int = 1, run: int = 1) -> Weights:
+    """w[oc, ic, kh, kw] -> [chunk][kh][kw/run][run * ic / kr][nr * 16 oc][kr]: no padding to blocks of input channels.
+
+    `run` taps of a window row are one run of numbers, which is padded to whole steps of `kr`.
+    """
+    _, ic, kh, kw = w.shape
+    columns = pad_axis(w, 0, BLOCK).transpose(2, 3, 1, 0)
+    return pack_chunks(columns.reshape(kh, kw // run, run * ic, -1), nr, kr)
 
 
-def pack_depthwise(w: FloatArray) -> FloatArray:
+def pack_depthwise(w: Weights) -> Weights:
     """w[c, 1, kh, kw] -> [c block][kh][kw][16]."""
     kh, kw = w.shape[2:]
     return pad_axis(w, 0, BLOCK).reshape(-1, BLOCK, kh, kw).transpose(0, 2, 3, 1).ravel()
 
 
-def pack_bias(bias: FloatArray | None, groups: int, oc: int) -> FloatArray:
-    """One value per output channel, each group padded to whole blocks; zeros when there is none."""
+def pack_bias(bias: Weights | None, groups: int, oc: int) -> Weights:
+    """One value per output channel, each group padded to whole blocks; float32 zeros when there is none."""
     values = np.zeros(groups * oc, np.float32) if bias is None else bias
     return pad_axis(values.reshape(groups, oc), 1, BLOCK).ravel()
 
 
-def merge_groups(w: FloatArray, groups: int, together: int) -> FloatArray:
+def merge_groups(w: Weights, groups: int, together: int) -> Weights:
     """Weights of `together` neighbouring groups as one block-diagonal group.
 
     w[groups*oc, ic, kh, kw] -> [groups*oc, together*ic, kh, kw]: groups whose channels do not fill blocks of 16 become
@@ -77,6 +82,6 @@ def merge_groups(w: FloatArray, groups: int, together: int) -> FloatArray:
     return merged.reshape(total, together * ic, kh, kw)
 
 
-def pack_axis_zeros(values: FloatArray) -> FloatArray:
+def pack_axis_zeros(values: Weights) -> Weights:
     """One value per channel, padded with zeros to whole blocks."""
     return pad_axis(values, 0, BLOCK)

@@ -13,7 +13,8 @@ from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.conv.depthwise import DepthwiseRows
-from magicmind.kernels.conv.direct import DirectConv, DirectEmitter, DirectSchedule, Rows
+from magicmind.kernels.conv.direct import DirectConv, DirectEmitter, DirectSchedule
+from magicmind.kernels.conv.rows import Rows
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
 from magicmind.kernels.scalar import emit_program
