@@ -78,7 +78,7 @@ def reference(case: Case, x: Array, w: Array, bias: Array) -> npt.NDArray[np.int
 def requantised(acc: Array, scales: Array, residual: Array) -> Array:
     """`REQUANTISE` with numpy's float32."""
     scaled = acc.astype(np.float32) * scales[:, None, None] + residual.astype(np.float32) * np.float32(0.5)
-    return np.clip(np.rint(np.maximum(scaled, 0)) + 3, 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(np.maximum(scaled, 0)) + 3, 0, 255).astype(np.uint8))
 
 
 def blocked(x: Array, groups: int = 1) -> Array:
