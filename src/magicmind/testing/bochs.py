@@ -11,17 +11,14 @@ import platform
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from string import Template
 
 from llvmlite import binding
 
 from magicmind.codegen import elf
-from magicmind.codegen.link import link
 from magicmind.codegen.llvm import target_machine
 from magicmind.codegen.target import TARGETS, Target
-from magicmind.testing.evex import without_vex_vnni
 
 MODELS = {
     "alderlake": "corei7_icelake_u",  # whose VNNI has AVX-512's encoding only: testing/evex.py
@@ -33,7 +30,7 @@ MODELS = {
 
 _ROM_BYTES, _BOOT = 1 << 16, 0xF000
 _SECTOR, _CYLINDER = 512, 16 * 63 * 512
-_PAGE = 4096
+_TIMEOUT = 600
 
 _BOOT_CODE = Template("""
 .code16
@@ -153,30 +150,26 @@ def bochs() -> str | None:
     return path if "-rc" in usage.stdout + usage.stderr else None
 
 
-def run(objects: Sequence[bytes], function: str, memory: bytes, address: int, target: Target) -> bytes:
-    """Links the objects, calls `void function()` with `memory` at `address`, and returns what it left there.
+def run(image: bytes, address: int, entry: int, size: int, target: Target) -> bytes:
+    """Calls `void entry()` with the image at `address`, and returns what is left of its first `size` bytes.
 
     Raises RuntimeError with Bochs's last words, the faulting instruction among them, when the code crashes.
     """
     emulator = bochs()
     if emulator is None:
         raise RuntimeError("bochs with its debugger is not installed")
-    blob = link(objects, [function])
-    code = without_vex_vnni(blob.data) if target.name == "alderlake" else blob.data
-    code_at = -(-len(memory) // _PAGE) * _PAGE
-    disk = memory.ljust(code_at, b"\0") + code
-    sectors = -(-len(disk) // _SECTOR)
-    cylinders = -(-len(disk) // _CYLINDER)
+    sectors = -(-len(image) // _SECTOR)
+    cylinders = -(-len(image) // _CYLINDER)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "rom").write_bytes(_rom(address, sectors, address + code_at + blob.symbols[function]))
-        (folder / "disk").write_bytes(disk.ljust(cylinders * _CYLINDER, b"\0"))
+        (folder / "rom").write_bytes(_rom(address, sectors, entry))
+        (folder / "disk").write_bytes(image.ljust(cylinders * _CYLINDER, b"\0"))
         settings = {"model": MODELS[target.name], "folder": name, "cylinders": cylinders}
         (folder / "machine").write_text(_MACHINE.substitute(settings))
-        (folder / "commands").write_text(f'c\nwritemem "{name}/result" {address:#x} {len(memory)}\nquit\n')
+        (folder / "commands").write_text(f'c\nwritemem "{name}/result" {address:#x} {size}\nquit\n')
         command = [emulator, "-q", "-f", f"{name}/machine", "-rc", f"{name}/commands"]
         ended = subprocess.run(
-            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=600, check=False
+            command, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_TIMEOUT, check=False
         )
         result = folder / "result"
         if not result.exists():

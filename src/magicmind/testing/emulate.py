@@ -9,9 +9,12 @@ from typing import Any
 import numpy as np
 from llvmlite import binding
 
+from magicmind.codegen.link import link
 from magicmind.codegen.llvm import target_machine
 from magicmind.codegen.target import TARGETS, Target
+from magicmind.modelfile.blob import Blob
 from magicmind.testing import bochs, qemu
+from magicmind.testing.evex import without_vex_vnni
 
 DATA = 0x10000000
 """Where the memory that the code works on begins, under every emulator."""
@@ -23,6 +26,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 _CALLS = "emulated_calls"
 _ALIGNMENT = 64
+_PAGE = 4096
 
 
 def emulated_targets() -> list[str]:
@@ -41,8 +45,23 @@ def run_emulated(objects: Sequence[bytes], calls: Sequence[Call], memory: bytes,
 
     Raises RuntimeError with the emulator's words when the program crashes or uses an instruction that the target lacks.
     """
+    return run_blob(link(objects, list(dict.fromkeys(name for name, _ in calls))), calls, memory, target)
+
+
+def run_blob(code: Blob, calls: Sequence[Call], memory: bytes, target: Target) -> bytes:
+    """The same with linked code, which lies behind the memory."""
+    machine_code = without_vex_vnni(code.data) if target.name == "alderlake" else code.data
+    code_at = DATA + _round_up(len(memory), _PAGE)
+    callers_at = _round_up(code_at + len(machine_code), _PAGE)
+    callers = _callers([(code_at + code.symbols[name], arguments) for name, arguments in calls], target)
+    image = memory.ljust(code_at - DATA, b"\0") + machine_code
+    image = image.ljust(callers_at - DATA, b"\0") + callers.data
     run = qemu.run if target.name == "aarch64" else bochs.run
-    return run([_calls_object(calls, target), *objects], _CALLS, memory, DATA, target)
+    return run(image, DATA, callers_at + callers.symbols[_CALLS], len(memory), target)
+
+
+def _round_up(size: int, unit: int) -> int:
+    return -(-size // unit) * unit
 
 
 def call_emulated(objects: Sequence[bytes], symbol: str, arguments: Sequence[int | Array], target: Target) -> None:
@@ -63,17 +82,13 @@ def call_emulated(objects: Sequence[bytes], symbol: str, arguments: Sequence[int
         array[...] = np.frombuffer(left[place : place + array.nbytes], array.dtype).reshape(array.shape)
 
 
-def _calls_object(calls: Sequence[Call], target: Target) -> bytes:
-    """Object with `void emulated_calls()`, which makes the calls."""
-    declared = {name: ", ".join("i64" for _ in arguments) for name, arguments in calls}
+def _callers(calls: Sequence[tuple[int, Sequence[int]]], target: Target) -> Blob:
+    """`void emulated_calls()`, which calls addresses with arguments."""
     lines = [
-        f'target triple = "{target.triple}"',
-        *(f"declare hidden void @{name}({types})" for name, types in declared.items()),
-        f"define hidden void @{_CALLS}() nounwind {{",
-        *(f"  call void @{name}({', '.join(f'i64 {a}' for a in arguments)})" for name, arguments in calls),
-        "  ret void",
-        "}",
+        f"call void inttoptr (i64 {address} to ptr)({', '.join(f'i64 {a}' for a in arguments)})"
+        for address, arguments in calls
     ]
-    module = binding.parse_assembly("\n".join(lines))
+    text = f'target triple = "{target.triple}"\ndefine hidden void @{_CALLS}() nounwind {{\n'
+    module = binding.parse_assembly("\n".join([text, *lines, "ret void\n}"]))
     module.verify()
-    return bytes(target_machine(target).emit_object(module))
+    return link([target_machine(target).emit_object(module)], [_CALLS])

@@ -6,7 +6,6 @@ import shutil
 import struct
 import subprocess
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 from llvmlite import binding
@@ -18,6 +17,7 @@ from magicmind.codegen.target import Target
 _QEMU = ("qemu-aarch64", "qemu-aarch64-static")
 _CODE = 0x400000
 _PAGE = 0x1000
+_TIMEOUT = 120
 _PROGRAM_HEADERS = 64  # they follow the ELF header
 # libc's `syscall`, at the start of the code: number and arguments move down one register, then svc #0, ret.
 # By hand, because llvmlite registers no assembler for other machines, which inline assembly would need.
@@ -31,34 +31,33 @@ def qemu() -> str | None:
     return next((path for name in _QEMU if (path := shutil.which(name))), None)
 
 
-def run(objects: Sequence[bytes], function: str, memory: bytes, address: int, target: Target) -> bytes:
-    """Links the objects, calls `void function()` with `memory` at `address`, and returns what it left there.
+def run(image: bytes, address: int, entry: int, size: int, target: Target) -> bytes:
+    """Calls `void entry()` with the image at `address`, and returns what is left of its first `size` bytes.
 
     Raises RuntimeError with the exit status when the program crashes.
     """
     emulator = qemu()
     if emulator is None:
         raise RuntimeError("qemu-aarch64 is not installed")
-    blob = link([_start(function, address, len(memory), target), *objects], ["_start"])
+    start = link([_start(entry, address, size, target)], ["_start"])
     with tempfile.TemporaryDirectory() as folder:
         program = Path(folder) / "program"
-        program.write_bytes(_static_program(blob.data, blob.symbols["_start"], memory, address))
+        program.write_bytes(_static_program(start.data, start.symbols["_start"], image, address))
         program.chmod(0o700)
-        result = subprocess.run([emulator, str(program)], capture_output=True, timeout=120, check=False)
-    if result.returncode or len(result.stdout) != len(memory):
+        result = subprocess.run([emulator, str(program)], capture_output=True, timeout=_TIMEOUT, check=False)
+    if result.returncode or len(result.stdout) != size:
         raise RuntimeError(f"{target.name} under qemu: status {result.returncode} {result.stderr.decode()}")
     return result.stdout
 
 
-def _start(function: str, address: int, size: int, target: Target) -> bytes:
+def _start(entry: int, address: int, size: int, target: Target) -> bytes:
     """Object with `_start`: the call, then the memory to standard output, then the end."""
     text = f"""
 target triple = "{target.triple}"
-declare hidden void @{function}()
 define hidden void @_start() nounwind {{
 entry:
   %syscall = inttoptr i64 {_CODE} to ptr
-  call void @{function}()
+  call void inttoptr (i64 {entry} to ptr)()
   br label %write
 write:
   %done = phi i64 [ 0, %entry ], [ %sum, %write ]
@@ -79,7 +78,7 @@ exit:
 
 
 def _static_program(code: bytes, entry: int, data: bytes, address: int) -> bytes:
-    """ELF executable with a read+execute and a read+write segment (System V ABI, chapters 4 and 5)."""
+    """ELF executable with the code, and data that are code as well (System V ABI, chapters 4 and 5)."""
     code = _SYSCALL.ljust(_PAGE, b"\0") + code
     padded = code + bytes(-len(code) % _PAGE)
     header = struct.pack(
@@ -91,7 +90,7 @@ def _static_program(code: bytes, entry: int, data: bytes, address: int) -> bytes
         struct.pack("<IIQQQQQQ", 1, flags, offset, place, place, size, size, _PAGE)
         for flags, offset, place, size in (
             (5, _PAGE, _CODE, len(code)),
-            (6, _PAGE + len(padded), address, len(data)),
+            (7, _PAGE + len(padded), address, len(data)),
         )
     )
     return (header + segments).ljust(_PAGE, b"\0") + padded + data

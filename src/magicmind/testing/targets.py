@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from magicmind.testing.emulate import emulated_targets
 from magicmind.testing.run_kernel import runnable_targets
 
 SIMILAR = ("alderlake", "cascadelake", "sapphirerapids")
@@ -16,3 +17,18 @@ KERNEL_TARGETS = [
     if name not in SIMILAR
 ]
 """For `parametrize`: one target per vector width that this CPU runs."""
+
+
+def emulated(*names: str) -> list[object]:
+    """For `parametrize`: targets that run here or under an emulator; skipped where neither can."""
+    possible = [*runnable_targets(), *emulated_targets()]
+    return [pytest.param(name, marks=_marks(name, name in possible)) for name in names]
+
+
+def _marks(name: str, possible: bool) -> list[pytest.MarkDecorator]:
+    package = "qemu-user" if name == "aarch64" else "bochs"
+    return [
+        # A start of Bochs takes a third of a second.
+        *([] if name == "aarch64" else [pytest.mark.slow]),
+        *([] if possible else [pytest.mark.skip(reason=f"needs {package} (Debian package) to run {name}")]),
+    ]

@@ -1,0 +1,80 @@
+"""Runs a whole built network of fixed shapes under an emulator, on one thread."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from magicmind.codegen.target import find_target
+from magicmind.dtypes import numpy_dtype
+from magicmind.modelfile import abi
+from magicmind.modelfile.parts import ModelParts
+from magicmind.runtime.shapes import PlanShapes
+from magicmind.testing.emulate import DATA, run_blob
+
+Array = np.ndarray[Any, np.dtype[Any]]
+_ALIGNMENT = 64
+
+
+def run_program(parts: ModelParts, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    """Outputs by name of the first target's program, which has neither host steps nor symbols.
+
+    Raises RuntimeError when the program crashes (testing/emulate.py).
+    """
+    built = parts.targets[0]
+    plan = built.plan
+    names = [item["name"] for item in plan["inputs"]]
+    inputs = [np.ascontiguousarray(feeds[name]) for name in names]
+    shapes = PlanShapes(plan)
+    numbers = shapes.evaluate(shapes.bind(tuple(a.shape for a in inputs)))
+    outputs = [
+        np.zeros(shape, numpy_dtype(item["dtype"]))
+        for shape, item in zip(numbers.output_shapes, plan["outputs"], strict=True)
+    ]
+    memory = _Memory()
+    places = {
+        "input": [memory.add(a.tobytes()) for a in inputs],
+        "output": [memory.add(bytes(a.nbytes)) for a in outputs],
+        "weight": [memory.add(b"".join(map(bytes, parts.weights.chunks())))],
+    }
+    # Arena and scratch hold garbage at first, as they do after other calls.
+    arena = memory.add(b"\x7b" * plan["arena"])
+    places["arena"] = [arena + offset for offset in plan["offsets"]]
+    slots = [
+        places[slot["kind"]][slot.get("index", slot.get("buffer", 0))] + offset
+        for slot, offset in zip(plan["slots"], _offsets(plan, numbers.slot_offsets), strict=True)
+    ]
+    context = [0] * abi.CTX_WORDS
+    context[abi.CTX_SLOTS], context[abi.CTX_DIMS] = memory.words(slots), memory.words(numbers.dims)
+    context[abi.CTX_THREADS], context[abi.CTX_BARRIER] = 1, memory.add(bytes(abi.BARRIER_BYTES))
+    context[abi.CTX_SCRATCH] = memory.add(b"\x7b" * numbers.scratch)
+    context[abi.CTX_SCRATCH_BYTES] = numbers.scratch
+    calls = [(abi.PROGRAM_SYMBOL, [memory.words(context), 0])]
+    left = run_blob(built.code, calls, bytes(memory.bytes), find_target(built.name))
+    for array, place in zip(outputs, places["output"], strict=True):
+        start = place - DATA
+        array[...] = np.frombuffer(left[start : start + array.nbytes], array.dtype).reshape(array.shape)
+    return {item["name"]: array for item, array in zip(plan["outputs"], outputs, strict=True)}
+
+
+def _offsets(plan: Mapping[str, Any], evaluated: Any) -> list[int]:
+    return [slot["offset"] if slot["kind"] == "weight" else evaluated[i] for i, slot in enumerate(plan["slots"])]
+
+
+class _Memory:
+    """The emulated memory under construction."""
+
+    def __init__(self) -> None:
+        self.bytes = bytearray()
+
+    def add(self, content: bytes) -> int:
+        """Its address."""
+        self.bytes += bytes(-len(self.bytes) % _ALIGNMENT)
+        place = DATA + len(self.bytes)
+        self.bytes += content
+        return place
+
+    def words(self, numbers: Any) -> int:
+        return self.add(np.array(numbers, np.int64).tobytes())
