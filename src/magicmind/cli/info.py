@@ -70,7 +70,14 @@ def _target(file: OfflineFile, target: Mapping[str, Any]) -> dict[str, Any]:
         "scratch": plan["scratch"],
         "steps": steps,
         "fallback": host_nodes(plan),
+        "prepared": _prepared(plan),
     }
+
+
+def _prepared(plan: Mapping[str, Any]) -> dict[str, int]:
+    """Steps that run at load, and the bytes of what they make."""
+    prepare = plan.get("prepare", {"steps": (), "bytes": 0})
+    return {"steps": len(prepare["steps"]), "bytes": prepare["bytes"]}
 
 
 def print_description(description: Mapping[str, Any]) -> None:
@@ -87,6 +94,8 @@ def print_description(description: Mapping[str, Any]) -> None:
     first = description["targets"][0]
     counts = Counter(step["op"] for step in first["steps"]).most_common()
     print(f"steps of {first['name']}: " + ", ".join(f"{count} {op}" for op, count in counts))
+    if first["prepared"]["steps"]:
+        print(f"made of weights at load: {text.size(first['prepared']['bytes'])} by {first['prepared']['steps']} steps")
     for line in tuning_lines(description):
         print(line)
     if first["fallback"]:

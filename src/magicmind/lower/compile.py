@@ -18,8 +18,18 @@ from magicmind.ir.dims import Dim, evaluate, symbols_of
 from magicmind.kernels.spec import symbol_for
 from magicmind.lower.choice import Chooser
 from magicmind.lower.lowering import Lowering
-from magicmind.lower.plan import HostStep, KernelSpec, Operand, Plan, Ref, Step, Storage, assign_epochs
-from magicmind.lower.program import ENTRY, Tables, emit_program
+from magicmind.lower.plan import (
+    HostStep,
+    KernelSpec,
+    Operand,
+    Plan,
+    Preparation,
+    Ref,
+    Step,
+    Storage,
+    assign_epochs,
+)
+from magicmind.lower.program import ENTRY, PREPARE_ENTRY, Tables, emit_program
 from magicmind.modelfile.blob import Blob
 from magicmind.modelfile.parts import TargetParts, WeightStore
 from magicmind.runtime.memory import pack
@@ -51,7 +61,7 @@ def compile_target(
     if chooser is not None:
         chooser.lowered([step.choice if isinstance(step, Step) else None for step in plan.steps])
     plans = {ENTRY: plan, **{f"mm_body_{i}": body.plan for i, body in enumerate(plan.bodies)}}
-    steps = [step for each in plans.values() for step in each.steps if isinstance(step, Step)]
+    steps = [step for each in plans.values() for step in each.steps if isinstance(step, Step)] + plan.prepare.steps
     objects = _compile_kernels(
         steps, [symbol_for(step.spec, step.spec.name) for step in steps], target, progress, known
     )
@@ -61,6 +71,9 @@ def compile_target(
         symbols = [symbol_for(s.spec, s.spec.name) if isinstance(s, Step) else "" for s in each.steps]
         objects.append(compile_object(emit_program(each.steps, symbols, epochs, tables, target, entry), target))
         texts[entry] = plan_json(each, epochs, tables)
+    if plan.prepare.steps:
+        objects.append(_compile_preparation(plan.prepare, target))
+        texts[ENTRY]["prepare"] = preparation_json(plan.prepare)
     objects.append(compile_barrier(target))
     bodies = [{**texts[f"mm_body_{i}"], "entry": f"mm_body_{i}", "given": b.given} for i, b in enumerate(plan.bodies)]
     return TargetParts(
@@ -68,9 +81,26 @@ def compile_target(
         machine=target.triple.partition("-")[0],
         requires=target.requires,
         plan={**texts[ENTRY], "bodies": bodies} if bodies else texts[ENTRY],
-        code=link(objects, list(plans)),
+        code=link(objects, [*plans, *([PREPARE_ENTRY] if plan.prepare.steps else [])]),
         team=_team_blob(target),
     )
+
+
+def _compile_preparation(prepare: Preparation, target: Target) -> bytes:
+    symbols = [symbol_for(step.spec, step.spec.name) for step in prepare.steps]
+    epochs, tables = assign_epochs(prepare.steps), Tables.collect(prepare.steps)
+    return compile_object(emit_program(prepare.steps, symbols, epochs, tables, target, PREPARE_ENTRY), target)
+
+
+def preparation_json(prepare: Preparation) -> dict[str, Any]:
+    """What is made at load, as docs/design/0001-architecture.md lays it down."""
+    epochs, tables = assign_epochs(prepare.steps), Tables.collect(prepare.steps)
+    return {
+        "bytes": prepare.bytes,
+        "scratch": prepare.scratch,
+        "slots": [_slot(ref, {}) for ref in tables.slots],
+        "steps": [_step(step, epoch, {}) for step, epoch in zip(prepare.steps, epochs, strict=True)],
+    }
 
 
 @functools.cache
@@ -150,9 +180,9 @@ def _slot(ref: Ref, number: dict[Storage, int]) -> dict[str, Any]:
     storage = ref.storage
     if storage.kind == "arena":
         return {"kind": "arena", "buffer": number[storage], "offset": _text(ref.offset)}
-    if storage.kind == "weight":
+    if storage.kind in ("weight", "prepared"):
         assert isinstance(ref.offset, int)
-        return {"kind": "weight", "offset": storage.index + ref.offset}
+        return {"kind": storage.kind, "offset": storage.index + ref.offset}
     return {"kind": storage.kind, "index": storage.index, "offset": _text(ref.offset)}
 
 

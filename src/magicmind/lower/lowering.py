@@ -14,14 +14,28 @@ from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.bodies import bodies_of
 from magicmind.ir.dims import DATA_PREFIX, Dim, ceildiv, dim_max, symbols_of
+from magicmind.ir.scalar import Var, single
 from magicmind.ir.types import const_of, dtype_of, ranges_of, shape_of
+from magicmind.kernels.elementwise import Elementwise
+from magicmind.kernels.elementwise import Operand as Broadcast
 from magicmind.kernels.move import BY_SIZE, Copy
 from magicmind.kernels.scalar import KERNEL_DTYPES
 from magicmind.lower.choice import Chooser
 from magicmind.lower.host import CAPTURES, attributes_json, body_plan, numpy_name, string_constant
 from magicmind.lower.narrow import refuse_arithmetic
 from magicmind.lower.placement import concat_places
-from magicmind.lower.plan import BodyPlan, HostStep, KernelSpec, Operand, Params, Plan, Ref, Step, Storage
+from magicmind.lower.plan import (
+    BodyPlan,
+    HostStep,
+    KernelSpec,
+    Operand,
+    Params,
+    Plan,
+    Preparation,
+    Ref,
+    Step,
+    Storage,
+)
 from magicmind.modelfile.parts import WeightStore
 from magicmind.ops.registry import LATE_KEY, Op, lookup
 
@@ -38,8 +52,10 @@ class Lowering:
         weights: WeightStore,
         bodies: list[BodyPlan] | None = None,
         chooser: Chooser | None = None,
+        prepare: Preparation | None = None,
     ) -> None:
-        """`bodies`: where the plans of nested graphs go, when `model` is one itself. `chooser`: default cost model."""
+        """`bodies`: where the plans of nested graphs go, when `model` is one itself; `prepare`: likewise, what is made
+        at load. `chooser`: default cost model."""
         self.model, self.target = model, target
         self._chooser = chooser or Chooser()
         self._choice: str | None = None
@@ -50,6 +66,7 @@ class Lowering:
             inputs=[self._describe(v) for v in graph.inputs],
             outputs=[self._describe(v) for v in graph.outputs],
             bodies=[] if bodies is None else bodies,
+            prepare=Preparation() if prepare is None else prepare,
         )
         self._objects: dict[ir.Value, int] = {}
         self._refs: dict[ir.Value, Ref] = {}
@@ -242,6 +259,26 @@ class Lowering:
             self._constants[offset] = Storage("weight", array.nbytes, offset)
         return Ref(self._constants[offset])
 
+    def prepared(
+        self, node: ir.Node, spec: KernelSpec, refs: Sequence[Ref], nbytes: int, *, flops: int = 0, scratch: int = 0
+    ) -> Ref:
+        """What a kernel without run-time sizes makes of weights (or of what is prepared), once when a model is loaded.
+
+        The result, `nbytes` bytes, is the kernel's last argument; all calls of all engines of a model read it.
+        """
+        assert all(ref.storage.kind in ("weight", "prepared") for ref in refs)
+        moved = nbytes + sum(ref.storage.bytes for ref in refs if isinstance(ref.storage.bytes, int))
+        sources = node.metadata_props.get("magicmind.sources", node.name or "")
+        step = Step(sources, node.op_type, spec, tuple(refs), 0, (), flops, moved)
+        return self.plan.prepare.add(step, nbytes, scratch)
+
+    def widened(self, node: ir.Node, array: np.ndarray) -> Ref:
+        """A constant as float32 in memory and as float16 in the file; its numbers must be float16's."""
+        p = self.params()
+        cast = single("Cast", Var("x0"), ir.DataType.FLOAT)
+        spec = Elementwise(cast, (Broadcast("f16", (True,)),), "f32", (p.size(array.size),))
+        return self.prepared(node, spec, [self.weight(array.astype(np.float16))], array.size * ITEMSIZE["f32"])
+
     def temp(self, nbytes: Dim) -> Ref:
         """Memory for this node only."""
         return Ref(Storage("arena", nbytes))
@@ -288,7 +325,7 @@ class Lowering:
 
     def _body(self, model: ir.Model, captures: int) -> int:
         """The number of a nested graph's plan."""
-        plan = Lowering(model, self.target, self._weights, self.plan.bodies, self._chooser).run()
+        plan = Lowering(model, self.target, self._weights, self.plan.bodies, self._chooser, self.plan.prepare).run()
         self.plan.bodies.append(body_plan(model.graph, plan, captures))
         return len(self.plan.bodies) - 1
 

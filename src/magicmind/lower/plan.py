@@ -6,12 +6,13 @@ Contract: docs/design/0001-architecture.md, "Kernels and the plan".
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 from magicmind.codegen.builder import Kernel, Param
 from magicmind.codegen.target import Target
 from magicmind.ir.dims import Dim
+from magicmind.modelfile.parts import WEIGHT_ALIGNMENT
 
 
 class KernelSpec(Protocol):
@@ -32,10 +33,11 @@ class Storage:
     """A piece of memory: a graph input or output, a packed constant, or a buffer of the arena."""
 
     kind: str
-    """`input`, `output`, `weight`, `arena`, or `object`: what a host step made."""
+    """`input`, `output`, `weight`, `arena`, `prepared`: made from weights at load, or `object`: what a host step made.
+    """
     bytes: Dim
     index: int = 0
-    """Input, output or object number, or the constant's byte offset."""
+    """Input, output or object number, or the byte offset of a constant or of what is prepared."""
     first: int = -1
     last: int = -1
     """First and last step that touches it (arena only)."""
@@ -125,6 +127,30 @@ class HostStep:
 
 
 @dataclass
+class Preparation:
+    """What is made from weights once, before the first call: kernel calls without run-time sizes.
+
+    Nested graphs share it. Equal kernels on equal weights are called once.
+    """
+
+    steps: list[Step] = field(default_factory=list)
+    bytes: int = 0
+    """Of the memory they write, which stays as long as the model."""
+    scratch: int = 0
+    known: dict[tuple[KernelSpec, tuple[Ref, ...]], Ref] = field(default_factory=dict)
+
+    def add(self, step: Step, nbytes: int, scratch: int) -> Ref:
+        """Where the result of a kernel call lies; `step` is without it."""
+        key = (step.spec, step.refs)
+        if key not in self.known:
+            offset = -(-self.bytes // WEIGHT_ALIGNMENT) * WEIGHT_ALIGNMENT
+            ref = self.known[key] = Ref(Storage("prepared", nbytes, offset))
+            self.steps.append(replace(step, refs=(*step.refs, ref), outputs=1))
+            self.bytes, self.scratch = offset + nbytes, max(self.scratch, scratch)
+        return self.known[key]
+
+
+@dataclass
 class BodyPlan:
     """The plan of a nested graph. `given`: symbols whose values the enclosing graph hands down."""
 
@@ -147,6 +173,7 @@ class Plan:
     """Scratch sizes that depend on data."""
     bodies: list[BodyPlan] = field(default_factory=list)
     """Nested graphs, those of nested graphs included (they share the list)."""
+    prepare: Preparation = field(default_factory=Preparation)
 
 
 def assign_epochs(steps: Sequence[Step | HostStep]) -> list[int]:

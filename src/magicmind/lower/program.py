@@ -16,9 +16,10 @@ from magicmind.codegen.target import Target
 from magicmind.codegen.values import I32, I64, PTR
 from magicmind.ir.dims import Dim
 from magicmind.lower.plan import HostStep, Ref, Step
-from magicmind.modelfile.abi import CTX_SEGMENT
+from magicmind.modelfile.abi import CTX_SEGMENT, PREPARE_SYMBOL, PROGRAM_SYMBOL
 
-ENTRY = "mm_program"
+ENTRY = PROGRAM_SYMBOL
+PREPARE_ENTRY = PREPARE_SYMBOL
 _SLOTS, _DIMS, _THREADS, _STOP, _PROFILE, _CLOCK, _SCRATCH, _SCRATCH_BYTES = 0, 1, 2, 4, 5, 6, 7, 8
 _CLOCK_MONOTONIC = 1
 

@@ -14,6 +14,8 @@ TEAM_VERSION: Final = 1
 """Of two team blobs with the same TEAM_ABI, the process uses the one with the higher version."""
 
 PROGRAM_SYMBOL: Final = "mm_program"
+PREPARE_SYMBOL: Final = "mm_prepare"
+"""Of models whose plan has `prepare`: called once, before the first call of the program."""
 TEAM_CALL_SYMBOL: Final = "mm_team_call"
 TEAM_WORKER_SYMBOL: Final = "mm_team_worker"
 BARRIER_SYMBOL: Final = "mm_barrier"

@@ -19,7 +19,7 @@ from magicmind.errors import OfflineModelError
 
 MAGIC = b"\x89MMmodel"
 MAJOR = 1
-MINOR = 0
+MINOR = 1  # 1: a plan may have `prepare`
 ALIGNMENT = 4096
 MANIFEST, GRAPH, WEIGHTS = "manifest", "graph", "weights"
 

@@ -23,6 +23,8 @@ class Engine:
         self.model = model
         self.program = program
         self.threads = team.bounded(threads)
+        if program.prepared is not None:
+            program.prepared.make(self.threads)
         self._contexts: weakref.WeakSet[Context] = weakref.WeakSet()
         self._lock = threading.Lock()
         self._closed = False

@@ -134,7 +134,7 @@ class Frame:
         """Writes a slot's address when what it points at exists."""
         spec, offset = self._routine.slots[slot], self._offsets[slot]
         kind = spec["kind"]
-        if kind == "weight":
+        if kind in ("weight", "prepared"):
             return
         if kind == "arena":
             base = self._buffers.get(spec["buffer"])

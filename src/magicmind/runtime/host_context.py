@@ -11,8 +11,9 @@ import numpy as np
 from magicmind.dtypes import numpy_dtype
 from magicmind.errors import ShapeError
 from magicmind.runtime import feeds as checks
-from magicmind.runtime.context import INTERRUPTIBLE_NS, Context, call_interruptibly
+from magicmind.runtime.context import Context
 from magicmind.runtime.frame import Frame
+from magicmind.runtime.interruptible import INTERRUPTIBLE_NS, call_interruptibly
 from magicmind.runtime.program import Layout, Program
 
 if TYPE_CHECKING:

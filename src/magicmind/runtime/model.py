@@ -69,14 +69,20 @@ class Model:
         self.path = Path(path).absolute()
 
     def info(self) -> dict[str, Any]:
-        """What the file says about itself (see `describe`), the steps, and which of them are no native code."""
+        """What the file says about itself (see `describe`), the steps, and which of them are no native code.
+
+        `prepared`: steps that run once, before the first call, the bytes of what they make, and how long they took.
+        """
         self._check_open()
-        steps = self._program.steps
+        steps, prepared = self._program.steps, self._program.prepared
         return {
             **description(self._file),
             "target": self.target,
             "steps": steps,
             "fallback": host_nodes(self._program.plan),
+            "prepared": None
+            if prepared is None
+            else {"steps": prepared.steps, "bytes": prepared.size, "ns": prepared.ns},
         }
 
     def _check_open(self) -> None:

@@ -16,6 +16,7 @@ from magicmind.modelfile.reader import OfflineFile
 from magicmind.runtime import team
 from magicmind.runtime.cpu import capped, cpu_features
 from magicmind.runtime.memory import pack
+from magicmind.runtime.prepared import Prepared, slot_address
 from magicmind.runtime.routine import Routine
 from magicmind.runtime.shapes import PlanShapes, Shape
 
@@ -72,15 +73,17 @@ class Program:
         name = self.target["name"]
         self.plan: dict[str, Any] = file.json(f"plan:{name}")
         try:
-            self._read_plan()
             code_offset = self._entry(abi.PROGRAM_SYMBOL)
             self._adopt_team(f"team:{name}")
+            self._code = file.map_section(f"code:{name}")
+            self.entry = self._code.address + code_offset
+            self._regions = {"weight": (file.weights_address, file.sections[WEIGHTS].size)}
+            self.prepared = self._read_prepared()
+            self._read_plan()
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise OfflineModelError(
                 f"{file.where}: the plan for {name} lacks or garbles {error}", hint=REBUILD
             ) from error
-        self._code = file.map_section(f"code:{name}")
-        self.entry = self._code.address + code_offset
         self.routine = self._read_routine()
         self._layouts: dict[tuple[Shape, ...], Layout] = {}
 
@@ -95,7 +98,7 @@ class Program:
         self.thread_bound = int(plan.get("threads_hint") or team.MAX_THREADS)
         self._input_slots: list[tuple[int, int]] = []  # slot, input
         self._output_slots: list[tuple[int, int]] = []  # slot, output
-        self.weight_slots: list[tuple[int, int]] = []  # slot, address
+        self.weight_slots: list[tuple[int, int]] = []  # slot, address: weights, and what is made of them
         self._arena_slots: list[tuple[int, int]] = []  # slot, buffer
         for slot, item in enumerate(plan["slots"]):
             self._read_slot(slot, item)
@@ -112,11 +115,8 @@ class Program:
             self._input_slots.append((slot, _index(item["index"], self.inputs)))
         elif kind == "output":
             self._output_slots.append((slot, _index(item["index"], self.outputs)))
-        elif kind == "weight":
-            offset = int(item["offset"])
-            if not 0 <= offset <= self.file.sections[WEIGHTS].size:
-                raise ValueError(f"the offset of weight slot {slot}")
-            self.weight_slots.append((slot, self.file.weights_address + offset))
+        elif kind in self._regions:
+            self.weight_slots.append((slot, slot_address(item, self._regions)))
         elif kind == "arena":
             self._arena_slots.append((slot, _index(item["buffer"], self.plan["buffers"])))
         elif kind == "object" and self._staged:
@@ -124,17 +124,25 @@ class Program:
         else:
             raise ValueError(f"the kind {kind!r} of slot {slot}")
 
+    def _read_prepared(self) -> Prepared | None:
+        """What is to be made before the first call."""
+        plan = self.plan.get("prepare")
+        if plan is None:
+            return None
+        prepared = Prepared(plan, self._code.address + self._entry(abi.PREPARE_SYMBOL), *self._regions["weight"])
+        self._regions["prepared"] = (prepared.address, prepared.size)
+        return prepared
+
     def _read_routine(self) -> Routine | None:
         """The plan and those of its nested graphs, for plans with host steps. Raises OfflineModelError."""
         if not self._staged:
             return None
-        weights, limit = self.file.weights_address, self.file.sections[WEIGHTS].size
         bodies: list[Routine] = []
         try:
             for plan in self.plan.get("bodies", ()):
                 entry = self._code.address + self._entry(plan["entry"])
-                bodies.append(Routine(plan, entry, weights, limit, bodies))
-            return Routine(self.plan, self.entry, weights, limit, bodies)
+                bodies.append(Routine(plan, entry, self._regions, bodies))
+            return Routine(self.plan, self.entry, self._regions, bodies)
         except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
             raise OfflineModelError(f"{self.file.where}: a host step lacks or garbles {error}", hint=REBUILD) from error
 
@@ -194,7 +202,9 @@ class Program:
             raise OfflineModelError(f"{self.file.where}: the memory plan lies outside its arena", hint=REBUILD)
 
     def close(self) -> None:
-        """Unmaps the code. No call may be running."""
+        """Unmaps the code and gives memory back. No call may be running."""
+        if self.prepared is not None:
+            self.prepared.close()
         self._code.close()
 
 

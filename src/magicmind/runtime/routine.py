@@ -8,6 +8,7 @@ from typing import Any
 
 from magicmind.errors import ShapeError
 from magicmind.runtime.host import Body, HostFunction, host_function
+from magicmind.runtime.prepared import slot_address
 from magicmind.runtime.shapes import compile_texts
 from magicmind.runtime.stages import Stages, names_in
 
@@ -33,10 +34,10 @@ class HostStep:
 
 
 class Routine:
-    """`entry`: address of the native program; `weights`: address of the weights."""
+    """`entry`: address of the native program; `regions`: address and bytes of weights and of what is prepared."""
 
     def __init__(
-        self, plan: Mapping[str, Any], entry: int, weights: int, limit: int, bodies: Sequence[Routine]
+        self, plan: Mapping[str, Any], entry: int, regions: Mapping[str, tuple[int, int]], bodies: Sequence[Routine]
     ) -> None:
         """Raises KeyError, ValueError and the like for a damaged plan, OfflineModelError for an unknown function."""
         self.plan, self.entry = plan, entry
@@ -47,9 +48,7 @@ class Routine:
         self.outputs: list[dict[str, Any]] = plan["outputs"]
         self.object_count = int(plan.get("objects", 0))
         self.slots: list[dict[str, Any]] = plan["slots"]
-        self.weight_slots = [(i, weights + s["offset"]) for i, s in enumerate(self.slots) if s["kind"] == "weight"]
-        if any(not 0 <= s["offset"] <= limit for s in self.slots if s["kind"] == "weight"):
-            raise ValueError("the offset of a weight slot")
+        self.weight_slots = [(i, slot_address(s, regions)) for i, s in enumerate(self.slots) if s["kind"] in regions]
         self.object_slots: dict[int, list[int]] = {}
         for i, slot in enumerate(self.slots):
             if slot["kind"] == "object":

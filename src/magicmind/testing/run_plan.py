@@ -32,9 +32,9 @@ def run_plan(
     plan = Lowering(model, find_target(target), weights).run()
     values = _symbol_values(model, feeds)
     memory = _Memory(model, feeds, values, b"".join(bytes(c) for c in weights.chunks()))
-    scratch = np.zeros(evaluate(plan.scratch, values) + 64, np.uint8)
+    scratch = np.zeros(max(evaluate(plan.scratch, values), plan.prepare.scratch) + 64, np.uint8)
     machine = find_target(target)
-    for step in plan.steps:
+    for step in [*plan.prepare.steps, *plan.steps]:
         assert isinstance(step, Step), f"{step.node}: host steps need the run time"
         code, address = load_kernel(cast(Hashable, step.spec), machine)
         sizes = [evaluate(d, values) for d in step.params]
