@@ -13,8 +13,10 @@ from magicmind.codegen.target import BLOCK, Target, find_target
 from magicmind.ir.dims import evaluate
 from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.contract import weight_group
-from magicmind.kernels.conv.choose import rank_direct
-from magicmind.kernels.conv.conv_test import DIRECT, Case
+from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
+from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case
+from magicmind.kernels.conv.depthwise import DepthwiseConv
+from magicmind.kernels.conv.depthwise_copied import pack_depthwise_rows
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import pack_bias, pack_direct, pack_few_channels
 from magicmind.kernels.conv.types import ConvTypes
@@ -141,3 +143,27 @@ FIRST = [
 def test_first_layer_reads_plain_input(case: Case, target: str) -> None:
     check(case, run_direct(case, find_target(target), False, plain=True))
     check(case, run_direct(case, find_target(target), True, plain=True, threads=1))
+
+
+def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> Array:
+    x, w, bias, scales, residual = data(case)
+    schedule = replace(choose_depthwise(case.shape(False), target), rows=3)
+    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, U8_TO_U8)
+    arrays = [
+        blocked(x),
+        pack_depthwise_rows(w, U8_TO_U8, target),
+        pack_bias(folded_bias(w, bias), 1, case.g),
+        pack_bias(scales, 1, case.g),
+        blocked(residual),
+        np.full((case.n, -(-case.g // BLOCK), *case.out, BLOCK), 99, np.uint8),
+    ]
+    scratch = evaluate(spec.scratch_bytes(target, case.out[1]), {})
+    run_kernel(spec, arrays, case.sizes if runtime else (), target.name, threads, scratch)
+    return unblocked(arrays[-1], case.n, case.g, 1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", DEPTHWISE, ids=str)
+def test_depthwise(case: Case, target: str) -> None:
+    check(case, run_depthwise(case, find_target(target), False, 2))
+    check(case, run_depthwise(case, find_target(target), True, 1))

@@ -1,4 +1,4 @@
-"""Depthwise convolution on the blocked layout: one vector of 16 channels per pixel, no copies.
+"""Depthwise convolution on the blocked layout: one vector of 16 channels per pixel, float32 without copies.
 
 Rows and columns whose windows lie inside the input are computed in register tiles without checks. Edge columns of a
 constant width leave their outside taps out at build time; all other edges loop over the taps that exist.
@@ -11,8 +11,12 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
+from magicmind.ir.dims import Dim
+from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, Put, channel_rows, weights_dtype
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
+from magicmind.kernels.scalar import store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -29,21 +33,29 @@ class DepthwiseSchedule:
 class DepthwiseConv:
     """y = epilogue(depthwise(x, w) + bias) for `shape.groups` channels (ic = oc = 1).
 
-    Pointers: x (blocked), w (`pack_depthwise`), bias, epilogue operands, y (blocked).
+    Pointers: x (blocked), w (`pack_depthwise`; `pack_depthwise_rows` unless everything is float32), bias, epilogue
+    operands, y (blocked).
     """
 
     shape: ConvShape
     schedule: DepthwiseSchedule
     epilogue: Epilogue = NO_EPILOGUE
+    types: ConvTypes = F32
 
     @property
     def name(self) -> str:
         s = self.shape
-        return f"f32_depthwise_{s.kh}x{s.kw}s{s.sh}_{s.groups}_{s.oh}x{s.ow}_{self.schedule.mr}{self.epilogue.label}"
+        kind = f"{self.types.x}_depthwise_{s.kh}x{s.kw}s{s.sh}"
+        return f"{kind}_{s.groups}_{s.oh}x{s.ow}_{self.schedule.mr}{self.epilogue.label}"
+
+    def scratch_bytes(self, target: Target, columns: Dim) -> Dim:
+        """Bytes of scratch for so many output columns."""
+        copy = channel_rows(self.shape, self.types, self.schedule.rows)
+        return copy.scratch_bytes(target, columns) if needs_copy(self.types) else 0
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        count = 3 + len(self.epilogue.operands) + 1
-        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        weights = [weights_dtype(self.types, target)]
+        k = self.types.kernel(symbol, target, weights, self.epilogue, count_params(self))
         x, w, bias, *extras, y = k.pointers
         oh, ow = k.size(self.shape.oh), k.size(self.shape.ow)
         blocks = -(-self.shape.groups // BLOCK)
@@ -51,18 +63,42 @@ class DepthwiseConv:
         def put(image: Index, block: Index, row: Index, column: Index, value: Vec) -> None:
             out = (((image * blocks + block) * oh + row) * ow + column) * BLOCK
             place = image * (blocks * BLOCK) + block * BLOCK
-            y.store(self.epilogue.apply(k, value, extras, out=out, channel=block * BLOCK, image=place), out)
+            result = self.epilogue.apply(k, value, extras, out=out, channel=block * BLOCK, image=place)
+            store_value(y, result, out)
 
-        emitter = DepthwiseRows(k, self.shape, self.schedule.mr, x, w, bias, put)
         rows = self.schedule.rows
+        emit = depthwise_rows(k, self.shape, self.types, self.schedule, (x, w, bias), k.scratch, put)
         row_blocks = k.ceildiv(oh, rows)
         first, last = k.thread_range(k.size(self.shape.n) * blocks * row_blocks)
         # Channels innermost: a thread keeps to its rows, which it also wrote in the pointwise convolution before.
         with k.loop("item", first, last) as item:
             block, band = item % blocks, item // blocks
             row0 = (band % row_blocks) * rows
-            emitter.emit(band // row_blocks, block, row0, k.index_min(row0 + rows, oh))
+            emit(band // row_blocks, block, row0, k.index_min(row0 + rows, oh))
         return k
+
+
+def needs_copy(types: ConvTypes) -> bool:
+    """Whether rows are copied to scratch: float32 is multiplied where it lies."""
+    return types.x != "f32"
+
+
+def depthwise_rows(
+    k: Kernel,
+    shape: ConvShape,
+    types: ConvTypes,
+    schedule: DepthwiseSchedule,
+    pointers: tuple[Pointer, Pointer, Pointer],
+    scratch: Pointer,
+    put: Put,
+) -> Callable[[Index, Index, Index, Index], None]:
+    """emit(image, channel block, row0, row1): the depthwise convolution of up to `schedule.rows` output rows.
+
+    `pointers`: x, w, bias. `scratch` is room for the copied rows.
+    """
+    if not needs_copy(types):
+        return DepthwiseRows(k, shape, schedule.mr, *pointers, put).emit
+    return CopiedDepthwiseRows(k, channel_rows(shape, types, schedule.rows), schedule.mr, pointers, scratch, put).emit
 
 
 @dataclass(frozen=True)
@@ -80,10 +116,6 @@ class _Taps:
     valid: Sequence[Sequence[int]] | None = None
     first: Index = 0
     last: Index = 0
-
-
-Put = Callable[[Index, Index, Index, Index, Vec], None]
-"""Takes (image, channel block, row, column, value) of a finished output vector."""
 
 
 class DepthwiseRows:

@@ -68,7 +68,7 @@ class DirectConv:
         return self.copy.scratch_bytes(target, columns) if self.copy.is_needed(target) else 0
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = self.types.kernel(symbol, target, 1, self.epilogue, count_params(self))
+        k = self.types.kernel(symbol, target, [self.types.w], self.epilogue, count_params(self))
         DirectEmitter(k, self, k.pointers).emit()
         return k
 
@@ -91,7 +91,7 @@ class DirectEmitter:
             depth = s.kh * (s.kw // self.run) * whole_steps(k.target, spec.types.w, self.run * s.ic)
         self.block_weights = depth * BLOCK
         """Packed weights of one block of output channels, in elements."""
-        self.copied = RowSource(k, spec.copy, self.x)
+        self.copied = RowSource(k, spec.copy, self.x, k.scratch)
 
     def emit(self) -> None:
         k = self.k

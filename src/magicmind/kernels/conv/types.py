@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Kernel
-from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import Target
-from magicmind.codegen.values import ITEMSIZE
 from magicmind.kernels.epilogue import Epilogue
 
 
@@ -33,20 +32,13 @@ class ConvTypes:
         """Type of the accumulators and the bias."""
         return "i32" if self.is_integer else "f32"
 
-    def rows(self, target: Target) -> str:
-        """The type in which input rows are multiplied: as they lie, or as they are copied to scratch."""
-        return dot_format(target).activations if self.is_integer else "f32"
-
-    def row_bytes(self, target: Target) -> int:
-        """Bytes of one number of such a row."""
-        return ITEMSIZE[self.rows(target)]
-
-    def kernel(self, symbol: str, target: Target, weights: int, epilogue: Epilogue, params: int) -> Kernel:
-        """A function of the pointers x, `weights` times (w, bias), epilogue operands, y.
+    def kernel(self, symbol: str, target: Target, weights: Sequence[str], epilogue: Epilogue, params: int) -> Kernel:
+        """A function of the pointers x, one w and bias for every type in `weights`, epilogue operands, y.
 
         Whole numbers are scaled without contraction, so that all targets give the same bits.
         """
-        pointers = [self.x, *[self.w, self.acc] * weights, *epilogue.types, self.y]
+        pairs = [dtype for w in weights for dtype in (w, self.acc)]
+        pointers = [self.x, *pairs, *epilogue.types, self.y]
         return Kernel(symbol, target, pointers, params, contract=not self.is_integer)
 
 
