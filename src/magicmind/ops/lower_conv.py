@@ -6,27 +6,29 @@ import copy
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import onnx_ir as ir
 
 from magicmind.codegen.builder import Size
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
+from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
 from magicmind.kernels.conv.depthwise import DepthwiseConv
+from magicmind.kernels.conv.depthwise_copied import pack_depthwise_rows
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
+    Weights,
     merge_groups,
     pack_axis_zeros,
     pack_bias,
     pack_chunks,
-    pack_depthwise,
     pack_direct,
     pack_few_channels,
     pad_axis,
 )
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.kernels.matmul import MatMul, matmul_candidates
@@ -35,8 +37,6 @@ from magicmind.lower.plan import Params, Ref
 from magicmind.ops.fused import conv, program_of
 from magicmind.ops.operands import has_few_channels, operand_kind
 from magicmind.ops.registry import NodeView
-
-FloatArray = npt.NDArray[np.float32]
 
 FIRST_OPERAND = 3
 """Number of the first epilogue operand among the inputs."""
@@ -48,7 +48,7 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
     if program is None:
         return Epilogue(), []
     out = low.shape(node.outputs[0])
-    kinds, refs = [], []
+    kinds, dtypes, refs = [], [], []
     for value in node.inputs[first:]:
         assert value is not None
         array = low.const(value)
@@ -56,16 +56,43 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
         assert kind is not None, f"{node.name}: operand {value.name} cannot be fused"
         kinds.append(kind)
         if kind == "channel" and array is not None:
+            dtypes.append("f32")
             refs.append(low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel())))
         else:
+            dtypes.append(low.dtype(value))
             refs.append(low.ref(value))
-    return Epilogue(program, tuple(kinds)), refs
+    return Epilogue(program, tuple(kinds), tuple(dtypes)), refs
+
+
+def conv_types(low: Lowering, node: ir.Node) -> ConvTypes:
+    """The element types of a convolution. Raises UnsupportedOperatorError for weights that have no kernel."""
+    x, w, out = node.inputs[0], node.inputs[1], node.outputs[0]
+    assert x is not None and w is not None
+    types = ConvTypes(low.dtype(x), low.dtype(w), low.dtype(out), int(NodeView(node).attr("x_zero", 0)))
+    if (types.x, types.w) not in _SUPPORTED:
+        known = ", ".join(f"{w} weights on {x}" for x, w in _SUPPORTED)
+        raise UnsupportedOperatorError(
+            f"{low.describe_node(node)}: {types.w} weights on {types.x} input have no kernel", hint=f"there are {known}"
+        )
+    return types
+
+
+_SUPPORTED = (("f32", "f32"), ("f16", "f16"), ("u8", "i8"))
+
+
+def folded_bias(weights: Weights, bias: Weights | None, types: ConvTypes) -> Weights:
+    """One value per output channel in the accumulators' type, with what x_zero adds to every sum."""
+    oc = weights.shape[0]
+    if not types.is_integer:
+        return np.zeros(oc, np.float32) if bias is None else np.asarray(bias, np.float32).reshape(oc)
+    zero = types.x_zero * weights.reshape(oc, -1).sum(1, dtype=np.int64)
+    return np.asarray((0 if bias is None else bias.astype(np.int64)) - zero).astype(np.int32)
 
 
 class Geometry:
     """The node's attributes for two spatial axes; a 1-D convolution is 2-D with one row."""
 
-    def __init__(self, low: Lowering, node: ir.Node, weights: FloatArray) -> None:
+    def __init__(self, low: Lowering, node: ir.Node, weights: Weights) -> None:
         spatial = weights.ndim - 2
         lead = [0] * (2 - spatial)
 
@@ -81,7 +108,7 @@ class Geometry:
         self.output: list[Dim] = [*([1] * len(lead)), *low.shape(node.outputs[0])[2:]]
         self.weights = weights.reshape(weights.shape[0], weights.shape[1], *([1] * len(lead)), *weights.shape[2:])
 
-    def pointwise_after(self, weights: FloatArray) -> Geometry:
+    def pointwise_after(self, weights: Weights) -> Geometry:
         """A 1x1 convolution with these weights on this one's result."""
         after = copy.copy(self)
         after.groups, after.weights = 1, weights
@@ -95,11 +122,14 @@ class Geometry:
         return self.weights.shape[2:] == (1, 1) and not any(self.begin + self.end)
 
 
-def _candidates(g: Geometry, shape: ConvShape, low: Lowering, *, plain: bool, exact: bool) -> list[ConvSchedule]:
+def _candidates(
+    g: Geometry, shape: ConvShape, low: Lowering, types: ConvTypes, *, plain: bool, exact: bool
+) -> list[ConvSchedule]:
     """Direct and Winograd schedules. A pointwise convolution sees its pixels as rows of a width to choose."""
     pixels = product(g.input)
     any_width = not plain and g.is_pointwise and g.strides == [1, 1] and pixels != 0
-    return conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=not (plain or exact))
+    winograd = not (plain or exact)
+    return conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=winograd, types=types)
 
 
 def conv_shape(g: Geometry, p: Params) -> ConvShape:
@@ -153,24 +183,31 @@ def lower(low: Lowering, node: ir.Node) -> None:
     if weights.ndim not in (3, 4):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: {weights.ndim - 2}-D convolution is not supported")
     assert x is not None
-    g = Geometry(low, node, np.asarray(weights, np.float32))
+    types = conv_types(low, node)
+    g = Geometry(low, node, weights)
+    packed_bias = folded_bias(g.weights, bias, types)
     epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     p = low.params()
     flops = product([g.batch, *g.output]) * (2 * int(weights.size))
     reuse_residual(low, node, FIRST_OPERAND, epilogue)
     memory = low.nbytes(x) + low.nbytes(out) + weights.nbytes
 
-    def call(spec: Any, packed: FloatArray, packed_bias: FloatArray, scratch: Dim = 0) -> None:
-        refs = [low.ref(x), low.weight(packed), low.weight(packed_bias), *extras, low.ref(out)]
+    def call(spec: Any, packed: Weights, groups: int, scratch: Dim = 0) -> None:
+        per_channel = pack_bias(packed_bias, groups, packed_bias.size // groups)
+        refs = [low.ref(x), low.weight(packed), low.weight(per_channel), *extras, low.ref(out)]
         low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
 
     oc, ic = g.weights.shape[:2]
     if g.groups > 1 and ic == 1 and oc == g.groups:
+        depthwise = types.for_depthwise()
         shape = conv_shape(g, p)
-        rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), epilogue)
-        call(DepthwiseConv(shape, rows, epilogue), pack_depthwise(g.weights), pack_bias(bias, 1, oc))
+        rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), depthwise, epilogue)
+        spec = DepthwiseConv(shape, rows, epilogue, depthwise)
+        packed = pack_depthwise_rows(g.weights, depthwise, low.target)
+        call(spec, packed, 1, spec.scratch_bytes(low.target, g.output[1]))
         return
-    if g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
+    all_float = types == F32 and set(epilogue.types) <= {"f32"}
+    if all_float and g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
         # One pixel per image: the blocked tensors are matrices with a row per image.
         columns = pad_axis(g.weights.reshape(oc, ic).T, 1, BLOCK)
         m = p.size(g.batch)
@@ -184,26 +221,31 @@ def lower(low: Lowering, node: ir.Node) -> None:
             has_bias=True,
             epilogue=epilogue,
         )
-        call(product_spec, pack_chunks(columns, tile.nr), pack_bias(bias, 1, oc))
+        call(product_spec, pack_chunks(columns, tile.nr), 1)
         return
     _join_groups(g)
     plain = has_few_channels(node)
     sizes = low.params()
     shape = conv_shape(g, sizes)
-    candidates = _candidates(g, shape, low, plain=plain, exact=bool(NodeView(node).attr("exact", 0)))
-    schedule = low.choose(candidates, sizes, "first conv" if plain else "conv", repr(shape), epilogue)
+    exact = bool(NodeView(node).attr("exact", 0)) or not all_float
+    candidates = _candidates(g, shape, low, types, plain=plain, exact=exact)
+    schedule = low.choose(candidates, sizes, "first conv" if plain else "conv", repr(shape), types, epilogue)
     if isinstance(schedule, FlatSchedule):
         g.input = g.output = [product(g.input) // schedule.width, schedule.width]
         schedule = schedule.schedule
     shape = conv_shape(g, p)
     if isinstance(schedule, WinogradSchedule):
         winograd = WinogradConv(shape, schedule, epilogue)
-        packed = pack_winograd(g.weights, schedule.m, schedule.nr)
-        call(winograd, packed, pack_bias(bias, 1, shape.oc), winograd.scratch_bytes())
+        call(winograd, pack_winograd(g.weights, schedule.m, schedule.nr), 1, winograd.scratch_bytes())
         return
-    direct = DirectConv(shape, schedule, epilogue, plain)
-    packed = pack_few_channels(g.weights, schedule.nr) if plain else pack_direct(g.weights, g.groups, schedule.nr)
-    call(direct, packed, pack_bias(bias, g.groups, shape.oc), direct.scratch_bytes(low.target, g.output[1]))
+    direct = DirectConv(shape, schedule, epilogue, plain, types)
+    kr = weight_group(low.target, types.w)
+    packed = (
+        pack_few_channels(g.weights, schedule.nr, kr, direct.copy.run)
+        if plain
+        else pack_direct(g.weights, g.groups, schedule.nr, kr)
+    )
+    call(direct, packed, g.groups, direct.scratch_bytes(low.target, g.output[1]))
 
 
 def reuse_residual(low: Lowering, node: ir.Node, first: int, epilogue: Epilogue) -> None:

@@ -24,6 +24,7 @@ from magicmind.kernels.conv.choose import (
 from magicmind.kernels.conv.depthwise import DepthwiseSchedule
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.conv.winograd import WinogradSchedule
 
 T = TypeVar("T", bound=Hashable)
@@ -58,16 +59,16 @@ def shortlist(ranked: Sequence[tuple[float, T]], kind: Callable[[T], Hashable]) 
 
 
 def conv_candidates(
-    shape: ConvShape, target: Target, *, pixels: Dim | None = None, winograd: bool = True
+    shape: ConvShape, target: Target, *, pixels: Dim | None = None, winograd: bool = True, types: ConvTypes = F32
 ) -> list[ConvSchedule]:
     """Direct and Winograd schedules. `pixels`: those of a pointwise convolution whose rows may have any width."""
     ranked: list[tuple[float, ConvSchedule]] = []
     if isinstance(pixels, int):
-        ranked += [(cycles, FlatSchedule(width, s)) for cycles, width, s in rank_flat(shape, target, pixels)]
+        ranked += [(cycles, FlatSchedule(width, s)) for cycles, width, s in rank_flat(shape, target, pixels, types)]
     elif pixels is not None:  # one column: register tiles take any number of pixels, whatever their width is
-        ranked += [(cycles, FlatSchedule(1, s)) for cycles, s in rank_column(shape, target)]
+        ranked += [(cycles, FlatSchedule(1, s)) for cycles, s in rank_column(shape, target, types)]
     else:
-        ranked += rank_direct(shape, target)
+        ranked += rank_direct(shape, target, types)
         ranked += rank_winograd(shape, target) if winograd else []
     return shortlist(ranked, _algorithm)
 

@@ -11,11 +11,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from magicmind.codegen.dot import dot_instruction
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import register_tiles, share_lines
+from magicmind.codegen.values import ITEMSIZE
+from magicmind.kernels.contract import register_tiles, share_lines, weight_group, whole_steps
 from magicmind.kernels.conv.depthwise import DepthwiseSchedule
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.conv.winograd import WinogradSchedule
 from magicmind.kernels.tiles import balanced
 
@@ -29,6 +32,10 @@ _BATCHES = {1: 8.0, 8: 1.0}
 """Batches a schedule has to serve when the batch is a run-time value, with the weight of each: the choice of an
 algorithm may not depend on it."""
 _LOADS_PER_CYCLE, _FMAS_PER_CYCLE = 2.0, 2.0
+_PAIRS_PER_CYCLE = 1.5
+"""Multiplications of pairs with the addition that follows each of them (three ports, of which two multiply)."""
+_COPY = 1.5
+"""Cycles of one input register on its way to scratch."""
 _TILE_OVERHEAD = 12.0
 """Cycles to start and store one register tile, beyond its multiply-adds."""
 _ITEM_OVERHEAD = 60.0
@@ -66,7 +73,7 @@ def _share(items: int, threads: int) -> int:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """A convolution's sizes as numbers, for comparing schedules."""
+    """A convolution's sizes as numbers, for comparing schedules; `row_bytes` of input belong to an output row."""
 
     n: int
     height: int
@@ -75,9 +82,10 @@ class _Sizes:
     blocks: int
     row_bytes: int
     fixed: bool
+    types: ConvTypes
 
     @classmethod
-    def of(cls, shape: ConvShape, batch: int, nudge: int = 0) -> _Sizes:
+    def of(cls, shape: ConvShape, batch: int, nudge: int = 0, types: ConvTypes = F32) -> _Sizes:
         width = nominal(shape.iw, shape)
         return cls(
             n=batch,
@@ -85,9 +93,22 @@ class _Sizes:
             width=nominal(shape.ow, shape) + (0 if isinstance(shape.ow, int) else nudge),
             depth=shape.ic * shape.kh * shape.kw,
             blocks=shape.oc_blocks * shape.groups,
-            row_bytes=shape.ic_blocks * BLOCK * width * 4 * shape.sh,
+            row_bytes=shape.ic_blocks * BLOCK * width * ITEMSIZE[types.x] * shape.sh,
             fixed=isinstance(shape.oh, int) and isinstance(shape.ow, int) and isinstance(shape.iw, int),
+            types=types,
         )
+
+    @property
+    def block_bytes(self) -> int:
+        """Weights of one block of output channels."""
+        return BLOCK * self.depth * ITEMSIZE[self.types.w]
+
+    def copy_cycles(self, rows: int, target: Target) -> float:
+        """Converting the input of so many output rows on its way to scratch. (In float32 measured to be hidden.)"""
+        if self.types.x == "f32":
+            return 0.0
+        registers = self.row_bytes * rows // (ITEMSIZE[self.types.x] * target.lanes)
+        return _COPY * registers
 
     def together(self, mr: int) -> int:
         """Output rows in one register tile."""
@@ -102,12 +123,16 @@ class _Sizes:
         ]
 
 
-def _tile_cycles(pixels: int, nr: int, depth: int, target: Target) -> float:
+def _tile_cycles(pixels: int, nr: int, depth: int, target: Target, types: ConvTypes = F32) -> float:
     """Cycles of one register tile: multiply-adds, loads or the latency of the accumulators, whichever is longest."""
     registers = target.registers_per_block
-    fmas = pixels * nr * registers / _FMAS_PER_CYCLE
+    single = not types.is_integer or dot_instruction(target).adds
+    fmas = pixels * nr * registers / (_FMAS_PER_CYCLE if single else _PAIRS_PER_CYCLE)
+    if types.w == "f16":  # each weight register is converted: half of that hides
+        fmas += nr * registers / 2
     loads = (pixels + nr * registers) / _LOADS_PER_CYCLE
-    return max(fmas, loads, 4.0) * depth + _TILE_OVERHEAD + pixels * nr * registers
+    steps = whole_steps(target, types.w, depth) // weight_group(target, types.w)
+    return max(fmas, loads, 4.0) * steps + _TILE_OVERHEAD + pixels * nr * registers
 
 
 def _options(most: int, *wanted: int) -> Iterator[int]:
@@ -124,9 +149,9 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     busiest = _share(parts * sizes.n * row_blocks, target.threads)
     rows = min(schedule.rows, sizes.height)
     tiles = sizes.tiles(schedule.mr, rows)
-    column = sum(count * _tile_cycles(pixels, nr, sizes.depth, target) for pixels, count in tiles)
-    item = column * per_item * (sizes.blocks / (chunks * nr)) + _ITEM_OVERHEAD
-    weights = per_item * nr * BLOCK * sizes.depth * 4
+    column = sum(count * _tile_cycles(pixels, nr, sizes.depth, target, sizes.types) for pixels, count in tiles)
+    item = column * per_item * (sizes.blocks / (chunks * nr)) + _ITEM_OVERHEAD + sizes.copy_cycles(rows, target)
+    weights = per_item * nr * sizes.block_bytes
     # Weights of an item stay in L2 over the items of one thread when they fit beside the pixels.
     reads = max(1.0, busiest / (sizes.n * row_blocks)) if weights <= target.l2 // 2 else float(busiest)
     pixels_kept = sizes.row_bytes * rows <= target.l2 // 3
@@ -137,33 +162,33 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     return _overlap(busiest * item, reads * weights) + moved / _STREAM_BYTES_PER_CYCLE
 
 
-def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target) -> float:
+def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target, types: ConvTypes = F32) -> float:
     """Estimated cycles over all batches the schedule has to serve."""
     nudges = (0,) if isinstance(shape.ow, int) else _NUDGES
     return sum(
-        w * _direct_cycles(_Sizes.of(shape, n, nudge), schedule, target) / len(nudges)
+        w * _direct_cycles(_Sizes.of(shape, n, nudge, types), schedule, target) / len(nudges)
         for n, w in _batches(shape).items()
         for nudge in nudges
     )
 
 
-def rank_direct(shape: ConvShape, target: Target) -> list[tuple[float, DirectSchedule]]:
+def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> list[tuple[float, DirectSchedule]]:
     """Schedules with their estimated cycles, fastest first."""
-    sizes, threads = _Sizes.of(shape, 1), target.threads
+    sizes, threads = _Sizes.of(shape, 1, types=types), target.threads
     candidates = []
     for mr, nr in register_tiles(target):
         together = sizes.together(mr)
         chunks = -(-sizes.blocks // nr)
-        in_l2 = (target.l2 // 4) // max(1, nr * BLOCK * sizes.depth * 4)
+        in_l2 = (target.l2 // 4) // max(1, nr * sizes.block_bytes)
         rows_in_l2 = (target.l2 // 4) // max(1, sizes.row_bytes)
         height = sizes.height
         for wanted in _options(height, height, rows_in_l2, *(-(-height // (threads * i)) for i in (1, 2, 4))):
             rows = min(height, -(-wanted // together) * together)
             for per_item in _options(chunks, chunks, -(-chunks // threads), -(-chunks // (2 * threads)), in_l2, 1):
                 schedule = DirectSchedule(mr, nr, rows, per_item)
-                candidates.append((_weighed_direct(shape, schedule, target), schedule))
+                candidates.append((_weighed_direct(shape, schedule, target, types), schedule))
     candidates.sort(key=lambda c: c[0])
-    heavy = sizes.blocks * BLOCK * sizes.depth * 4 > target.l2 // 2
+    heavy = sizes.blocks * sizes.block_bytes > target.l2 // 2
     if not heavy:
         return candidates
     return [(cycles, _fetching_ahead(sizes, schedule)) for cycles, schedule in candidates]
@@ -174,25 +199,27 @@ def _fetching_ahead(sizes: _Sizes, schedule: DirectSchedule) -> DirectSchedule:
     per_chunk = sum(count for _, count in sizes.tiles(schedule.mr, min(schedule.rows, sizes.height)))
     if not sizes.fixed:  # better to ask for a line too many than to miss some in pictures smaller than assumed
         per_chunk = -(-per_chunk // 3)
-    return replace(schedule, ahead=share_lines(schedule.nr, per_chunk))
+    return replace(schedule, ahead=share_lines(schedule.nr, per_chunk, sizes.types.w))
 
 
-def rank_flat(shape: ConvShape, target: Target, pixels: int) -> list[tuple[float, int, DirectSchedule]]:
+def rank_flat(
+    shape: ConvShape, target: Target, pixels: int, types: ConvTypes = F32
+) -> list[tuple[float, int, DirectSchedule]]:
     """A pointwise convolution sees its `pixels` as rows of any width: (cycles, width, schedule), fastest first."""
     widths = [w for w in range(7, min(pixels, 256) + 1) if pixels % w == 0] or [pixels]
     found: list[tuple[float, int, DirectSchedule]] = []
     for width in widths:
         height = pixels // width
         flat = replace(shape, ih=height, oh=height, iw=width, ow=width)
-        found += [(cycles, width, schedule) for cycles, schedule in rank_direct(flat, target)]
+        found += [(cycles, width, schedule) for cycles, schedule in rank_direct(flat, target, types)]
     return sorted(found, key=lambda f: (f[0], -f[1]))
 
 
-def rank_column(shape: ConvShape, target: Target) -> list[tuple[float, DirectSchedule]]:
+def rank_column(shape: ConvShape, target: Target, types: ConvTypes = F32) -> list[tuple[float, DirectSchedule]]:
     """Schedules of a pointwise convolution whose pixels, a run-time number, lie in one column, fastest first."""
     height, width = nominal(shape.oh, shape), nominal(shape.ow, shape)
     column = replace(shape, ih=height * width, oh=height * width, iw=1, ow=1)
-    return [(cycles, replace(schedule, ahead=0)) for cycles, schedule in rank_direct(column, target)]
+    return [(cycles, replace(schedule, ahead=0)) for cycles, schedule in rank_direct(column, target, types)]
 
 
 # ------------------------------------------------------------------------------------------------------- depthwise

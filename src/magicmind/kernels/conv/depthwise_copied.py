@@ -84,12 +84,12 @@ class CopiedDepthwiseRows:
 
     def _taps(self, acc: Tile, source: Rows, weights: Pointer, at: Pointer, columns: int) -> None:
         k = self.k
-        if self.s.kh <= _UNROLLED_ROWS:
-            for group in range(self.groups):
+        if self.s.kh > _UNROLLED_ROWS:
+            with k.loop("group", 0, self.groups) as group:
                 self._group(acc, source, weights, at, group, columns)
             return
-        with k.loop("group", 0, self.groups) as group:
-            self._group(acc, source, weights, at, group, columns)
+        for number in range(self.groups):
+            self._group(acc, source, weights, at, number, columns)
 
     def _group(self, acc: Tile, source: Rows, weights: Pointer, at: Pointer, group: Index, columns: int) -> None:
         """`kr` rows of the window: every copied column meets the taps that read it."""

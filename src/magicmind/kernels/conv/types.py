@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from magicmind.codegen.builder import Kernel
 from magicmind.codegen.target import Target
@@ -31,6 +31,10 @@ class ConvTypes:
     def acc(self) -> str:
         """Type of the accumulators and the bias."""
         return "i32" if self.is_integer else "f32"
+
+    def for_depthwise(self) -> ConvTypes:
+        """The few weights of a depthwise convolution are not worth float16."""
+        return replace(self, w="f32") if self.w == "f16" else self
 
     def kernel(self, symbol: str, target: Target, weights: Sequence[str], epilogue: Epilogue, params: int) -> Kernel:
         """A function of the pointers x, one w and bias for every type in `weights`, epilogue operands, y.

@@ -1,0 +1,93 @@
+"""`magicmind.Conv` of bytes and float16 through its lowering, against the operator's reference."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnx_ir as ir
+import pytest
+
+from magicmind.ops.fused import reference_conv
+from magicmind.testing.check_lowering import check_lowering
+from magicmind.testing.run_kernel import runnable_targets
+
+TARGETS = [name for name in ("x86-64-v2", "x86-64-v3") if name in runnable_targets()]
+QUANTISE = ["t0 = Cast(acc, FLOAT)", "t1 = Mul(t0, x0)", "t2 = Relu(t1)", "t3 = Quantise(t2, 3, UINT8)"]
+Array = npt.NDArray[Any]
+
+
+def expected(inputs: list[Array | None], attributes: dict[str, Any]) -> Array:
+    node = onnx.helper.make_node("Conv", ["x"] * len(inputs), ["y"], domain="magicmind", **attributes)
+    return np.asarray(reference_conv(ir.from_proto(node), inputs)[0])
+
+
+def check(inputs: list[Array | None], attributes: dict[str, Any], rtol: float = 0.0) -> list[str]:
+    """Fixed sizes, then all but the channels known at run time only. Returns the kernels of the first."""
+    want = expected(inputs, attributes)
+    x = inputs[0]
+    assert x is not None
+    kernels = check_lowering(
+        "Conv", inputs, attributes, domain="magicmind", want=[want], targets=TARGETS, rtol=rtol, passes=True
+    )
+    shapes: dict[int, list[int | str]] = {0: ["N", x.shape[1], "H", "W"]}
+    check_lowering(
+        "Conv", inputs, attributes, domain="magicmind", want=[want], targets=TARGETS, rtol=rtol, passes=True,
+        shapes=shapes,
+    )  # fmt: skip
+    return kernels
+
+
+def bytes_of(ic: int, oc: int, k: int, groups: int = 1, size: int = 9) -> list[Array | None]:
+    rng = np.random.default_rng(5)
+    return [
+        rng.integers(0, 256, (2, ic * groups, size, size + 2)).astype(np.uint8),
+        rng.integers(-128, 128, (oc * groups, ic, k, k)).astype(np.int8),
+        rng.integers(-30000, 30000, oc * groups).astype(np.int32),
+        (rng.uniform(0.5, 2, (1, oc * groups, 1, 1)) / (400 * np.sqrt(ic * k * k))).astype(np.float32),
+    ]
+
+
+CASES = [
+    ("u8_conv_", bytes_of(20, 33, 3), {"pads": [1, 1, 1, 1]}),
+    ("u8_conv_", bytes_of(32, 16, 1), {}),
+    ("u8_conv_", bytes_of(32, 16, 1), {"strides": [2, 2]}),
+    ("u8_conv_first", bytes_of(3, 24, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ("u8_conv_", bytes_of(4, 4, 3, groups=8), {"group": 8}),
+    ("u8_depthwise", bytes_of(1, 1, 3, groups=20), {"pads": [1, 1, 1, 1], "group": 20}),
+    ("u8_conv", bytes_of(16, 40, 1, size=1), {}),
+]
+
+
+@pytest.mark.parametrize(("kernel", "inputs", "attributes"), CASES)
+def test_bytes(kernel: str, inputs: list[Array | None], attributes: dict[str, Any]) -> None:
+    kernels = check(inputs, {**attributes, "x_zero": 117, "epilogue": QUANTISE})
+    assert any(name.startswith(kernel) for name in kernels), kernels
+
+
+def test_bytes_without_bias_to_float() -> None:
+    inputs = bytes_of(17, 9, 3)
+    inputs[2] = None
+    check(inputs, {"x_zero": 5, "epilogue": ["t0 = Cast(acc, FLOAT)", "t1 = Mul(t0, x0)"]})
+    check(inputs[:2], {"x_zero": 5})
+
+
+HALVES = [
+    ("f16_conv_", (20, 33, 3, 1), {"pads": [1, 1, 1, 1]}),
+    ("f16_conv_", (32, 16, 1, 1), {}),
+    ("f16_conv_first", (3, 24, 3, 1), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+    ("f16_depthwise", (1, 1, 3, 20), {"pads": [1, 1, 1, 1], "group": 20}),
+]
+
+
+@pytest.mark.parametrize(("kernel", "sizes", "attributes"), HALVES)
+def test_float16(kernel: str, sizes: tuple[int, int, int, int], attributes: dict[str, Any]) -> None:
+    ic, oc, k, groups = sizes
+    rng = np.random.default_rng(6)
+    x = rng.standard_normal((2, ic * groups, 9, 11)).astype(np.float16)
+    w = (rng.standard_normal((oc * groups, ic, k, k)) / np.sqrt(ic * k * k)).astype(np.float16)
+    bias = rng.standard_normal(oc * groups).astype(np.float16)
+    kernels = check([x, w, bias], {**attributes, "epilogue": ["t0 = Relu(acc)"]}, rtol=2e-3)
+    assert any(name.startswith(kernel) for name in kernels), kernels
