@@ -21,7 +21,7 @@ Array = npt.NDArray[Any]
 
 def expected(inputs: list[Array | None], attributes: dict[str, Any]) -> Array:
     node = onnx.helper.make_node("Conv", ["x"] * len(inputs), ["y"], domain="magicmind", **attributes)
-    return np.asarray(reference_conv(ir.from_proto(node), inputs)[0])
+    return np.asarray(reference_conv(ir.serde.deserialize_node(node), inputs)[0])
 
 
 def check(inputs: list[Array | None], attributes: dict[str, Any], rtol: float = 0.0) -> list[str]:
