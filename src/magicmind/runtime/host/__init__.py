@@ -50,7 +50,7 @@ _FUNCTIONS: dict[str, HostFunction] = {}
 
 _FAMILIES = (
     "selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "detection",
-    "rare", "audio",
+    "regions", "rare", "audio",
 )  # fmt: skip
 
 

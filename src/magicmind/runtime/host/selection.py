@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.runtime.host import Array, HostCall, host
+from magicmind.runtime.host.boxes import suppress
 
 
 @host("NonZero")
@@ -47,18 +48,36 @@ def unique(call: HostCall) -> Sequence[Any]:
 def non_max_suppression(call: HostCall) -> Sequence[Any]:
     """[selected, 3]: batch, class and box of what is kept, by batch, class and falling score."""
     boxes, scores = call.inputs[:2]
-    limit = _scalar(call.input(2), 0)
-    overlap, least = _scalar(call.input(3), 0.0), _scalar(call.input(4), None)
     corners = _corners(boxes, center=bool(call.attr("center_point_box", 0)))
-    kept: list[tuple[int, int, int]] = []
-    for batch in range(scores.shape[0] if limit > 0 else 0):
-        for label in range(scores.shape[1]):
-            row = scores[batch, label]
-            order = np.argsort(-row, kind="stable")
-            if least is not None:
-                order = order[row[order] > least]
-            kept += [(batch, label, int(i)) for i in _suppressed(corners[batch], order, overlap, int(limit))]
+    kept = [
+        (batch, label, i)
+        for batch, label in np.ndindex(*scores.shape[:2])
+        for i in _suppressed(call, corners[batch], scores[batch, label])
+    ]
     return [np.array(kept, np.int64).reshape(-1, 3)]
+
+
+@host("magicmind.NonMaxSuppression")
+def own_non_max_suppression(call: HostCall) -> Sequence[Any]:
+    """As above, or for one image [selected] boxes, followed by zeros when padded; how many there are."""
+    boxes, scores = call.inputs[:2]
+    boxes = np.swapaxes(boxes, -1, -2) if call.attr("input_layout", 0) else boxes
+    corners = _corners(boxes, center=bool(call.attr("boxes_coordinate_format", 0)))
+    groups = [()] if scores.ndim == 1 else np.ndindex(*scores.shape[:2])
+    kept = [[*group, i] for group in groups for i in _suppressed(call, corners[group[:1]], scores[group])]
+    selected = np.array(kept, np.int32).reshape((-1,) if scores.ndim == 1 else (-1, 3))
+    count = np.array(len(kept), np.int32)
+    if call.attr("pad_to_max_output_size", 0):
+        selected = np.pad(selected, (0, int(_scalar(call.inputs[2], 0)) - len(kept)))
+    return [selected, count][: call.outputs]
+
+
+def _suppressed(call: HostCall, corners: Array, scores: Array) -> list[int]:
+    """The boxes [n, 4] that stay of one class; inputs 2 to 4 are how many, the overlap and the least score."""
+    limit, overlap, least = (_scalar(call.input(i), default) for i, default in ((2, 0), (3, 0.0), (4, None)))
+    order = np.argsort(-scores, kind="stable")
+    order = order if least is None else order[scores[order] > least]
+    return suppress(corners, order, overlap, limit=int(limit))
 
 
 def _scalar(value: Array | None, default: Any) -> Any:
@@ -72,18 +91,3 @@ def _corners(boxes: Array, *, center: bool) -> Array:
         return np.stack([x - w / 2, y - h / 2, x + w / 2, y + h / 2], -1)
     first, second = boxes[..., :2], boxes[..., 2:]
     return np.concatenate([np.minimum(first, second), np.maximum(first, second)], -1)
-
-
-def _suppressed(boxes: Array, order: Array, overlap: float, limit: int) -> list[int]:
-    """The boxes that stay: the best one left, again and again, without those it overlaps too much."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
-    kept: list[int] = []
-    while order.size and len(kept) < limit:
-        best, order = int(order[0]), order[1:]
-        kept.append(best)
-        low = np.maximum(boxes[best, :2], boxes[order, :2])
-        high = np.minimum(boxes[best, 2:], boxes[order, 2:])
-        common = np.prod(np.maximum(high - low, 0), axis=-1)
-        union = areas[best] + areas[order] - common
-        order = order[~((common > 0) & (common > overlap * union))]
-    return kept
