@@ -1,21 +1,29 @@
 """Matrix product of plain (row-major) tensors: c[b, m, n] = epilogue(a[b, m, k] @ b[b, k, n] + bias[n]).
 
 A constant `b` arrives packed in chunks of `nr` blocks of 16 columns. A run-time `b` is packed chunk by chunk into the
-thread's scratch. An item is (batch, chunk, block of rows), chunks outermost: threads share the weights, and each is
+thread's scratch. An item is (batch, chunks, block of rows), chunks outermost: threads share the weights, and each is
 read once.
+
+Operands that are not float32 (`matmul_operands.Types`) are multiplied where the target wants them: rows of `a` are
+widened into scratch for a few chunks together; float16 weights are converted as they are read where few rows use them,
+else a chunk at a time, in scratch.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
-from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
+from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.values import ITEMSIZE
+from magicmind.ir.dims import Dim, ceildiv
 from magicmind.kernels.contract import Ahead, multiply_accumulate, register_tiles, share_lines
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
+from magicmind.kernels.matmul_operands import F32, ColumnPacker, Format, Types, copy_rows, format_of
+from magicmind.kernels.scalar import is_exact, load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
-from magicmind.kernels.transpose import side, transpose
 
 _ROWS_PER_ITEM = 56
 _MANY_ROWS, _MANY_CHUNKS = 512, 8
@@ -23,23 +31,31 @@ _MANY_ROWS, _MANY_CHUNKS = 512, 8
 register tiles, and a chunk of weights is fetched once."""
 _TILES_AHEAD = 8
 """Row tiles that share the fetching of the next chunk where the number of rows is known at run time only."""
+_ROWS_PER_COPY, _BLOCKS_PER_COPY = 256, 24
+"""Rows copied to scratch together, and blocks of columns they are then multiplied with: enough for the copy, and the
+conversion of float16 weights, to cost a few percent (128 x 768 x 3072 on Zen 3: 0.97 of float32; with 64 and 8 0.89)."""
+_FEW_ROWS = 6
+_STREAMED_TILES = 2
+"""Up to so many row tiles convert float16 weights as they read them."""
 
 
 @dataclass(frozen=True)
 class MatMulSchedule:
-    """Register tile of `mr` rows by `nr` blocks of 16 columns; `rows` per item."""
+    """Register tile of `mr` rows by `nr` blocks of 16 columns; `rows` and `chunks` of `nr` blocks per item."""
 
     mr: int
     nr: int
     rows: int
+    chunks: int = 1
 
 
 @dataclass(frozen=True)
 class MatMul:
-    """Pointers: a, b (`pack_columns` when `packed`), bias (when `has_bias`, padded to whole blocks), operands, c.
+    """Pointers: a, b (`pack_chunks` when `packed`), bias (when `has_bias`, padded to whole blocks), operands, c.
 
     `batch` products; `a_batched`, `b_batched`: whether a and b change with it. `trans_a`, `trans_b`: stored as [k, m]
-    and [n, k].
+    and [n, k]. `types`: elements of all of them; the bias is of the accumulator's type. `a_zero` and `b_zero` are taken
+    off the numbers of a run-time product of bytes; those of a packed one are in its bias.
     """
 
     batch: Size
@@ -54,24 +70,48 @@ class MatMul:
     trans_b: bool = False
     has_bias: bool = False
     epilogue: Epilogue = NO_EPILOGUE
+    types: Types = F32
+    a_zero: int = 0
+    b_zero: int = 0
 
     @property
     def name(self) -> str:
         kind = "" if self.packed else "_packing"
         tile = f"{self.schedule.mr}x{self.schedule.nr}"
-        return f"f32_matmul{kind}_{self.m}x{self.n}x{self.k}_{tile}{self.epilogue.label}"
+        return f"{self.types.label}_matmul{kind}_{self.m}x{self.n}x{self.k}_{tile}{self.epilogue.label}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        count = 3 + self.has_bias + len(self.epilogue.operands)
-        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        bias = [self.types.accumulator] * self.has_bias
+        dtypes = [self.types.a, self.types.b, *bias, *self.epilogue.types, self.types.out]
+        contract = self.types.accumulator == "f32" or not is_exact(self.epilogue.program)
+        k = Kernel(symbol, target, dtypes, count_params(self), contract=contract)
         _Emitter(k, self).emit()
         return k
 
+    def scratch_bytes(self, target: Target, k: Dim) -> Dim:
+        """Bytes per thread for a depth of `k`."""
+        form = format_of(target, self.types, self.packed)
+        depth = ceildiv(k, form.kr) * form.kr
+        columns = depth * self.column_bytes(form)
+        return columns + depth * (self.schedule.rows * ITEMSIZE[form.a]) if self.copies(form, k) else columns
 
-def choose_matmul(target: Target, rows: object, columns: object = None) -> MatMulSchedule:
+    def column_bytes(self, form: Format) -> int:
+        """Bytes of one row of a chunk of `b` in scratch."""
+        if self.packed:
+            return self.schedule.nr * BLOCK * ITEMSIZE["f32"] if self.types.b == "f16" else 0
+        return self.schedule.nr * BLOCK * ITEMSIZE[form.b]
+
+    def copies(self, form: Format, k: object) -> bool:
+        """Whether rows of `a` have to be copied: other elements, or no whole groups of neighbours."""
+        whole = form.kr == 1 or (isinstance(k, int) and k % form.kr == 0 and not self.trans_a)
+        return self.types.a != form.a or not whole or self.a_zero != 0
+
+
+def choose_matmul(target: Target, rows: object, columns: object = None, types: Types = F32) -> MatMulSchedule:
     """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
-    tiles = register_tiles(target)
-    mr, nr = (6, 4) if isinstance(rows, int) and rows <= 6 and (6, 4) in tiles else tiles[0]
+    mr, nr = _tile(target, rows, types)
+    if types.a != "f32":
+        return MatMulSchedule(mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr))
     if isinstance(columns, int) and columns >= _MANY_CHUNKS * nr * BLOCK:
         if not isinstance(rows, int):
             return MatMulSchedule(mr, nr, _MANY_ROWS)
@@ -80,14 +120,62 @@ def choose_matmul(target: Target, rows: object, columns: object = None) -> MatMu
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
-def matmul_candidates(target: Target, rows: object, columns: object = None) -> list[MatMulSchedule]:
+def _tile(target: Target, rows: object, types: Types) -> tuple[int, int]:
+    tiles = register_tiles(target)
+    if types.accumulator == "i64":
+        return max(1, target.vregs // (4 * target.registers_per_block)), 1
+    if not isinstance(rows, int) or rows > _FEW_ROWS:
+        return tiles[0]
+    if (_FEW_ROWS, 4) in tiles:
+        return _FEW_ROWS, 4
+    mr, nr = tiles[0]
+    accumulators = mr * nr
+    return (rows, accumulators // rows) if 0 < rows < mr else tiles[0]
+
+
+def _even(rows: object, most: int) -> int:
+    """Rows of an item: at most `most`, and as many in each."""
+    return -(-rows // -(-rows // most)) if isinstance(rows, int) and rows > 0 else most
+
+
+def _blocks_per_copy(target: Target, rows: object, columns: object) -> int:
+    """Blocks of columns of an item: few where rows are few, else so that the items fall evenly on the threads."""
+    if not isinstance(columns, int) or (isinstance(rows, int) and rows <= _FEW_ROWS):
+        return 4
+    blocks = -(-columns // BLOCK)
+    row_blocks = max(1, -(-rows // _ROWS_PER_COPY)) if isinstance(rows, int) else 1
+    groups = max(target.threads // row_blocks, -(-blocks // _BLOCKS_PER_COPY), 1)
+    if row_blocks == 1:
+        groups = -(-groups // target.threads) * target.threads
+    return max(4, -(-blocks // groups))
+
+
+def matmul_candidates(target: Target, rows: object, columns: object = None, types: Types = F32) -> list[MatMulSchedule]:
     """`choose_matmul` first, then other row blocks, then other register tiles: what is worth measuring."""
-    best = choose_matmul(target, rows, columns)
+    best = choose_matmul(target, rows, columns, types)
+    if types.accumulator == "i64":
+        return [best]
     most = min(rows, _MANY_ROWS) if isinstance(rows, int) else _MANY_ROWS
     blocks = [max(1, min(most, count)) for count in (most, _ROWS_PER_ITEM, 2 * _ROWS_PER_ITEM, _ROWS_PER_ITEM // 2)]
-    others = [replace(best, rows=count) for count in blocks]
-    others += [MatMulSchedule(mr, nr, best.rows) for mr, nr in register_tiles(target)]
+    others = [replace(best, rows=count) for count in blocks if types.a == "f32" or count <= 2 * _ROWS_PER_ITEM]
+    blocks_per_item = best.chunks * best.nr
+    others += [
+        MatMulSchedule(mr, nr, best.rows, best.chunks if best.chunks == 1 else -(-blocks_per_item // nr))
+        for mr, nr in register_tiles(target)
+    ]
     return list(dict.fromkeys([best, *others]))
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Rows of `a` where they are multiplied, in memory or in scratch: strides of rows and columns."""
+
+    start: Pointer
+    row: Index
+    column: Index
+
+    def offset(self, row: Index) -> Pointer:
+        return self.start.offset(row * self.row)
 
 
 class _Emitter:
@@ -97,63 +185,112 @@ class _Emitter:
         self.bias = rest.pop(0) if spec.has_bias else None
         self.extras = rest
         self.batch, self.m, self.n, self.depth = (k.size(v) for v in (spec.batch, spec.m, spec.n, spec.k))
-        self.a_row: Index = 1 if spec.trans_a else self.depth
-        self.a_column: Index = self.m if spec.trans_a else 1
         self.nr = spec.schedule.nr
         self.blocks = k.ceildiv(self.n, BLOCK)
+        self.form = format_of(k.target, spec.types, spec.packed)
+        self.copies = spec.copies(self.form, spec.k)
+        self.padded = k.ceildiv(self.depth, self.form.kr) * self.form.kr
 
     def emit(self) -> None:
-        k = self.k
+        k, together = self.k, self.spec.schedule.chunks
         rows: Index = self.spec.schedule.rows
         chunks = k.ceildiv(self.blocks, self.nr)
+        groups = k.ceildiv(chunks, together)
         row_blocks = k.ceildiv(self.m, rows)
         if not isinstance(self.m, int):
             rows = k.ceildiv(self.m, k.index_max(row_blocks, 1))
-        first, last = k.thread_range(chunks * self.batch * row_blocks)
+        first, last = k.thread_range(groups * self.batch * row_blocks)
         with k.loop("item", first, last) as item:
-            chunk, rest = item // (self.batch * row_blocks), item % (self.batch * row_blocks)
+            group, rest = item // (self.batch * row_blocks), item % (self.batch * row_blocks)
             image, row0 = rest // row_blocks, (rest % row_blocks) * rows
             count = k.index_min(self.m - row0, rows)
-            self._each_width(chunk, image, row0, count)
+            a = self._rows(image, row0, count)
+            if together == 1:
+                self._each_width(group, image, a, row0, count)
+                return
+            first_chunk = group * together
+            with k.loop("chunk", first_chunk, k.index_min(first_chunk + together, chunks)) as chunk:
+                self._each_width(chunk, image, a, row0, count)
 
-    def _each_width(self, chunk: Index, image: Index, row0: Index, count: Index) -> None:
+    def _rows(self, image: Index, row0: Index, count: Index) -> _Rows:
+        """The item's rows of `a`."""
+        k, spec = self.k, self.spec
+        strides: tuple[Index, Index] = (1, self.m) if spec.trans_a else (self.depth, 1)
+        start = self.a.offset(image * (self.m * self.depth) if spec.a_batched else 0).offset(row0 * strides[0])
+        if not self.copies:
+            return _Rows(start, *strides)
+        after_columns = k.scratch.cast("i8").offset(self.padded * spec.column_bytes(self.form))
+        to = after_columns.cast(self.form.a)
+        copy_rows(k, start, strides, count, self.depth, to, self.padded, spec.a_zero)
+        return _Rows(to, self.padded, 1)
+
+    def _each_width(self, chunk: Index, image: Index, a: _Rows, row0: Index, count: Index) -> None:
         """Full chunks have `nr` blocks; the last one what is left."""
         k = self.k
         left = self.blocks - chunk * self.nr
         if isinstance(self.blocks, int) and self.blocks % self.nr == 0:
-            self._chunk(chunk, self.nr, image, row0, count)
+            self._chunk(chunk, self.nr, image, a, row0, count)
             return
         widths = [self.blocks % self.nr] if isinstance(self.blocks, int) else list(range(1, self.nr))
         if not isinstance(self.blocks, int) or self.blocks > self.nr:
             with k.when(k.b.icmp_signed(">=", k.i64(left), k.i64(self.nr))):
-                self._chunk(chunk, self.nr, image, row0, count)
+                self._chunk(chunk, self.nr, image, a, row0, count)
         for width in widths:
             with k.when(k.b.icmp_signed("==", k.i64(left), k.i64(width))):
-                self._chunk(chunk, width, image, row0, count)
+                self._chunk(chunk, width, image, a, row0, count)
 
-    def _chunk(self, chunk: Index, nr: int, image: Index, row0: Index, count: Index) -> None:
-        k, spec = self.k, self.spec
+    def _chunk(self, chunk: Index, nr: int, image: Index, a: _Rows, row0: Index, count: Index) -> None:
         block0 = chunk * self.nr
-        b_image = image * (self.depth * self.n) if spec.b_batched else 0
-        if spec.packed:
-            b = self.b_in.offset(block0 * (self.depth * BLOCK))
-        else:
-            b = self._pack(self.b_in.offset(b_image), block0, nr)
-        a_image = self.a.offset(image * (self.m * self.depth) if spec.a_batched else 0)
+        for b in self._columns(image, block0, nr, count):
+            self._tiles(b, block0, nr, image, a, row0, count)
+
+    def _columns(self, image: Index, block0: Index, nr: int, count: Index) -> Iterator[Pointer]:
+        """The chunk of `b` as it is multiplied; yields twice, in two branches, where the number of rows decides."""
+        k, spec = self.k, self.spec
+        if not spec.packed:
+            yield self._pack(image, block0, nr)
+            return
+        b = self.b_in.offset(block0 * (self.padded * BLOCK))
+        if spec.types.b != "f16":
+            yield b
+            return
+        few = k.less(count, _STREAMED_TILES * spec.schedule.mr + 1)
+        if few is not False:
+            with k.when(few):
+                yield b
+        if few is not True:
+            with k.when(k.less(_STREAMED_TILES * spec.schedule.mr, count)):
+                with k.loop("widened", 0, self.depth * (nr * BLOCK), BLOCK) as i:
+                    k.scratch.store(load_value(b, BLOCK, i), i)
+                yield k.scratch
+
+    def _pack(self, image: Index, block0: Index, nr: int) -> Pointer:
+        """A chunk of a run-time `b` in scratch."""
+        k, spec = self.k, self.spec
+        b = self.b_in.offset(image * (self.depth * self.n) if spec.b_batched else 0)
+        to = k.scratch.cast(self.form.b)
+        packer = ColumnPacker(k, b, self.depth, self.n, self.form.kr, to, spec.b_zero)
+        pack = packer.turned if spec.trans_b else packer.rows
+        pack(block0 * BLOCK, nr)
+        return to
+
+    def _tiles(self, b: Pointer, block0: Index, nr: int, image: Index, a: _Rows, row0: Index, count: Index) -> None:
+        k = self.k
+        sums = self.spec.types.accumulator
 
         def rows(first: Index, size: int) -> None:
-            acc = k.tile("acc", size, nr)
+            acc = k.tile("acc", size, nr, dtype=sums)
             for j in range(nr):
-                start = k.const(0.0, "f32", BLOCK)
+                start = k.const(0, sums, BLOCK)
                 if self.bias is not None:
                     start = self.bias.load(BLOCK, (block0 + j) * BLOCK)
                 for i in range(size):
                     acc[i, j] = start
-            ahead = self._ahead(first, count, nr) if spec.packed else None
-            self._reduce(acc, a_image.offset((row0 + first) * self.a_row), size, b, nr, ahead)
-            self._store(acc, image, row0 + first, block0)
+            ahead = self._ahead(first, count, nr) if b.dtype == "f32" and self.spec.packed else None
+            self._reduce(acc, a, first, size, b, nr, ahead)
+            self._store(acc, nr, image, row0 + first, block0)
 
-        for_even_tiles(k, "row", count, spec.schedule.mr, rows)
+        for_even_tiles(k, "row", count, self.spec.schedule.mr, rows)
 
     def _ahead(self, first: Index, count: Index, nr: int) -> Ahead | None:
         """The part of the next chunk that the tile at row `first` asks for."""
@@ -165,71 +302,44 @@ class _Emitter:
         number = k.index_min(first // mr, tiles - 1)
         return Ahead(number * (lines * BLOCK) + self.depth * (nr * BLOCK), lines)
 
-    def _reduce(self, acc: Tile, a: Pointer, rows: int, b: Pointer, nr: int, ahead: Ahead | None) -> None:
+    def _reduce(self, acc: Tile, a: _Rows, first: Index, size: int, b: Pointer, nr: int, ahead: Ahead | None) -> None:
         k, depth = self.k, self.depth
-        offsets = [self.a_row * i for i in range(rows)]
+        start = a.offset(first)
+        offsets = [a.row * i for i in range(size)]
+
+        def steps(at: Index, count: int, ahead: Ahead | None = None) -> None:
+            rows, columns = start.offset(at * a.column), b.offset(at * (nr * BLOCK))
+            multiply_accumulate(k, acc, rows, offsets, a.column, columns, count, nr, ahead)
+
         whole = (depth // BLOCK) * BLOCK
         with k.loop("k", 0, whole, BLOCK) as kk:
-            at = a.offset(kk * self.a_column)
-            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), BLOCK, nr, ahead)
+            steps(kk, BLOCK, ahead)
         if isinstance(depth, int):
             if depth % BLOCK:
-                at = a.offset(self.a_column * whole)
-                multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(whole * nr * BLOCK), depth % BLOCK, nr)
+                steps(whole, depth % BLOCK)
             return
-        with k.loop("k1", whole, depth) as kk:
-            at = a.offset(kk * self.a_column)
-            multiply_accumulate(k, acc, at, offsets, self.a_column, b.offset(kk * (nr * BLOCK)), 1, nr)
+        with k.loop("k1", whole, self.padded, self.form.kr) as kk:
+            steps(kk, self.form.kr)
 
-    def _pack(self, b: Pointer, block0: Index, nr: int) -> Pointer:
-        """A chunk of a run-time `b` as [k][nr * 16] in scratch, zeros beyond the last column."""
+    def _store(self, acc: Tile, nr: int, image: Index, row: Index, block0: Index) -> None:
+        """The epilogue of the tile. Only the last block may be cut off."""
         k = self.k
-        if self.spec.trans_b:
-            for j in range(nr):
-                self._pack_turned(b, (block0 + j) * BLOCK, k.scratch.offset(j * BLOCK), nr * BLOCK)
-            return k.scratch
-        with k.loop("k", 0, self.depth) as kk:
-            for j in range(nr):
-                column = (block0 + j) * BLOCK
-                to = k.scratch.offset((kk * nr + j) * BLOCK)
-                to.store(b.load(BLOCK, kk * self.n + column, k.first_lanes(self.n - column, BLOCK)))
-        return k.scratch
-
-    def _pack_turned(self, b: Pointer, column: Index, to: Pointer, row: int) -> None:
-        """16 columns of a `b` stored as [n, k]: squares turned in registers, element by element where none fits."""
-        k, depth = self.k, self.depth
-        size = side(k.target, "f32")
-        left = self.n - column
-        full = k.less(BLOCK - 1, left)
-        with k.when(full):
-            whole = depth // size * size
-            with k.loop("square", 0, whole, size) as kk:
-                for first in range(0, BLOCK, size):
-                    source = b.offset((column + first) * depth + kk)
-                    turned = transpose(k, [source.load(size, i * depth) for i in range(size)])
-                    for i, vector in enumerate(turned):
-                        to.store(vector, (kk + i) * row + first)
-            self._pack_elements(b, column, to, row, whole, BLOCK)
-        if full is not True:
-            with k.when(k.less(left, BLOCK)):
-                self._pack_elements(b, column, to, row, 0, left)
-
-    def _pack_elements(self, b: Pointer, column: Index, to: Pointer, row: int, first: Index, width: Index) -> None:
-        """Rows from `first` on of `width` columns, zeros beside them."""
-        k = self.k
-        with k.loop("k", first, self.depth) as kk:
-            place = to.offset(kk * row)
-            if not (isinstance(width, int) and width == BLOCK):
-                place.store(k.const(0.0, "f32", BLOCK))
-            with k.loop("column", 0, width) as c:
-                place.store(b.load(1, (column + c) * self.depth + kk), c)
-
-    def _store(self, acc: Tile, image: Index, row: Index, block0: Index) -> None:
-        k = self.k
-        for i, j in acc:
+        for j in range(nr):
             column = (block0 + j) * BLOCK
-            whole = isinstance(self.n, int) and self.n % BLOCK == 0
-            mask = None if whole else k.first_lanes(self.n - column, BLOCK)
+            left = self.n - column
+            if j < nr - 1 or (isinstance(self.n, int) and self.n % BLOCK == 0):
+                self._store_block(acc, j, image, row, column, None)
+            elif k.target.lanes == BLOCK:
+                self._store_block(acc, j, image, row, column, k.first_lanes(left, BLOCK))
+            else:  # masks are slow without AVX-512
+                with k.when(k.less(BLOCK - 1, left)):
+                    self._store_block(acc, j, image, row, column, None)
+                with k.when(k.less(left, BLOCK)):
+                    self._store_block(acc, j, image, row, column, k.first_lanes(left, BLOCK))
+
+    def _store_block(self, acc: Tile, j: int, image: Index, row: Index, column: Index, mask: Vec | None) -> None:
+        k = self.k
+        for i in (i for i, block in acc if block == j):
             out = (image * self.m + row + i) * self.n + column
             value = self.spec.epilogue.apply(k, acc[i, j], self.extras, out=out, channel=column, image=0, mask=mask)
-            self.c.store(value, out, mask)
+            store_value(self.c, value, out, mask)
