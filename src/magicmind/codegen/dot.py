@@ -81,20 +81,20 @@ class DotFormat:
         return self.activations != "u8"
 
 
-def dot_instruction(target: Target) -> Instruction:
-    """The first instruction of the table whose features the target has."""
-    return next(i for i in _INSTRUCTIONS if set(i.needs) <= set(target.requires))
+def dot_instruction(target: Target, words: bool = False) -> Instruction:
+    """The first instruction of the table whose features the target has; `words`: of those that multiply i16."""
+    return next(i for i in _INSTRUCTIONS if set(i.needs) <= set(target.requires) and not (words and i.kr == 4))
 
 
-def dot_format(target: Target) -> DotFormat:
-    """The layout of the operands of `dot`."""
-    kr = dot_instruction(target).kr
+def dot_format(target: Target, words: bool = False) -> DotFormat:
+    """The layout of the operands of `dot`; `words`: where both are to be i16, on any target."""
+    kr = dot_instruction(target, words).kr
     return DotFormat(kr, "u8" if kr == 4 else "i16")
 
 
 def load_group(k: Kernel, p: Pointer, at: Index = 0) -> Vec:
     """`kr` activations, repeated for every lane: `[16][kr]`. `p` has the format's type of activations."""
-    kr = dot_instruction(k.target).kr
+    kr = dot_instruction(k.target, p.dtype == "i16").kr
     place = p.offset(at)
     bits = ir.IntType(8 * ITEMSIZE[p.dtype] * kr)
     one = Vec(k, k.b.load(place.value, typ=bits, align=ITEMSIZE[p.dtype]), f"i{bits.width}", 1)
@@ -103,8 +103,8 @@ def load_group(k: Kernel, p: Pointer, at: Index = 0) -> Vec:
 
 
 def load_weights(k: Kernel, p: Pointer, at: Index = 0) -> Vec:
-    """One step's weights of 16 outputs, `[16][kr]` int8, as `dot` takes them."""
-    instruction = dot_instruction(k.target)
+    """One step's weights of 16 outputs, `[16][kr]` int8 (or i16), as `dot` takes them."""
+    instruction = dot_instruction(k.target, p.dtype == "i16")
     packed = p.load(instruction.kr * BLOCK, at)
     return packed if instruction.kr == 4 else k.convert(packed, "i16")
 
@@ -114,7 +114,7 @@ def dot(k: Kernel, acc: Vec, a: Vec, w: Vec) -> Vec:
 
     `a` comes from `load_group` (or is any `[16][kr]` vector of activations), `w` from `load_weights`.
     """
-    instruction = dot_instruction(k.target)
+    instruction = dot_instruction(k.target, a.dtype == "i16")
     lanes = instruction.lanes
     parts = [_part(k, instruction, acc, a, w, first) for first in range(0, BLOCK, lanes)]
     while len(parts) > 1:

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile
 from magicmind.codegen.dot import dot, dot_format, load_group, load_weights
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.codegen.values import ITEMSIZE
+from magicmind.codegen.values import ITEMSIZE, Vec
 from magicmind.kernels.scalar import load_value
 
 
@@ -82,14 +82,15 @@ def multiply_accumulate(
     """`depth` unrolled steps: acc[p, j] += a[offsets[p] + c * stride] * b[c, j] for c in 0..depth.
 
     `b` is float32 or float16 and `a` either, accumulated in float32; or `b` is int8, packed by the target's `kr`, `a`
-    of the type `dot_format` names with stride 1, and `depth`, rounded up to whole steps, sums in int32.
+    of the type `dot_format` names with stride 1, and `depth`, rounded up to whole steps, sums in int32. `b` of int16 is
+    packed like that too, `a` of int16; where the accumulators are int64, both lie number by number.
     """
     columns = [a.offset(offset) for offset in offsets]
     if ahead is not None:
         for line in range(ahead.lines):
             k.prefetch(b.offset(ahead.distance).offset(line * line_elements(b.dtype)))
-    if b.dtype == "i8":
-        _byte_steps(k, acc, columns, b, depth, nr)
+    if acc.dtype == "i32":
+        _dot_steps(k, acc, columns, b, depth, nr)
         return
     unroll = _UNROLL if depth % _UNROLL == 0 else depth
     with k.loop("k", 0, depth if unroll == depth else k.opaque(depth), unroll) as first:
@@ -99,12 +100,19 @@ def multiply_accumulate(
             for p, column in enumerate(columns):
                 value = k.broadcast(load_value(column, 1, stride * c), BLOCK)
                 for j in range(nr):
-                    acc[p, j] = k.fma(value, weights[j], acc[p, j])
+                    acc[p, j] = _add_product(k, acc[p, j], value, weights[j])
 
 
-def _byte_steps(k: Kernel, acc: Tile, columns: Sequence[Pointer], b: Pointer, depth: int, nr: int) -> None:
+def _add_product(k: Kernel, acc: Vec, a: Vec, b: Vec) -> Vec:
+    """acc + a * b; int16 numbers are multiplied in 32 bits and added up in 64."""
+    if acc.is_float:
+        return k.fma(a, b, acc)
+    return acc + k.convert(k.convert(a, "i32") * k.convert(b, "i32"), acc.dtype)
+
+
+def _dot_steps(k: Kernel, acc: Tile, columns: Sequence[Pointer], b: Pointer, depth: int, nr: int) -> None:
     """Steps of `kr` numbers; those of a block of 16 are all written out."""
-    kr = dot_format(k.target).kr
+    kr = dot_format(k.target, words=b.dtype == "i16").kr
     steps = -(-depth // kr)
     unroll = steps if steps <= BLOCK else next(n for n in (8, 7, 6, 5, 4, 3, 2, 1) if steps % n == 0)
     with k.loop("k", 0, steps if unroll == steps else k.opaque(steps), unroll) as first:

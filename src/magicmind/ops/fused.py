@@ -24,7 +24,7 @@ from magicmind.ops.shapes import broadcast, like_first, need_float, need_same_dt
 DOMAIN = "magicmind"
 
 conv = Op("Conv", DOMAIN)
-matmul = Op("MatMul", DOMAIN)
+matmul = Op("MatMul", DOMAIN).half(weights=(1,), own_result=True)
 elementwise = Op("Elementwise", DOMAIN).half(own_result=True)
 to_blocked = Op("ToBlocked", DOMAIN)
 to_plain = Op("ToPlain", DOMAIN)

@@ -1,8 +1,15 @@
-"""Lowering of `magicmind.MatMul`: numpy's matmul on plain tensors of any rank."""
+"""Lowering of `magicmind.MatMul`: numpy's matmul on plain tensors of any rank, of floats or of whole numbers.
+
+Whole numbers (`INTEGER_PRODUCTS` in `ops/fused.py`) have zero points: attributes `x_zero` and `b_zero`. Those of a
+product with constant weights go into the bias.
+"""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx_ir as ir
 
 from magicmind.codegen.target import BLOCK
@@ -11,18 +18,25 @@ from magicmind.ir.dims import Dim, product
 from magicmind.kernels.conv.pack import pack_axis_zeros, pack_chunks, pad_axis
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.kernels.matmul import MatMul, matmul_candidates
+from magicmind.kernels.matmul_operands import F32, Types, format_of
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref
-from magicmind.ops.fused import matmul, program_of
+from magicmind.ops.fused import matmul, program_of, zero_of
 from magicmind.ops.registry import NodeView
+
+Array = npt.NDArray[Any]
+
+_FACTORS = {("f32", "f32"), ("f32", "f16"), ("f16", "f16"), ("f16", "f32"), ("u8", "i8"), ("u8", "u8"), ("i16", "i16")}
+_SUMS = {"f32": np.float32, "i32": np.int32, "i64": np.int64}
 
 
 @matmul.lower
 def lower(low: Lowering, node: ir.Node) -> None:
     a, b, out = node.inputs[0], node.inputs[1], node.outputs[0]
     assert a is not None and b is not None
-    if low.dtype(out) != "f32" or low.dtype(a) != "f32":
-        raise UnsupportedOperatorError(f"{low.describe_node(node)}: only float32 products have kernels")
+    types = Types(low.dtype(a), low.dtype(b), low.dtype(out))
+    if (types.a, types.b) not in _FACTORS:
+        raise UnsupportedOperatorError(f"{low.describe_node(node)}: these products have no kernel")
     trans_a, trans_b = bool(NodeView(node).attr("transA", 0)), bool(NodeView(node).attr("transB", 0))
     a_shape, b_shape = _as_matrix(low.shape(a), row=True), _as_matrix(low.shape(b), row=False)
     m, k = (a_shape[-1], a_shape[-2]) if trans_a else a_shape[-2:]
@@ -33,37 +47,50 @@ def lower(low: Lowering, node: ir.Node) -> None:
         m, a_lead, batch = m * a_lead, 1, 1
     if not {a_lead, b_lead} <= {1, batch} and batch != 0:
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: broadcasting of inner batch dims has no kernel")
-    weights = low.const(b)
-    packed = weights is not None and b_lead == 1
+    weights = low.const(b) if b_lead == 1 and types.b != "u8" else None
+    columns = None
+    if weights is not None:
+        columns = weights.reshape(weights.shape[-2:]).T if trans_b else weights.reshape(b_shape[-2:])  # type: ignore[arg-type]
     p = low.params()
     epilogue, extras = _epilogue(low, node, n)
-    bias = _bias(low, node)
+    zeros = (zero_of(node, "x_zero"), zero_of(node, "b_zero"))
+    bias = _bias(low, node, types, None if columns is None else _share_of_zero(columns, *zeros))
     sizes = [p.size(d) for d in (batch, m, n, k)]
-    flags = [f"{packed=}", f"{trans_a=}", f"{trans_b=}", f"a_batched={a_lead != 1}", f"b_batched={b_lead != 1}"]
-    schedule = low.choose(matmul_candidates(low.target, m, n), p, "matmul", *sizes, *flags, epilogue)
+    flags = [
+        f"packed={columns is not None}",
+        f"{trans_a=}",
+        f"{trans_b=}",
+        f"a_batched={a_lead != 1}",
+        f"b_batched={b_lead != 1}",
+        *([] if types == F32 else [types]),
+    ]
+    candidates = matmul_candidates(low.target, m, n, types)
+    schedule = low.choose(candidates, p, "matmul", *sizes, *flags, epilogue)
     spec = MatMul(
         batch=sizes[0],
         m=sizes[1],
         n=sizes[2],
         k=sizes[3],
         schedule=schedule,
-        packed=packed,
+        packed=columns is not None,
         a_batched=a_lead != 1,
         b_batched=b_lead != 1,
         trans_a=trans_a,
-        trans_b=trans_b and not packed,
+        trans_b=trans_b and columns is None,
         has_bias=bias is not None,
         epilogue=epilogue,
+        types=types,
+        a_zero=0 if columns is not None else zeros[0],
+        b_zero=0 if columns is not None else zeros[1],
     )
-    if packed:
-        assert weights is not None
-        columns = weights.reshape(weights.shape[-2:]).T if trans_b else weights.reshape(b_shape[-2:])  # type: ignore[arg-type]
-        source = low.weight(pack_chunks(pad_axis(np.asarray(columns, np.float32), 1, BLOCK), schedule.nr))
+    if columns is not None:
+        kr = format_of(low.target, types, packed=True).kr
+        source = low.weight(pack_chunks(pad_axis(columns, 1, BLOCK), schedule.nr, kr))
     else:
         source = low.ref(b)
     refs = [low.ref(a), source, *([bias] if bias is not None else []), *extras, low.ref(out)]
     memory = low.nbytes(a) + low.nbytes(b) + low.nbytes(out)
-    scratch = 0 if packed else k * (schedule.nr * BLOCK * 4)
+    scratch = spec.scratch_bytes(low.target, k)
     low.call(node, spec, refs, p, flops=batch * m * n * k * 2, bytes=memory, scratch=scratch)
 
 
@@ -74,11 +101,22 @@ def _as_matrix(shape: tuple[Dim, ...], *, row: bool) -> tuple[Dim, ...]:
     return (1, *shape) if row else (*shape, 1)
 
 
-def _bias(low: Lowering, node: ir.Node) -> Ref | None:
+def _share_of_zero(columns: Array, a_zero: int, b_zero: int) -> Array | None:
+    """What the zero point of `a` adds to each column's sum: -a_zero * (sum of the column); None when nothing."""
+    assert b_zero == 0, "constant weights have no zero point (passes recentre them)"
+    return -a_zero * columns.astype(np.int64).sum(0) if a_zero else None
+
+
+def _bias(low: Lowering, node: ir.Node, types: Types, share: Array | None) -> Ref | None:
+    """The bias, with the zero point's share, in the type of the sums."""
     value = node.inputs[2] if len(node.inputs) > 2 else None
     array = low.const(value)
     assert value is None or array is not None, "a bias is constant (passes/to_matmul.py)"
-    return None if array is None else low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel()))
+    if array is None and share is None:
+        return None
+    parts = [part.ravel() for part in (array, share) if part is not None]
+    total = parts[0] if len(parts) == 1 else parts[0].astype(np.int64) + parts[1]
+    return low.weight(pack_axis_zeros(total.astype(_SUMS[types.accumulator])))
 
 
 def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]]:
@@ -86,10 +124,10 @@ def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]
     program = program_of(node)
     if program is None:
         return Epilogue(), []
-    kinds, refs = [], []
+    kinds, refs, dtypes = [], [], []
     for value in node.inputs[3:]:
         assert value is not None
-        shape, array = low.shape(value), low.const(value)
+        shape, array, dtype = low.shape(value), low.const(value), low.dtype(value)
         if all(d == 1 for d in shape):
             kinds.append("scalar")
             refs.append(low.ref(value))
@@ -99,5 +137,6 @@ def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]
         else:
             assert array is not None and shape[-1] == n, f"{node.name}: operand {value.name} cannot be fused"
             kinds.append("channel")
-            refs.append(low.weight(pack_axis_zeros(np.asarray(array, np.float32).ravel())))
-    return Epilogue(program, tuple(kinds)), refs
+            refs.append(low.weight(pack_axis_zeros(array.ravel())))
+        dtypes.append(dtype)
+    return Epilogue(program, tuple(kinds), () if set(dtypes) <= {"f32"} else tuple(dtypes)), refs
