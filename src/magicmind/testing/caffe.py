@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from magicmind.frontends.caffe import schema
 from magicmind.frontends.caffe.prototxt import parse_prototxt
 from magicmind.frontends.caffe.source import CaffeSource
 from magicmind.frontends.caffe.weights import Array
+from magicmind.frontends.caffe.write import caffemodel
 from magicmind.graph import SourceGraph
 from magicmind.ir.shape_spec import ShapeSpecs
+
+__all__ = ["RandomWeights", "caffemodel", "random_network"]
 
 
 class RandomWeights:
@@ -60,15 +62,3 @@ def random_network(
     weights = RandomWeights(seed)
     source = CaffeSource(parse_prototxt(prototxt, "a test's prototxt"), weights)
     return SourceGraph.of(source, input_shapes), weights
-
-
-def caffemodel(blobs: Mapping[str, Sequence[Array]]) -> bytes:
-    """Blobs by layer as the bytes of a binary caffemodel."""
-    net = schema.WeightsNet()
-    for name, arrays in blobs.items():
-        layer = net.layer.add(name=name)
-        for array in arrays:
-            blob = layer.blobs.add()
-            blob.shape.dim.extend(array.shape)
-            blob.data.append(np.ascontiguousarray(array, "<f4").tobytes())
-    return bytes(net.SerializeToString())
