@@ -56,11 +56,43 @@ def expand_matmul_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_matmul(e: Expansion) -> list[Value]:
     """a, scale, zero, b, scale, zero, scale and zero of the result."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (e.input(i) for i in range(8))
+    if _has_kernel(e, b, b_zero) and e.rank(b) == 2 and e.rank(a) > 1:
+        return [e.op("QuantizeLinear", e.op("MatMul", _dequantised(e, 0), _dequantised(e, 3)), y_scale, y_zero)]
     total = _product(e, a, b, a_zero, b_zero)
     left, right = _by_row(e, a_scale, a), _by_column(e, b_scale, b)
     assert left is not None and right is not None
     factor = e.op("Div", e.op("Mul", left, right), along_axis(e, y_scale, total, -1))
     return [requantise(e, total, factor, along_axis(e, y_zero, total, -1))]
+
+
+def _has_kernel(e: Expansion, w: Value, w_zero: Value) -> bool:
+    """Whether passes make a product of bytes of it (`passes/to_integer.py`): then it is written with dequantised
+    numbers. The factors are known and one of the data, and the weights fit int8 around their zero point."""
+    x, *parameters = (e.input(i) for i in (0, 1, 2, 4, 6, 7))
+    known = [const_of(v) for v in parameters]
+    weights = _centred_constant(w, w_zero)
+    if weights is None or any(p is None for p in known) or e.type(x).dtype not in (DataType.UINT8, DataType.INT8):
+        return False
+    one_each = all(p is not None and p.size == 1 for p in (*known[:2], *known[3:]))
+    return one_each and weights.min(initial=0) >= -128 and weights.max(initial=0) <= 127
+
+
+def _dequantised(e: Expansion, i: int, axis: int = 1) -> Value:
+    """The tensor of inputs i, i + 1 (its scale), i + 2 (its zero point) as floats."""
+    return e.op("DequantizeLinear", e.input(i), e.input(i + 1), e.input(i + 2), axis=axis)
+
+
+def _dequantised_bias(e: Expansion, bias: Value) -> Value:
+    """An int32 bias, in steps of the data's scale times the weights'."""
+    scales = [const_of(e.input(i)) for i in (1, 4)]
+    assert scales[0] is not None and scales[1] is not None
+    return e.op("DequantizeLinear", bias, e.const(scales[0].reshape(()) * scales[1], np.float32), axis=0)
+
+
+def _window(e: Expansion) -> dict[str, Any]:
+    """The attributes of a convolution that are given."""
+    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    return {name: e.view.attr(name) for name in names if e.view.attr(name) is not None}
 
 
 def requantise(e: Expansion, total: Value, factor: Value, zero: Value) -> Value:
@@ -103,6 +135,10 @@ def expand_conv_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_conv(e: Expansion) -> list[Value]:
     """x, scale, zero, w, scale, zero, scale and zero of the result, int32 bias."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (e.input(i) for i in range(8))
+    if _has_kernel(e, w, w_zero):
+        data, weights = _dequantised(e, 0), _dequantised(e, 3, axis=0)
+        bias = _dequantised_bias(e, e.input(8)) if e.has(8) else None
+        return [e.op("QuantizeLinear", e.op("Conv", data, weights, bias, **_window(e)), y_scale, y_zero)]
     total = _convolution(e, x, w, x_zero, w_zero)
     rank = e.rank(total)
     if e.has(8):
@@ -114,8 +150,7 @@ def expand_qlinear_conv(e: Expansion) -> list[Value]:
 
 def _convolution(e: Expansion, x: Value, w: Value, x_zero: Value | None, w_zero: Value | None) -> Value:
     """The convolution of x - x_zero and w - w_zero in int32; the padding is zero."""
-    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
-    attributes = {name: e.view.attr(name) for name in names if e.view.attr(name) is not None}
+    attributes = _window(e)
     left = e.cast(centred(e, x, None if x_zero is None else along_axis(e, x_zero, x, 1)), DataType.FLOAT)
     right = e.cast(centred(e, w, None if w_zero is None else along_axis(e, w_zero, w, 0)), DataType.FLOAT)
     cuts = _channel_cuts(e, x, w, w_zero)

@@ -6,22 +6,20 @@ import numpy as np
 from onnx_ir import DataType
 
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.quantise import MICROSOFT, along_axis, centred, dequantise, quantise
+from magicmind.ops.quantise import MICROSOFT, centred, quantise
 from magicmind.ops.registry import Op
 
 
 def _in(e: Expansion, i: int) -> Value:
     """The tensor of inputs i, i + 1 (its scale), i + 2 (its zero point) as floats."""
-    x, scale = e.input(i), e.input(i + 1)
-    zero = along_axis(e, e.input(i + 2), x, 1) if e.has(i + 2) else None
-    return dequantise(e, x, along_axis(e, scale, x, 1), zero)
+    return e.op("DequantizeLinear", e.input(i), e.input(i + 1), e.optional(i + 2), axis=1)
 
 
 def _out(e: Expansion, y: Value, i: int, like: Value) -> list[Value]:
     """y quantised by inputs i (scale) and i + 1 (zero point)."""
-    zero = along_axis(e, e.input(i + 1), y, 1) if e.has(i + 1) else None
-    dtype = e.type(like).dtype if zero is None else e.type(zero).dtype
-    return [quantise(e, y, along_axis(e, e.input(i), y, 1), zero, dtype)]
+    zero = e.optional(i + 1)
+    dtype = None if zero is not None else int(e.type(like).dtype)
+    return [e.op("QuantizeLinear", y, e.input(i), zero, axis=1, output_dtype=dtype)]
 
 
 def expand_add(e: Expansion) -> list[Value]:

@@ -1,7 +1,10 @@
-"""QuantizeLinear and DequantizeLinear, per tensor, per axis or in blocks, as arithmetic on numbers.
+"""QuantizeLinear and DequantizeLinear, per tensor, per axis or in blocks.
 
 y = saturate(round(x / scale) + zero), halves to even; x = (y - zero) * scale.  ONNX operators of opset 21, and the same
 ones of onnxruntime in the domain com.microsoft.
+
+With constant parameters, 8 or 16 bits and no blocks (`is_kept`) they stay nodes: passes make kernels on whole numbers
+of what stands between them (docs/design/0013-precision.md). All others become arithmetic on numbers.
 """
 
 from __future__ import annotations
@@ -11,9 +14,9 @@ from onnx_ir import DataType
 
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.narrow import NARROW
-from magicmind.ir.types import const_of, dtype_name
+from magicmind.ir.types import TensorType, const_of, dtype_name
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.registry import Op
+from magicmind.ops.registry import NodeView, Op
 
 MICROSOFT = "com.microsoft"
 RANGES = {
@@ -27,6 +30,45 @@ RANGES = {
     DataType.INT2: (-2, 1),
 }
 SMALL_FLOATS = frozenset(t for t in NARROW if t.is_floating_point())
+
+
+KEPT = frozenset({DataType.UINT8, DataType.INT8, DataType.UINT16, DataType.INT16})
+
+
+def is_kept(view: NodeView) -> bool:
+    """Whether a QuantizeLinear or DequantizeLinear stays a node: float32 on one side, parameters known.
+
+    An int32 without zero point is kept too: the bias of a product.
+    """
+    quantises = view.op_type == "QuantizeLinear"
+    scale, zero = view.const(1), view.const(2) if view.has(2) else np.zeros(1)
+    if scale is None or zero is None or scale.dtype != np.float32 or scale.ndim > 1:
+        return False
+    other_type = view.attr("precision" if quantises else "output_dtype", 0)
+    if other_type not in (0, DataType.FLOAT) or view.attr("block_size", 0):
+        return False
+    if quantises:
+        uniform = zero.size > 0 and bool((zero == zero.flat[0]).all())
+        return uniform and view.input(0).dtype == DataType.FLOAT and _quantised_dtype(view) in KEPT
+    whole = view.input(0).dtype
+    return whole in KEPT or (whole == DataType.INT32 and not zero.any())
+
+
+def _quantised_dtype(view: NodeView) -> DataType:
+    """What a QuantizeLinear gives."""
+    named = view.attr("output_dtype", 0)
+    return DataType(named) if named else view.input(2).dtype if view.has(2) else DataType.UINT8
+
+
+def infer_quantise(view: NodeView) -> list[TensorType]:
+    """The shape of x in the dtype of the zero point, or as `output_dtype` says, or uint8."""
+    return [TensorType(_quantised_dtype(view), view.shape(0))]
+
+
+def infer_dequantise(view: NodeView) -> list[TensorType]:
+    """The shape of x in the dtype of the scale, or as `output_dtype` says."""
+    named = view.attr("output_dtype", 0)
+    return [TensorType(DataType(named) if named else view.input(1).dtype, view.shape(0))]
 
 
 def quantise(e: Expansion, x: Value, scale: Value, zero: Value | None, to: DataType, saturate: int = 1) -> Value:
@@ -88,22 +130,24 @@ def _repeated(e: Expansion, parameter: Value, x: Value, axis: int, block: int) -
     return e.slice(joined, axis, 0, int(str(size))) if last_is_cut else joined
 
 
-def expand_quantise(e: Expansion) -> list[Value]:
+def expand_quantise(e: Expansion) -> list[Value] | None:
     """QuantizeLinear(x, scale, zero?)."""
+    if is_kept(e.view):
+        return None if not e.node.domain else [_same_node(e)]
     x, scale = e.input(0), e.input(1)
     zero = e.input(2) if e.has(2) else None
-    named = e.view.attr("output_dtype", 0)
-    to = DataType(named) if named else e.type(zero).dtype if zero is not None else DataType.UINT8
     axis, block = e.view.attr("axis", 1), e.view.attr("block_size", 0)
     placed = None if zero is None else along_axis(e, zero, x, axis, block)
     placed_scale = along_axis(e, scale, x, axis, block)
     if (precision := e.view.attr("precision", 0)) != 0:  # of the division
         placed_scale = e.cast(placed_scale, DataType(precision))
-    return [quantise(e, x, placed_scale, placed, to, e.view.attr("saturate", 1))]
+    return [quantise(e, x, placed_scale, placed, _quantised_dtype(e.view), e.view.attr("saturate", 1))]
 
 
-def expand_dequantise(e: Expansion) -> list[Value]:
+def expand_dequantise(e: Expansion) -> list[Value] | None:
     """DequantizeLinear(x, scale, zero?)."""
+    if is_kept(e.view):
+        return None if not e.node.domain else [_same_node(e)]
     x, scale = e.input(0), e.input(1)
     zero = e.input(2) if e.has(2) else None
     axis, block = e.view.attr("axis", 1), e.view.attr("block_size", 0)
@@ -113,6 +157,16 @@ def expand_dequantise(e: Expansion) -> list[Value]:
     return [e.cast(result, DataType(named)) if named else result]
 
 
+def _same_node(e: Expansion) -> Value:
+    """The node in the ONNX domain."""
+    return e.op(e.node.op_type, *e.node.inputs, axis=e.view.attr("axis", 1))
+
+
 for _domain in ("", MICROSOFT):
-    Op("QuantizeLinear", _domain).expand(expand_quantise)
-    Op("DequantizeLinear", _domain).expand(expand_dequantise)
+    for _name, _infer, _expand in (
+        ("QuantizeLinear", infer_quantise, expand_quantise),
+        ("DequantizeLinear", infer_dequantise, expand_dequantise),
+    ):
+        _op = Op(_name, _domain)
+        _op.infer(_infer)
+        _op.expand(_expand)

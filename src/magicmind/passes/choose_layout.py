@@ -32,9 +32,13 @@ Rule = Callable[[ir.Node, tuple[bool, ...]], "Layouts | None"]
 """(node, which inputs are blocked now) -> wishes; None declines: everything plain."""
 
 
+BLOCKED_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.UINT8, ir.DataType.INT8})
+"""Element types of blocked values; int32 sums of products are scaled before they are stored."""
+
+
 def is_image(value: ir.Value | None) -> bool:
-    """Whether a value can be blocked: float32 with a channel and at least one spatial dim."""
-    if value is None or dtype_of(value) != ir.DataType.FLOAT:
+    """Whether a value can be blocked: of such a type, with a channel and at least one spatial dim."""
+    if value is None or dtype_of(value) not in BLOCKED_DTYPES:
         return False
     shape = shape_of(value)
     return shape is not None and len(shape) in (3, 4, 5)
@@ -72,7 +76,7 @@ def _elementwise(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
     out = _shape(node.outputs[0])
     if not any(blocked) or not is_image(node.outputs[0]):
         return None
-    if any(value is not None and dtype_of(value) != ir.DataType.FLOAT for value in node.inputs):
+    if any(value is not None and dtype_of(value) not in BLOCKED_DTYPES for value in node.inputs):
         return None
     full = [i for i, value in enumerate(node.inputs) if value is not None and _shape(value) == out]
     if not any(blocked[i] for i in full):

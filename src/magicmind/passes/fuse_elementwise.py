@@ -27,7 +27,9 @@ class FuseElementwise(Rewrite[tuple[onnx_ir.Node, ScalarProgram, Operands]]):
             producer = value.producer() if value is not None else None
             if value is None or producer is None or not is_op(producer, "Elementwise", domain=DOMAIN):
                 continue
-            if only_user(value) is None:
+            if unwanted := self.reason_against(producer):
+                reason = unwanted
+            elif only_user(value) is None:
                 reason = "the operand is used elsewhere"
             elif shape_of(value) is None or shape_of(value) != shape_of(node.outputs[0]):
                 reason = "the operand is broadcast, it would be computed again for every copy"
@@ -38,6 +40,10 @@ class FuseElementwise(Rewrite[tuple[onnx_ir.Node, ScalarProgram, Operands]]):
                 reason = "the fused program would be too large"
         return Decline(reason)
 
+    def reason_against(self, producer: onnx_ir.Node) -> str:
+        """Why an elementwise operand is not taken in, or an empty text."""
+        return ""
+
     def rewrite(self, node: onnx_ir.Node, found: tuple[onnx_ir.Node, ScalarProgram, Operands]) -> None:
         producer, program, operands = found
         fused = replace_node(
@@ -46,6 +52,14 @@ class FuseElementwise(Rewrite[tuple[onnx_ir.Node, ScalarProgram, Operands]]):
         again = self.match(fused)  # the next operand of the same node
         if not isinstance(again, Decline):
             self.rewrite(fused, again)
+
+
+class FuseDequantise(FuseElementwise):
+    """Elementwise(Elementwise(q), y) becomes one Elementwise, where q is a tensor of whole numbers."""
+
+    def reason_against(self, producer: onnx_ir.Node) -> str:
+        floats = all(v is None or v.dtype is None or v.dtype.is_floating_point() for v in producer.inputs)
+        return "the operand is made of floats" if floats else ""
 
 
 def program_of(node: onnx_ir.Node, name: str = "program") -> ScalarProgram:

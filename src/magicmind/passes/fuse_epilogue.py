@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import onnx_ir
+from onnx_ir import DataType
 
 from magicmind.ir.scalar import ScalarProgram
 from magicmind.ir.types import dtype_of, shape_of
@@ -14,6 +15,10 @@ FIRST_OPERAND = 3  # X, W, B come before
 
 # Each operand that is a tensor keeps a pointer in the innermost loops of a convolution.
 MAX_OPERANDS = 4
+
+
+STORED = frozenset({DataType.FLOAT, DataType.FLOAT16, DataType.UINT8, DataType.INT8, DataType.UINT16, DataType.INT16})
+"""Dtypes that the kernels of products store, and load as operands of their epilogues."""
 
 
 class FuseEpilogue(Rewrite[onnx_ir.Node]):
@@ -65,10 +70,10 @@ def _reason_against(value: onnx_ir.Value, node: onnx_ir.Node, producer: onnx_ir.
         return "the result is used elsewhere"
     if shape_of(value) is None or shape_of(value) != shape_of(output):
         return "the shape of the result changes"
-    if dtype_of(value) != dtype_of(output):
-        return "the dtype of the result changes"
-    if any(v is not None and dtype_of(v) != dtype_of(value) for v in node.inputs):
-        return "an operand has another dtype"
+    if dtype_of(output) not in STORED and dtype_of(output) != dtype_of(value):
+        return "kernels do not store the dtype of the result"
+    if any(v is not None and v is not value and dtype_of(v) not in STORED for v in node.inputs):
+        return "kernels do not load the dtype of an operand"
     if producer.graph is not node.graph:
         return "the result belongs to an enclosing graph"
     if len(inline_epilogue(node, producer)[1]) > MAX_OPERANDS:

@@ -17,11 +17,12 @@ from magicmind.passes.expand_operators import ExpandOperators
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.fold_pad import FoldPad
+from magicmind.passes.fold_requantise import FoldRequantise
 from magicmind.passes.fold_scale import FoldScale
 from magicmind.passes.fold_scale_forward import FoldScaleForward
 from magicmind.passes.fuse_activation import FuseHardSigmoid, FuseHardSwish, FuseMish, FuseSwish
 from magicmind.passes.fuse_attention import FuseAttention
-from magicmind.passes.fuse_elementwise import FuseElementwise
+from magicmind.passes.fuse_elementwise import FuseDequantise, FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
 from magicmind.passes.fuse_group_norm import FuseGroupNorm
@@ -37,14 +38,18 @@ from magicmind.passes.merge_affine import MergeAffine
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
+from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise
 from magicmind.passes.outline import OutlineBodies
+from magicmind.passes.quantise_to_elementwise import FoldDequantise, QuantiseToElementwise
 from magicmind.passes.read_sizes import ReadSizes
 from magicmind.passes.remove_dead import RemoveDead
 from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
+from magicmind.passes.shift_to_unsigned import ShiftToUnsigned
 from magicmind.passes.sink_transpose import SinkTranspose
 from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
+from magicmind.passes.to_integer import ConvToInteger, MatmulToInteger
 from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
 from magicmind.passes.to_plain_conv import ToPlainConv
 
@@ -89,6 +94,29 @@ def stages() -> list[Stage]:
             ],
         ),
         Stage(
+            "integer",
+            until_stable=True,
+            passes=[
+                ShiftToUnsigned(),  # first: what the others make is unsigned from the start
+                MoveDequantise(),
+                HoistQuantise(),
+                DropRequantise(),
+                RemoveIdentity(),
+                MergeCommon(),
+                RemoveDead(),
+            ],
+        ),
+        Stage(
+            "products of whole numbers",
+            passes=[
+                ConvToInteger(),
+                MatmulToInteger(),
+                FoldDequantise(),  # the products that were left
+                QuantiseToElementwise(),
+                RemoveDead(),
+            ],
+        ),
+        Stage(
             "to own domain",
             passes=[
                 ReadSizes(),  # once no dim changes any more, before anything asks how often a value is used
@@ -108,8 +136,10 @@ def stages() -> list[Stage]:
             "fuse",
             until_stable=True,
             passes=[
+                FuseDequantise(),  # first: a residual of bytes goes into the epilogue as bytes
                 FuseEpilogue(),  # before elementwise: work next to a product belongs to it
                 FuseElementwise(),
+                FoldRequantise(),  # once what stands before a Quantise is in one program with it
                 HoistStrides(),  # once residual additions are operands of the convolution before
                 MergeCommon(),
                 RemoveDead(),

@@ -6,8 +6,10 @@ import onnx_ir as ir
 
 from magicmind.ir.dims import Dim
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.ir.types import TensorType, const_of, dtype_of, shape_of
+from magicmind.ir.types import TensorType, const_of, shape_of
+from magicmind.ops.fused import accumulator_dtype
 from magicmind.ops.operands import operand_kind
+from magicmind.ops.registry import NodeView
 from magicmind.passes.edit import insert_node, is_op, replace_node, sources_of
 from magicmind.passes.infra import Decline, Rewrite
 
@@ -28,8 +30,8 @@ class SplitEpilogue(Rewrite[list[str]]):
 
     def rewrite(self, node: ir.Node, found: list[str]) -> None:
         attributes = {a.name: a.value for a in node.attributes.values() if a.name != "epilogue"}
-        out, dtype = shape_of(node.outputs[0]), dtype_of(node.inputs[0])  # type: ignore[arg-type]
-        assert out is not None and dtype is not None
+        out, dtype = shape_of(node.outputs[0]), accumulator_dtype(NodeView(node))
+        assert out is not None
         product = insert_node(
             node, node.op_type, node.inputs[:3], attributes, domain="magicmind", name=node.name,
             types=[TensorType(dtype, out)],
