@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx_ir
 from onnx_ir import DataType
 
@@ -19,6 +21,8 @@ from magicmind.passes.edit import DOMAIN, add_constant, graph_of, is_op, replace
 from magicmind.passes.fuse_elementwise import program_of
 from magicmind.passes.infra import Decline, Rewrite
 
+Array = npt.NDArray[Any]
+
 _FIRST_OPERAND = {"Conv": 3, "MatMul": 3, "Elementwise": 0}
 
 
@@ -27,7 +31,7 @@ class Folded:
     """The new program; `scaled[name]` is the array of a new constant operand."""
 
     program: ScalarProgram
-    scaled: dict[str, np.ndarray]  # type: ignore[type-arg]
+    scaled: dict[str, Array]
 
 
 class FoldRequantise(Rewrite[Folded]):
@@ -66,9 +70,9 @@ class FoldRequantise(Rewrite[Folded]):
 class _Fold:
     """Rebuilds a program statement by statement; `made` holds what is there so far."""
 
-    constants: dict[str, np.ndarray | None]  # type: ignore[type-arg]
+    constants: dict[str, Array | None]
     made: dict[str, Statement] = field(default_factory=dict)
-    scaled: dict[str, np.ndarray] = field(default_factory=dict)  # type: ignore[type-arg]
+    scaled: dict[str, Array] = field(default_factory=dict)
 
     def run(self, program: ScalarProgram) -> Folded:
         """The program with the divisions before every Quantise folded."""

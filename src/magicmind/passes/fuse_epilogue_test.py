@@ -56,7 +56,7 @@ def test_near_misses() -> None:
     cast = (
         f"{HEAD.replace('float[N,2,4,4] y', 'y')} {{ t = {CONV}(x, w)  y = {elementwise('t0 = Cast(x0, INT32)')}(t) }}"
     )
-    check_declined(FuseEpilogue(), cast, "the dtype of the result changes")
+    check_declined(FuseEpilogue(), cast, "kernels do not store the dtype of the result")
     wider = (
         "(float[1,2,4,4] x, float[2,2,1,1] w, float[3,2,4,4] z) => (float[3,2,4,4] y)"
         f"{{ t = {CONV}(x, w)  y = {elementwise('t0 = Add(x0, x1)')}(t, z) }}"

@@ -78,19 +78,17 @@ def product_of(
     scale = (data.parameters.scale * parameters.scale).astype(np.float32)
     if not np.isfinite(scale).all() or (scale < np.finfo(np.float32).tiny).any():
         return Decline("a product of scales is no float32")
-    bias, float_bias = None, None
-    if b is not None:
-        channels = array.shape[axis]
-        numbers = _bias_numbers(b)
-        if numbers is None:
-            return Decline("the bias is computed at run time")
-        numbers = np.broadcast_to(numbers.ravel(), (channels,))
-        steps = np.rint(numbers / scale.astype(np.float64))
-        if np.abs(steps).max(initial=0) < _BIAS_LIMIT:
-            bias = steps.astype(np.int64 if data.parameters.dtype == DataType.INT16 else np.int32)
-        else:
-            float_bias = numbers.astype(np.float32)
-    return Product(data, centred, scale, bias, float_bias)
+    if b is None:
+        return Product(data, centred, scale, None, None)
+    numbers = _bias_numbers(b)
+    if numbers is None:
+        return Decline("the bias is computed at run time")
+    row = np.broadcast_to(numbers.ravel(), (array.shape[axis],))
+    steps = np.rint(row / scale.astype(np.float64))
+    if np.abs(steps).max(initial=0) >= _BIAS_LIMIT:
+        return Product(data, centred, scale, None, row.astype(np.float32))
+    wide = np.int64 if data.parameters.dtype == DataType.INT16 else np.int32
+    return Product(data, centred, scale, steps.astype(wide), None)
 
 
 def _bias_numbers(b: onnx_ir.Value) -> npt.NDArray[np.float64] | None:
