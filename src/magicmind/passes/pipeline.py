@@ -49,7 +49,7 @@ from magicmind.passes.shift_to_unsigned import ShiftToUnsigned
 from magicmind.passes.sink_transpose import SinkTranspose
 from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
-from magicmind.passes.to_integer import ConvToInteger, MatmulToInteger
+from magicmind.passes.to_integer import ConvToInteger, MatmulOfDataToInteger, MatmulToInteger
 from magicmind.passes.to_matmul import FuseMatmulBias, GemmToMatmul, MatmulToOwn
 from magicmind.passes.to_plain_conv import ToPlainConv
 
@@ -111,6 +111,7 @@ def stages() -> list[Stage]:
             passes=[
                 ConvToInteger(),
                 MatmulToInteger(),
+                MatmulOfDataToInteger(),
                 FoldDequantise(),  # the products that were left
                 QuantiseToElementwise(),
                 RemoveDead(),

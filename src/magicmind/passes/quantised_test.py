@@ -12,7 +12,7 @@ from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, Move
 from magicmind.passes.pipeline import simplify
 from magicmind.passes.quantise_to_elementwise import FoldDequantise, QuantiseToElementwise
 from magicmind.passes.shift_to_unsigned import ShiftToUnsigned
-from magicmind.passes.to_integer import ConvToInteger, MatmulToInteger
+from magicmind.passes.to_integer import ConvToInteger, MatmulOfDataToInteger, MatmulToInteger
 from magicmind.testing.check_pass import check_declined, check_pass, parse_model
 
 S = "float s = {0.5}, uint8 z = {3}"
@@ -138,6 +138,17 @@ def test_a_matrix_product_of_signed_data_reads_it_shifted() -> None:
         'u = magicmind.Elementwise<program=["t0 = Cast(x0, INT32)", "t1 = Add(t0, 128)", "t2 = Cast(t1, UINT8)"]>(q)'
         "v = magicmind.MatMul<x_zero=131>(u, t)"
         'y = magicmind.Elementwise<program=["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, 0.25)"]>(v) }',
+    )
+
+
+def test_a_product_of_two_computed_tensors() -> None:
+    head = "(uint8[N,4,2] p, uint8[N,2,4] q) => (float[N,4,4] y)"
+    check_pass(
+        MatmulOfDataToInteger(),
+        f"{head} <{S}, float t = {{0.25}}, uint8 u = {{9}}> "
+        "{ a = DequantizeLinear(p, s, z) b = DequantizeLinear(q, t, u) y = MatMul(a, b) }",
+        f"{head} {{ v = magicmind.MatMul<x_zero=3, b_zero=9>(p, q)"
+        'y = magicmind.Elementwise<program=["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, 0.125)"]>(v) }',
     )
 
 

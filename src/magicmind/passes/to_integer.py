@@ -108,9 +108,15 @@ def unsigned(node: onnx_ir.Node, x: Dequantised) -> tuple[onnx_ir.Value, int]:
     program = ["t0 = Cast(x0, INT32)", "t1 = Add(t0, 128)", "t2 = Cast(t1, UINT8)"]
     types = [TensorType(DataType.UINT8, shape_of(x.q))]
     shift = insert_node(
-        node, "Elementwise", [x.q], {"program": program}, domain=DOMAIN, name=f"{node.name}.unsigned", types=types
+        node,
+        "Elementwise",
+        [x.q],
+        {"program": program},
+        domain=DOMAIN,
+        name=f"{node.name}.{x.q.name}.unsigned",
+        types=types,
     )
-    shift.outputs[0].name = f"{node.name}.unsigned"
+    shift.outputs[0].name = f"{node.name}.{x.q.name}.unsigned"
     return shift.outputs[0], zero + 128
 
 
@@ -195,6 +201,36 @@ class MatmulToInteger(Rewrite[Product]):
         if attribute(node, "transB", 0):
             found = Product(found.x, np.ascontiguousarray(found.weights.T), found.scale, found.bias, found.float_bias)
         replace_by_product(node, found, "MatMul", {}, (-1,))
+
+
+class MatmulOfDataToInteger(Rewrite[tuple[Dequantised, Dequantised]]):
+    """MatMul of two computed tensors, both dequantised, becomes magicmind.MatMul of bytes and its factor."""
+
+    roots = frozenset({"MatMul"})
+
+    def match(self, node: onnx_ir.Node) -> tuple[Dequantised, Dequantised] | Decline:
+        a, b = (dequantised(value) for value in node.inputs[:2])
+        if a is None or b is None or const_of(b.q) is not None:
+            return Decline("its operands are not both dequantised data")
+        if not all(d.parameters.per_tensor and d.parameters.dtype in _WEIGHTS[DataType.UINT8] for d in (a, b)):
+            return Decline("they are no bytes of one scale each")
+        shape = shape_of(node.inputs[0])  # type: ignore[arg-type]
+        depth = shape[-1] if shape else None
+        if not isinstance(depth, int) or depth * 255 * 255 > np.iinfo(np.int32).max:
+            return Decline("sums do not fit into 32 bits, or their length is not known")
+        return a, b
+
+    def rewrite(self, node: onnx_ir.Node, found: tuple[Dequantised, Dequantised]) -> None:
+        (a, a_zero), (b, b_zero) = (unsigned(node, d) for d in found)
+        scale = (found[0].parameters.scale * found[1].parameters.scale).astype(np.float32)
+        attributes = {"x_zero": a_zero or None, "b_zero": b_zero or None}
+        types = [TensorType(DataType.INT32, shape_of(node.outputs[0]))]
+        product = insert_node(node, "MatMul", [a, b], attributes, domain=DOMAIN, name=node.name, types=types)
+        product.outputs[0].name = f"{node.name}.sum"
+        program = ["t0 = Cast(x0, FLOAT)", f"t1 = Mul(t0, {float(scale[0])!r})"]
+        replace_node(
+            node, "Elementwise", product.outputs, {"program": program}, domain=DOMAIN, name=f"{node.name}.scaled"
+        )
 
 
 def _is_row(value: onnx_ir.Value) -> bool:
