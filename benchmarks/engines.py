@@ -1,6 +1,6 @@
 """The engines under test behind one small interface.
 
-Each is set up as its users set it up: the thread count and float32 arithmetic are fixed, everything else is the
+Each is set up as its users set it up: the thread count and the precision are fixed, everything else is the
 engine's default. An engine's package is imported by the worker process of that engine only.
 """
 
@@ -11,6 +11,7 @@ from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
+import quantised
 
 Feeds = dict[str, np.ndarray]
 
@@ -93,11 +94,64 @@ def open_dims(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int | str,
     return ("batch=1..64", *rest)
 
 
+class MagicMindHalf(Engine):
+    """Ours in float16."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import magicmind
+
+        shapes = {name: array.shape for name, array in feeds.items()}
+        graph = magicmind.parse(path)
+        self.model = magicmind.build(graph, precision="force_float16", shapes=shapes, threads=threads)
+        self.session = self.model.session(threads=threads)
+
+    def run(self, feeds: Feeds) -> list[np.ndarray]:
+        return list(self.session.run(feeds).values())
+
+
+class MagicMindInt8(MagicMindHalf):
+    """Ours in int8, from our own calibration on the data that the peers' quantiser gets."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        import magicmind
+
+        shapes = {name: array.shape for name, array in feeds.items()}
+        self.model = magicmind.build(
+            magicmind.parse(path),
+            precision="qint8_mixed_float32",
+            calibration=quantised.samples(feeds),
+            shapes=shapes,
+            threads=threads,
+        )
+        self.session = self.model.session(threads=threads)
+
+
+class OnnxRuntimeInt8(OnnxRuntime):
+    """onnxruntime on the Q/DQ network of its own static quantiser."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        super().__init__(quantised.ensure(path, feeds), feeds, threads)
+
+
+class OpenVinoInt8(OpenVino):
+    """OpenVINO on the same Q/DQ network."""
+
+    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+        super().__init__(quantised.ensure(path, feeds), feeds, threads)
+
+
+HALF, INT8 = "-half", "-int8"
+"""What the name of an engine ends in where it runs another precision than float32."""
+
 ENGINES: dict[str, type[Engine]] = {
     "magicmind": MagicMind,
     "magicmind-mutable": MagicMindMutable,
+    "magicmind-half": MagicMindHalf,
+    "magicmind-int8": MagicMindInt8,
     "onnxruntime": OnnxRuntime,
+    "onnxruntime-int8": OnnxRuntimeInt8,
     "openvino": OpenVino,
+    "openvino-int8": OpenVinoInt8,
 }
 PEERS = ("onnxruntime", "openvino")
 REFERENCE = "onnxruntime"

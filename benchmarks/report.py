@@ -12,9 +12,17 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-from engines import PEERS
+from engines import HALF, INT8, PEERS
 
 OURS = "magicmind"
+
+COMPARISONS: dict[str, tuple[tuple[str, ...], str]] = {
+    "best peer / ours": (PEERS, OURS),
+    "float32 / float16, ours": ((OURS,), OURS + HALF),
+    "best int8 peer / our int8": (tuple(name + INT8 for name in PEERS), OURS + INT8),
+    "best float32 peer / our int8": (PEERS, OURS + INT8),
+}
+"""Columns of ratios: the fastest of these engines over that one; shown where both sides were measured."""
 BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
 
 
@@ -23,36 +31,32 @@ def median_ms(engine: dict[str, Any]) -> float:
     return statistics.median(engine["round_median_ms"])
 
 
-def ratios(case: dict[str, Any]) -> list[float] | None:
-    """Per round, best peer's median over ours (above 1: we are faster); None when a side is missing.
+def ratios(case: dict[str, Any], others: tuple[str, ...] = PEERS, one: str = OURS) -> list[float] | None:
+    """Per round, the median of the best of `others` over that of `one` (above 1: `one` is faster); None when a side
+    is missing.
 
-    The best peer is chosen once, by its median over all rounds.
+    The best is chosen once, by its median over all rounds.
     """
     engines = case["engines"]
-    peers = [name for name in PEERS if name in engines]
-    if OURS not in engines or not peers:
+    there = [name for name in others if name in engines]
+    if one not in engines or not there:
         return None
-    best = min(peers, key=lambda name: median_ms(engines[name]))
-    pairs = zip(engines[best]["round_median_ms"], engines[OURS]["round_median_ms"], strict=True)
+    best = min(there, key=lambda name: median_ms(engines[name]))
+    pairs = zip(engines[best]["round_median_ms"], engines[one]["round_median_ms"], strict=True)
     return [theirs / ours for theirs, ours in pairs]
 
 
 def table(record: dict[str, Any]) -> str:
     """Markdown: a row per case; milliseconds as `median (minimum)`, the ratio as `median [lowest, highest]`."""
     names = list(dict.fromkeys(name for case in record["cases"] for name in case["engines"]))
-    head = [
-        "network",
-        "batch",
-        "threads",
-        *(f"{name}, ms" for name in names),
-        "best peer / ours",
-        "rel. L2 to onnxruntime",
-    ]
+    shown = {title: sides for title, sides in COMPARISONS.items() if any(ratios(c, *sides) for c in record["cases"])}
+    head = ["network", "batch", "threads", *(f"{name}, ms" for name in names), *shown, "rel. L2 to onnxruntime"]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for case in record["cases"]:
         cells = [case["model"], str(case["batch"]), str(case["threads"])]
         cells += [_time(case["engines"].get(name)) for name in names]
-        cells += [_ratio(ratios(case)), _error(case["engines"].get(OURS))]
+        cells += [_ratio(ratios(case, *sides)) for sides in shown.values()]
+        cells.append(", ".join(_error(e) for name, e in case["engines"].items() if name.startswith(OURS)) or "-")
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join([_machine(record), "", *lines])
 
@@ -62,7 +66,7 @@ def _machine(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
     vector = ", ".join(m["vector"])
     return (
-        f"{m['cpu']} (family/model {m['family_model']}; {vector}), {m['cpus']} CPUs; {versions}; float32. "
+        f"{m['cpu']} (family/model {m['family_model']}; {vector}), {m['cpus']} CPUs; {versions}. "
         f"Median (minimum) over {record['rounds']} alternating rounds, one process per engine."
     )
 
@@ -75,8 +79,8 @@ def _ratio(values: list[float] | None) -> str:
     return "-" if values is None else f"{statistics.median(values):.2f} [{min(values):.2f}, {max(values):.2f}]"
 
 
-def _error(engine: dict[str, Any] | None) -> str:
-    return "-" if engine is None or engine["error"] is None else f"{engine['error']:.1e}"
+def _error(engine: dict[str, Any]) -> str:
+    return "-" if engine["error"] is None else f"{engine['error']:.1e}"
 
 
 def plot(record: dict[str, Any], path: Path) -> None:

@@ -42,6 +42,18 @@ def test_ratio_is_best_peer_over_ours_by_round() -> None:
 
 
 @pytest.mark.usefixtures("harness")
+def test_precisions_are_compared_with_their_own_peers() -> None:
+    import report
+
+    int8 = {"magicmind-int8": engine(1, 1, 1), "onnxruntime-int8": engine(2, 2, 2), "magicmind-half": engine(2, 4, 4)}
+    text = report.table({**RECORD, "cases": [{**CASE, "engines": {**CASE["engines"], **int8}}, CASE]})
+    head, _, first, second = text.splitlines()[-4:]
+    assert head.count("|") == first.count("|") == second.count("|")
+    assert "| 1.50 [0.75, 1.50] | 1.00 [0.50, 1.00] | 2.00 [2.00, 2.00] | 3.00 [3.00, 3.00] |" in first
+    assert "| 1.50 [0.75, 1.50] | - | - | - |" in second
+
+
+@pytest.mark.usefixtures("harness")
 def test_table_goes_between_the_markers(tmp_path: Path) -> None:
     import report
 
