@@ -56,7 +56,7 @@ def expand_matmul_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_matmul(e: Expansion) -> list[Value]:
     """a, scale, zero, b, scale, zero, scale and zero of the result."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (e.input(i) for i in range(8))
-    if _has_kernel(e, b, b_zero) and e.rank(b) == 2 and e.rank(a) > 1:
+    if _has_kernel(e, b, b_zero, 1) and e.rank(b) == 2 and e.rank(a) > 1:
         return [e.op("QuantizeLinear", e.op("MatMul", _dequantised(e, 0), _dequantised(e, 3)), y_scale, y_zero)]
     total = _product(e, a, b, a_zero, b_zero)
     left, right = _by_row(e, a_scale, a), _by_column(e, b_scale, b)
@@ -65,12 +65,12 @@ def expand_qlinear_matmul(e: Expansion) -> list[Value]:
     return [requantise(e, total, factor, along_axis(e, y_zero, total, -1))]
 
 
-def _has_kernel(e: Expansion, w: Value, w_zero: Value) -> bool:
+def _has_kernel(e: Expansion, w: Value, w_zero: Value, axis: int) -> bool:
     """Whether passes make a product of bytes of it (`passes/to_integer.py`): then it is written with dequantised
     numbers. The factors are known and one of the data, and the weights fit int8 around their zero point."""
     x, *parameters = (e.input(i) for i in (0, 1, 2, 4, 6, 7))
     known = [const_of(v) for v in parameters]
-    weights = _centred_constant(w, w_zero)
+    weights = _centred_constant(w, w_zero, axis)
     if weights is None or any(p is None for p in known) or e.type(x).dtype not in (DataType.UINT8, DataType.INT8):
         return False
     one_each = all(p is not None and p.size == 1 for p in (*known[:2], *known[3:]))
@@ -135,7 +135,7 @@ def expand_conv_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_conv(e: Expansion) -> list[Value]:
     """x, scale, zero, w, scale, zero, scale and zero of the result, int32 bias."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (e.input(i) for i in range(8))
-    if _has_kernel(e, w, w_zero):
+    if _has_kernel(e, w, w_zero, 0):
         data, weights = _dequantised(e, 0), _dequantised(e, 3, axis=0)
         bias = _dequantised_bias(e, e.input(8)) if e.has(8) else None
         return [e.op("QuantizeLinear", e.op("Conv", data, weights, bias, **_window(e)), y_scale, y_zero)]
@@ -189,9 +189,12 @@ def _channel_cuts(e: Expansion, x: Value, w: Value, w_zero: Value | None) -> lis
     return cuts
 
 
-def _centred_constant(w: Value, w_zero: Value | None) -> np.ndarray[Any, Any] | None:
+def _centred_constant(w: Value, w_zero: Value | None, axis: int = 0) -> np.ndarray[Any, Any] | None:
+    """w - w_zero where both are constants; zero points are one number or one per index of `axis`."""
     weights, zero = const_of(w), const_of(w_zero)
     if weights is None or (w_zero is not None and zero is None):
         return None
     offset = np.zeros(1) if zero is None else zero.astype(np.float64)
-    return weights.astype(np.float64) - offset.reshape(-1, *([1] * (weights.ndim - 1)))
+    if offset.size == 1:
+        return weights.astype(np.float64) - offset.reshape(())
+    return weights.astype(np.float64) - offset.reshape([-1 if i == axis else 1 for i in range(weights.ndim)])
