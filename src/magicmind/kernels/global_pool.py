@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.pool import Reduction
+from magicmind.kernels.scalar import store_value
 from magicmind.kernels.work import params_of, share
 
 
@@ -26,7 +27,8 @@ class GlobalPool:
 
     @property
     def name(self) -> str:
-        return f"global_{self.reduction}pool_{self.pixels}_{'blocked' if self.unit > 1 else 'plain'}"
+        kind = "" if self.dtype == "f32" else f"{self.dtype}_"
+        return f"{kind}global_{self.reduction}pool_{self.pixels}_{'blocked' if self.unit > 1 else 'plain'}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
         k = Kernel(symbol, target, (self.dtype, self.dtype), params_of(self.planes, self.pixels))
@@ -38,20 +40,19 @@ class GlobalPool:
             source = k.pointers[0].offset(plane * pixels * self.unit)
             total = self._plane(k, source, pixels, max(2, chains), lanes)
             result = self.reduction.finish(k, total, pixels)
-            k.pointers[1].store(k.convert(result, self.dtype), at=plane * self.unit)
+            store_value(k.pointers[1], result, at=plane * self.unit)
         return k
 
     def _plane(self, k: Kernel, source: Pointer, pixels: Index, chains: int, lanes: int) -> Vec:
         """The reduction of one plane: `unit` lanes."""
-        compute = "f32" if self.dtype == "f16" else self.dtype
+        compute = self.reduction.compute(self.dtype)
         acc = k.tile("acc", chains, dtype=compute, lanes=lanes)
         acc.fill(self.reduction.start(k, compute, lanes))
         vectors = pixels * self.unit // lanes
         whole = vectors // chains * chains
 
         def add(chain: int, at: Index) -> None:
-            x = k.convert(source.load(lanes, at=at * lanes), compute)
-            acc[chain,] = self.reduction.add(k, acc[chain,], x)
+            acc[chain,] = self.reduction.add(k, acc[chain,], self.reduction.load(source, lanes, at * lanes))
 
         with k.loop("p", 0, whole, chains) as p:
             for i in k.unroll("chain", chains):
@@ -79,6 +80,5 @@ class GlobalPool:
         result = k.tile("total", 1, dtype=total.dtype, lanes=1)
         result[0,] = self.reduction.merge(k, k.lane(total, 0), k.lane(total, 1))
         with k.loop("tail", done, pixels) as p:
-            x = k.convert(source.load(at=p), total.dtype)
-            result[0,] = self.reduction.add(k, result[0,], x)
+            result[0,] = self.reduction.add(k, result[0,], self.reduction.load(source, 1, p))
         return result[0,]

@@ -9,9 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile, Vec
-from magicmind.codegen.target import Target
-from magicmind.codegen.values import FLOATS, UNSIGNED
+from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.values import FLOATS, ITEMSIZE, UNSIGNED
+from magicmind.ir.scalar import ScalarProgram
+from magicmind.kernels.scalar import compute_dtype, emit_program, load_value, store_value
 from magicmind.kernels.strided import load_strided
 from magicmind.kernels.tiles import for_tiles
 from magicmind.kernels.work import params_of, product, ravel, share, unravel
@@ -33,11 +37,51 @@ class Window:
 
 
 @dataclass(frozen=True)
+class Requantise:
+    """An average of uint8 as uint8: saturate(round(sum of (x - x_zero) * (scale / count)) + y_zero), halves to even.
+
+    scale: that of the input divided by that of the result. The sum is int32, the rest float32, rounded alike on every
+    target.
+    """
+
+    scale: float
+    x_zero: int = 0
+    y_zero: int = 0
+
+    def finish(self, k: Kernel, total: Vec, count: Index) -> Vec:
+        if isinstance(count, int):
+            factor = k.const(float(np.float32(self.scale) / np.float32(count)), "f32")
+        else:
+            factor = k.const(self.scale, "f32") / k.number(count, "f32")
+        program = ScalarProgram.parse(["t0 = Mul(x0, x1)", f"t1 = Quantise(t0, {self.y_zero}, UINT8)"])
+        return emit_program(k, program, {"x0": k.convert(total, "f32"), "x1": k.broadcast(factor, total.lanes)})
+
+
+@dataclass(frozen=True)
 class Reduction:
-    """What a window's elements become: `max`, `avg` or `lp` (the p-th root of the sum of |x|^p), p 1 or 2."""
+    """What a window's elements become: `max`, `avg` or `lp` (the p-th root of the sum of |x|^p), p 1 or 2.
+
+    Any type has a maximum; float16 is computed in float32; an average of uint8 needs `requantise`.
+    """
 
     kind: str
     p: int = 2
+    requantise: Requantise | None = None
+
+    def compute(self, dtype: str) -> str:
+        """The type of elements as they are added up."""
+        return "i32" if self.requantise is not None else compute_dtype(dtype)
+
+    def load(self, p: Pointer, lanes: int, at: Index) -> Vec:
+        """Elements as they are added up."""
+        return self.widen(load_value(p, lanes, at))
+
+    def widen(self, x: Vec) -> Vec:
+        """Elements as `load_value` gives them, as they are added up."""
+        if self.requantise is None:
+            return x
+        wide = x.k.convert(x, "i32")
+        return wide - self.requantise.x_zero if self.requantise.x_zero else wide
 
     def start(self, k: Kernel, dtype: str, lanes: int) -> Vec:
         return k.const(lowest(dtype) if self.kind == "max" else 0, dtype, lanes)
@@ -53,6 +97,8 @@ class Reduction:
 
     def finish(self, k: Kernel, acc: Vec, count: Index) -> Vec:
         """The result, `count` being the divisor of an average."""
+        if self.requantise is not None:
+            return self.requantise.finish(k, acc, count)
         if self.kind == "avg":
             return acc / k.broadcast(k.number(count, acc.dtype), acc.lanes)
         if self.kind == "lp" and self.p == 2:
@@ -95,7 +141,8 @@ class Pool:
     @property
     def name(self) -> str:
         shape = "x".join(str(a.window) for a in self.axes)
-        return f"{self.reduction}pool_{shape}s{self.axes[-1].stride}_{'blocked' if self.unit > 1 else 'plain'}"
+        kind = "" if self.dtype == "f32" else f"{self.dtype}_"
+        return f"{kind}{self.reduction}pool_{shape}s{self.axes[-1].stride}_{'blocked' if self.unit > 1 else 'plain'}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
         params = params_of(*_sizes(self))
@@ -149,7 +196,7 @@ class _PoolEmitter:
         self.axes = [_Axis(k, a) for a in spec.axes]
         self.last = self.axes[-1]
         self.planes = k.size(spec.planes)
-        self.compute = "f32" if spec.dtype == "f16" else spec.dtype
+        self.compute = spec.reduction.compute(spec.dtype)
         self.source, self.target = k.pointers
 
     def rows(self) -> None:
@@ -171,7 +218,7 @@ class _PoolEmitter:
         for name, begin, end in (("left", 0, left), ("right", right, last.out)):
             with k.loop(name, begin, end) as o:
                 self.outputs(source, target, taps, o, 1, last.taps(o), edge=True)
-        if self.unit == 1 and last.stride <= 2 and self.spec.dtype == "f32":
+        if self.unit == 1 and last.stride <= 2 and ITEMSIZE[self.spec.dtype] <= ITEMSIZE["f32"]:
             left = self.vectors(source, target, taps, left, right)
         most = max(1, k.target.vregs // 2 // max(1, self.unit // k.target.lanes)) if self.unit > 1 else 1
 
@@ -186,13 +233,14 @@ class _PoolEmitter:
         self, source: Pointer, target: Pointer, taps: Sequence[tuple[Index, Index, Index]], left: Index, right: Index
     ) -> Index:
         """Plain memory: vectors of neighbouring outputs from `left`; returns the first output left over."""
-        k, last, lanes = self.k, self.last, self.k.target.lanes
+        k, last = self.k, self.last
+        lanes = BLOCK if ITEMSIZE[self.spec.dtype] == 1 else k.target.lanes
         # The strided load reads stride - 1 elements beyond the last tap: the last output of a row stays out of it.
         count = k.index_max(right - left - (last.stride - 1), 0) // lanes * lanes
         with k.loop("oxv", left, left + count, lanes) as o:
-            load = _strided(k, last.stride, lanes)
+            load = self.strided(last.stride, lanes)
             acc = self.reduce(source, taps, (o * last.stride - last.before, 0, last.window), 1, lanes, load)
-            target.store(self.narrow(self.spec.reduction.finish(k, acc[0,], self.divisor(taps, None))), at=o)
+            store_value(target, self.spec.reduction.finish(k, acc[0,], self.divisor(taps, None)), at=o)
         return left + count
 
     def outputs(
@@ -208,11 +256,11 @@ class _PoolEmitter:
     ) -> None:
         """`size` neighbouring outputs from `o` that share their tap range along the last axis."""
         k, unit = self.k, self.unit
-        acc = self.reduce(source, taps, last_taps, size, unit, lambda p, at: p.load(unit, at=at * unit))
+        load = self.spec.reduction.load
+        acc = self.reduce(source, taps, last_taps, size, unit, lambda p, at: load(p, unit, at * unit))
         divisor = self.divisor(taps, last_taps if edge else None)
         for i in range(size):
-            result = self.spec.reduction.finish(k, acc[i,], divisor)
-            target.store(self.narrow(result), at=(o + i) * unit)
+            store_value(target, self.spec.reduction.finish(k, acc[i,], divisor), at=(o + i) * unit)
 
     def reduce(
         self,
@@ -235,7 +283,7 @@ class _PoolEmitter:
             def tap(t: Index) -> None:
                 for i in range(size):
                     x = load(pixels, begin + i * last.stride + t * last.dilation)
-                    acc[i,] = reduction.add(k, acc[i,], k.convert(x, self.compute))
+                    acc[i,] = reduction.add(k, acc[i,], x)
 
             if isinstance(low, int) and isinstance(high, int) and high - low <= _UNROLL:
                 for t in k.unroll("kx", high - low):
@@ -273,12 +321,8 @@ class _PoolEmitter:
         start, low, high = taps
         return axis.padded_taps(start) if self.spec.count_pad else high - low
 
-    def narrow(self, x: Vec) -> Vec:
-        return self.k.convert(x, self.spec.dtype)
-
-
-def _strided(k: Kernel, stride: int, lanes: int) -> Callable[[Pointer, Index], Vec]:
-    return lambda p, at: load_strided(k, p.offset(at), stride, lanes)
+    def strided(self, stride: int, lanes: int) -> Callable[[Pointer, Index], Vec]:
+        return lambda p, at: self.spec.reduction.widen(load_strided(self.k, p.offset(at), stride, lanes))
 
 
 @dataclass(frozen=True)
@@ -313,8 +357,9 @@ class MaxPoolIndices:
     def _output(
         self, k: Kernel, axes: Sequence[_Axis], base: Index, taps: Sequence[tuple[Index, Index, Index]], o: Index
     ) -> None:
-        best = k.tile("best", 1, dtype=self.dtype, lanes=1)
-        best[0,] = k.const(lowest(self.dtype), self.dtype)
+        dtype = compute_dtype(self.dtype)
+        best = k.tile("best", 1, dtype=dtype, lanes=1)
+        best[0,] = k.const(lowest(dtype), dtype)
         where = k.variable(-1, "where")
 
         def visit(d: int, coordinates: list[Index]) -> None:
@@ -323,14 +368,14 @@ class MaxPoolIndices:
                 with k.loop(f"k{d}", low, high) as t:
                     visit(d + 1, [*coordinates, start + t * axes[d].dilation])
                 return
-            x = k.pointers[0].load(at=base + ravel(coordinates, [a.size for a in axes]))
+            x = load_value(k.pointers[0], at=base + ravel(coordinates, [a.size for a in axes]))
             unset = k.number(where.get()).compare("<", 0)
             with k.when(x.compare(">", best[0,]) | unset):
                 best[0,] = x
                 where.set(base + self._flat(coordinates, [a.size for a in axes]))
 
         visit(0, [])
-        k.pointers[1].store(best[0,], at=o)
+        store_value(k.pointers[1], best[0,], at=o)
         k.pointers[2].store(k.number(where.get()), at=o)
 
     def _flat(self, coordinates: list[Index], sizes: list[Index]) -> Index:

@@ -12,7 +12,7 @@ import pytest
 from magicmind.codegen.builder import Param
 from magicmind.kernels.global_pool import GlobalPool
 from magicmind.kernels.jit_testing import X86, run
-from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Window
+from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Requantise, Window
 
 # size, window, stride, dilation, before, after
 AXES = [
@@ -110,13 +110,71 @@ def test_other_ranks(rank: int, target: str, rng: np.random.Generator) -> None:
         np.testing.assert_allclose(got, reference(x, axes, Reduction(kind), False), rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.parametrize("unit", [16, 1])
 @pytest.mark.parametrize("dtype", ["i8", "u8"])
-def test_bytes(dtype: str, rng: np.random.Generator) -> None:
+def test_bytes(dtype: str, unit: int, rng: np.random.Generator) -> None:
     axes = (window(AXES[2]), window(AXES[3]))
     kind = np.int8 if dtype == "i8" else np.uint8
-    x = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, (2, 17, 31, 16)).astype(kind)
-    (got,) = run(Pool(Reduction("max"), 2, axes, 16, dtype), "x86-64-v3", [x], [np.zeros((2, 9, 31, 16), kind)])
+    x = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, (2, 17, 31, unit)).astype(kind)
+    (got,) = run(Pool(Reduction("max"), 2, axes, unit, dtype), "x86-64-v3", [x], [np.zeros((2, 9, 31, unit), kind)])
     np.testing.assert_array_equal(got, reference(x, axes, Reduction("max"), False).astype(kind))
+
+
+def quantised(total: np.ndarray, count: Any, scale: float, y_zero: int) -> np.ndarray:
+    """As `Requantise` says."""
+    factor = np.float32(scale) / np.asarray(count, np.float32)
+    return np.asarray(np.clip(np.rint(total.astype(np.float32) * factor) + y_zero, 0, 255)).astype(np.uint8)
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("unit", [16, 1])
+@pytest.mark.parametrize("count_pad", [False, True])
+def test_averages_of_bytes(count_pad: bool, unit: int, target: str, rng: np.random.Generator) -> None:
+    axes = (window(AXES[2]), window(AXES[5]))
+    reduction = Reduction("avg", requantise=Requantise(1.37, 100, 21))
+    x = rng.integers(0, 256, (3, 17, 15, unit)).astype(np.uint8)
+    ones, out = np.ones_like(x[:1, ..., :1]), np.zeros((3, 9, 15, unit), np.uint8)
+    positive, negative = (np.maximum(s * (x.astype(np.int32) - 100), 0) for s in (1, -1))
+    total = reference(positive, axes, Reduction("lp", 1), False) - reference(negative, axes, Reduction("lp", 1), False)
+    inside = reference(ones, axes, Reduction("lp", 1), False)
+    count = np.round(inside / np.maximum(reference(ones, axes, Reduction("avg"), True), 1e-9)) if count_pad else inside
+    spec = Pool(reduction, 3, axes, unit, "u8", count_pad)
+    (got,) = run(spec, target, [x], [out], threads=2)
+    np.testing.assert_array_equal(got, quantised(total, count, 1.37, 21))
+    free, values = mutable(spec)
+    (again,) = run(free, target, [x], [out], values)
+    np.testing.assert_array_equal(got, again)
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("pixels", [1, 16, 49, 211])
+def test_global_averages_of_bytes(pixels: int, target: str, rng: np.random.Generator) -> None:
+    for unit in (1, 16):
+        x = rng.integers(0, 256, (5, pixels, unit)).astype(np.uint8)
+        total = (x.astype(np.int32) - 3).sum(1)
+        reduction = Reduction("avg", requantise=Requantise(0.93, 3, 7))
+        out = np.zeros((5, unit), np.uint8)
+        (got,) = run(GlobalPool(reduction, 5, pixels, unit, "u8"), target, [x], [out])
+        np.testing.assert_array_equal(got, quantised(total, pixels, 0.93, 7))
+        free = GlobalPool(reduction, Param(0), Param(1), unit, "u8")
+        (again,) = run(free, target, [x], [out], [5, pixels], threads=2)
+        np.testing.assert_array_equal(got, again)
+        (largest,) = run(GlobalPool(Reduction("max"), 5, pixels, unit, "u8"), target, [x], [out])
+        np.testing.assert_array_equal(largest, x.max(1))
+
+
+@pytest.mark.parametrize("target", X86)
+@pytest.mark.parametrize("unit", [16, 1])
+def test_float16(unit: int, target: str, rng: np.random.Generator) -> None:
+    axes = (window(AXES[2]), window(AXES[3]))
+    x = rng.standard_normal((2, 17, 31, unit)).astype(np.float16)
+    out = np.zeros((2, 9, 31, unit), np.float16)
+    for reduction in (Reduction("max"), Reduction("avg"), Reduction("lp", 2)):
+        (got,) = run(Pool(reduction, 2, axes, unit, "f16"), target, [x], [out])
+        want = reference(x, axes, reduction, False)
+        np.testing.assert_allclose(got, want, rtol=1e-3, atol=1e-6)
+    (mean,) = run(GlobalPool(Reduction("avg"), 34, 31, unit, "f16"), target, [x], [np.zeros((34, unit), np.float16)])
+    np.testing.assert_allclose(mean, x.astype("f8").mean(2).reshape(34, unit), rtol=1e-3, atol=1e-4)
 
 
 def test_empty() -> None:

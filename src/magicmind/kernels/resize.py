@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Vec
 from magicmind.codegen.target import Target
 from magicmind.kernels.move import copy_span, spans, vector_lanes
+from magicmind.kernels.scalar import compute_dtype, load_value, store_value
 from magicmind.kernels.work import params_of, product, share, unravel
 
 Taps = list[tuple[Index, Vec]]
@@ -20,7 +21,8 @@ class Resample:
     """out[plane, o..., u] = sum over taps of in[plane, index_a[t, o_a]..., u] * product of weight_a[t, o_a].
 
     Args: in [planes, sizes..., unit]; per axis an index table i32 [taps, out] and, if `weighted`, a weight table f32
-    [taps, out]; out [planes, outs..., unit]. Unweighted is `nearest`: one tap, any `dtype`; weighted is f32.
+    [taps, out]; out [planes, outs..., unit]. Unweighted is `nearest`: one tap, any `dtype`; weighted is f32, or f16
+    computed in f32.
     With `outside`, an index of -1 stands for that value.
     Scratch: sizes[-1] floats per thread where unit is 1, weighted, and there are several axes.
     """
@@ -58,7 +60,7 @@ class _Emitter:
         self.source, *tables, self.out = k.pointers
         step = 2 if spec.weighted else 1
         self.indices, self.weights = tables[::step], tables[1::step] if spec.weighted else []
-        self.lanes = vector_lanes(k, spec.dtype)
+        self.lanes = k.target.lanes if spec.weighted else vector_lanes(k, spec.dtype)
 
     def rows(self) -> None:
         """Output rows along the last axis, shared between threads."""
@@ -107,7 +109,7 @@ class _Emitter:
         def body(x: Index, width: int) -> None:
             total: Vec | None = None
             for line, weight in lines:
-                total = self.add(total, line.load(width, at=x), weight)
+                total = self.add(total, load_value(line, width, x), weight)
             assert total is not None
             k.scratch.store(total, at=x)
 
@@ -126,11 +128,11 @@ class _Emitter:
             for line, weight in lines:
                 row: Vec | None = None
                 for place, w in taps:
-                    row = self.add(row, line.load(width, at=place * self.unit + u), w)
+                    row = self.add(row, load_value(line, width, place * self.unit + u), w)
                 assert row is not None
                 total = row if len(lines) == 1 else self.add(total, row, weight)
             assert total is not None
-            out.store(total, at=u)
+            store_value(out, total, at=u)
 
         spans(k, 0, self.unit, 16 if self.spec.unit == 16 else self.lanes, body)
 
@@ -142,14 +144,14 @@ class _Emitter:
         """Writes the outside value over every pixel with a coordinate outside."""
         k = self.k
         assert self.spec.outside is not None
-        value = k.const(self.spec.outside, self.spec.dtype)
+        value = k.const(self.spec.outside, compute_dtype(self.spec.dtype))
         rows = [self.indices[a].load(at=o).compare("<", 0) for a, o in enumerate(coordinates)]
         with k.loop("x", 0, self.outs[-1]) as x:
             missing = self.indices[-1].load(at=x).compare("<", 0)
             for row in rows:
                 missing = missing | row
             with k.when(missing), k.loop("u", 0, self.unit) as u:
-                out.store(value, at=x * self.unit + u)
+                store_value(out, value, at=x * self.unit + u)
 
 
 def _count(taps: Sequence[int]) -> int:

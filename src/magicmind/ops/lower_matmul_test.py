@@ -2,59 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import onnx_ir as ir
-import onnx_ir.convenience
 import pytest
 
-import magicmind.ops  # noqa: F401  (fills the registry)
-from magicmind.ir.dims import parse
-from magicmind.ir.types import TensorType, set_type
-from magicmind.ops.reference import run_graph
-from magicmind.passes.infer_types import infer_types
+from magicmind.testing.check_own import check_own
 from magicmind.testing.run_kernel import runnable_targets
-from magicmind.testing.run_plan import run_plan
 
 RNG = np.random.default_rng(11)
 REQUANTISE = ["t0 = Cast(acc, FLOAT)", "t1 = Mul(t0, x0)", "t2 = Quantise(t1, 3, UINT8)"]
 HALF = ["t0 = Cast(x0, FLOAT)", "t1 = Add(acc, t0)", "t2 = Cast(t1, FLOAT16)"]
 
 
-def check(
-    inputs: Sequence[Any],
-    fed: dict[int, tuple[int | str, ...]],
-    *,
-    target: str = "native",
-    tolerance: float = 0.0,
-    op: str = "MatMul",
-    **attributes: Any,
-) -> list[str]:
-    """Inputs whose number is in `fed` arrive at run time, with the shape declared there. Returns the kernels called."""
-    values = [None if x is None else ir.Value(name=f"x{i}") for i, x in enumerate(inputs)]
-    for i, (value, array) in enumerate(zip(values, inputs, strict=True)):
-        if value is None:
-            continue
-        if i in fed:
-            set_type(value, TensorType(ir.DataType.from_numpy(array.dtype), tuple(parse(str(d)) for d in fed[i])))
-        else:
-            value.const_value = ir.tensor(array, name=value.name)
-            set_type(value, TensorType(ir.DataType.from_numpy(array.dtype), array.shape))
-    node = ir.Node("magicmind", op, values, ir.convenience.convert_attributes(attributes), name="tested")
-    node.outputs[0].name = "y"
-    starts = [v for i, v in enumerate(values) if i in fed and v is not None]
-    constants = [v for i, v in enumerate(values) if i not in fed and v is not None]
-    graph = ir.Graph(starts, node.outputs, nodes=[node], initializers=constants, opset_imports={"": 22, "magicmind": 1})
-    model = ir.Model(graph, ir_version=10)
-    infer_types(model)
-    feeds = {f"x{i}": inputs[i] for i in fed}
-    want = run_graph(model, feeds)["y"]
-    got, kernels = run_plan(model, feeds, target, nthreads=2)
-    assert got["y"].dtype == want.dtype
-    np.testing.assert_allclose(got["y"], want, rtol=tolerance, atol=tolerance)
-    return kernels
+def check(*arguments: Any, **words: Any) -> list[str]:
+    return check_own("magicmind.MatMul", *arguments, **words)
 
 
 def integers(dtype: str, *shape: int) -> np.ndarray:

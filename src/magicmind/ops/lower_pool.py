@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.attributes import attribute
-from magicmind.ir.dims import ceildiv, product
+from magicmind.ir.dims import Dim, ceildiv, product
 from magicmind.kernels.global_pool import GlobalPool
-from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Window
+from magicmind.kernels.pool import MaxPoolIndices, Pool, Reduction, Requantise, Window
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params
 from magicmind.ops import pool
@@ -17,7 +18,8 @@ from magicmind.ops.registry import NodeView
 
 _KINDS = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "lp"}
 _GLOBAL_KINDS = {"GlobalMaxPool": "max", "GlobalAveragePool": "avg", "GlobalLpPool": "lp"}
-_DTYPES = {"max": ("f32", "f64", "i8", "u8", "i32", "i64"), "avg": ("f32", "f64"), "lp": ("f32", "f64")}
+_FLOATS = ("f16", "f32", "f64")
+_DTYPES = {"max": (*_FLOATS, "i8", "u8", "i32", "i64"), "avg": (*_FLOATS, "u8"), "lp": _FLOATS}
 
 
 def _reduction(low: Lowering, node: ir.Node, kind: str) -> Reduction:
@@ -29,7 +31,21 @@ def _reduction(low: Lowering, node: ir.Node, kind: str) -> Reduction:
     p = int(attribute(node, "p", 2))
     if kind == "lp" and p not in (1, 2):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: p={p} has no kernel; 1 and 2 have")
-    return Reduction(kind, p) if kind == "lp" else Reduction(kind)
+    if kind == "lp":
+        return Reduction(kind, p)
+    return mean(low, node) if kind == "avg" else Reduction(kind)
+
+
+def mean(low: Lowering, node: ir.Node) -> Reduction:
+    """An average of floats, or of bytes with their scale and zero points (`ops/pool.py`)."""
+    x, scale = node.inputs[0], attribute(node, "scale", None)
+    assert x is not None
+    if low.dtype(x) != "u8":
+        return Reduction("avg")
+    if scale is None:
+        raise UnsupportedOperatorError(f"{low.describe_node(node)}: an average of bytes needs the attribute 'scale'")
+    zeros = (int(attribute(node, name, 0)) for name in ("x_zero", "y_zero"))
+    return Reduction("avg", requantise=Requantise(float(np.float32(scale)), *zeros))
 
 
 def _unit(low: Lowering, value: ir.Value) -> int:
@@ -85,11 +101,26 @@ def lower_global(low: Lowering, node: ir.Node) -> None:
 
 def lower_spatial(low: Lowering, node: ir.Node, reduction: Reduction) -> None:
     """Reduces all spatial axes of input 0 (also for ReduceMean, ReduceMax and the like over all of them)."""
-    x, out = node.inputs[0], node.outputs[0]
+    x = node.inputs[0]
     assert x is not None
-    p, unit = low.params(), _unit(low, x)
+    unit = _unit(low, x)
     n, c, *spatial = low.shape(x)
-    pixels = product(spatial)
-    spec = GlobalPool(reduction, p.size(n * ceildiv(c, unit)), p.size(pixels), unit, low.dtype(x))
-    refs = [low.ref(x), low.ref(out)]
-    low.call(node, spec, refs, p, flops=n * c * pixels, bytes=low.nbytes(x) + low.nbytes(out))
+    _reduce_planes(low, node, reduction, n * ceildiv(c, unit), product(spatial), unit)
+
+
+def lower_trailing(low: Lowering, node: ir.Node, reduction: Reduction, axes: int) -> None:
+    """Reduces the last `axes` axes of a plain input 0."""
+    x = node.inputs[0]
+    assert x is not None
+    shape = low.shape(x)
+    kept = len(shape) - axes
+    _reduce_planes(low, node, reduction, product(shape[:kept]), product(shape[kept:]), 1)
+
+
+def _reduce_planes(low: Lowering, node: ir.Node, reduction: Reduction, planes: Dim, pixels: Dim, unit: int) -> None:
+    x, p = node.inputs[0], low.params()
+    assert x is not None
+    spec = GlobalPool(reduction, p.size(planes), p.size(pixels), unit, low.dtype(x))
+    refs = [low.ref(x), low.ref(node.outputs[0])]
+    memory = low.nbytes(x) + low.nbytes(node.outputs[0])
+    low.call(node, spec, refs, p, flops=planes * pixels * unit, bytes=memory)

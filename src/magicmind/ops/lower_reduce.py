@@ -7,10 +7,9 @@ import onnx_ir as ir
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import product
 from magicmind.kernels.arg_reduce import ArgReduce
-from magicmind.kernels.pool import Reduction
 from magicmind.kernels.reduce import Reduce, alternate
 from magicmind.lower.lowering import Lowering
-from magicmind.ops.lower_pool import lower_spatial
+from magicmind.ops.lower_pool import lower_spatial, lower_trailing, mean
 from magicmind.ops.reduce import arg_max, arg_min, reduced_axes, reductions
 from magicmind.ops.registry import NodeView
 
@@ -31,11 +30,15 @@ def lower_reduce(low: Lowering, node: ir.Node) -> None:
     x, out = node.inputs[0], node.outputs[0]
     assert x is not None
     if low.layout(x) == "blocked":
-        lower_spatial(low, node, Reduction("avg"))
+        lower_spatial(low, node, mean(low, node))
         return
-    dtype = low.dtype(x)
+    dtype, rank = low.dtype(x), len(low.shape(x))
+    axes = reduced_axes(NodeView(node))
+    if dtype == "u8" and node.op_type == "ReduceMean" and axes == tuple(range(rank - len(axes), rank)):
+        lower_trailing(low, node, mean(low, node), len(axes))
+        return
     _check_dtype(low, node, dtype)
-    sizes, reduced = alternate(low.shape(x), reduced_axes(NodeView(node)))
+    sizes, reduced = alternate(low.shape(x), axes)
     p = low.params()
     kernel_dtype = "u8" if dtype == "bool" else dtype
     spec = Reduce(node.op_type.removeprefix("Reduce"), kernel_dtype, tuple(p.size(s) for s in sizes), tuple(reduced))

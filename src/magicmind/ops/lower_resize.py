@@ -39,7 +39,7 @@ class _Axis:
 
 @resize.lower
 def lower(low: Lowering, node: ir.Node) -> None:
-    """All modes on float32; `nearest` on every element type. Antialiasing needs fixed sizes."""
+    """All modes on float32 and float16; `nearest` on every element type. Antialiasing needs fixed sizes."""
     x, out = node.inputs[0], node.outputs[0]
     assert x is not None
     before, after = list(low.physical_shape(x)), list(low.physical_shape(out))
@@ -48,7 +48,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     if not moved:
         lower_same(low, node)
         return
-    if samplings[moved[0]].mode != "nearest" and low.dtype(x) != "f32":  # type: ignore[union-attr]
+    if samplings[moved[0]].mode != "nearest" and low.dtype(x) not in ("f16", "f32"):  # type: ignore[union-attr]
         raise UnsupportedOperatorError(
             f"{low.describe_node(node)}: only nearest resizes {low.dtype(x)}", hint="cast to float32 before"
         )
@@ -174,7 +174,7 @@ def _resample(
         tuple(a.taps for a in between),
         p.size(unit),
         weighted,
-        dtype if crops else BY_SIZE[ITEMSIZE[dtype]],
+        dtype if crops or weighted else BY_SIZE[ITEMSIZE[dtype]],
         value if crops else None,
     )
     tables = [ref for a in between for ref in a.tables]

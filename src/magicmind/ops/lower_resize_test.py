@@ -6,6 +6,8 @@ import itertools
 from typing import Any
 
 import numpy as np
+import onnx
+import onnxruntime
 import pytest
 
 import magicmind.ops.lower_move
@@ -32,6 +34,15 @@ def ints(*values: int) -> Any:
 
 def check(x: Any, attributes: Any, scales: Any = None, sizes: Any = None, **options: Any) -> list[str]:
     return check_lowering("Resize", [x, None, scales, sizes][: 4 if sizes is not None else 3], attributes, **options)
+
+
+def by_onnxruntime(x: Any, attributes: Any, scales: Any) -> Any:
+    node = onnx.helper.make_node("Resize", ["x", "", "scales"], ["y"], **attributes)
+    ends = [onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None) for name in ("x", "y")]
+    graph = onnx.helper.make_graph([node], "g", ends[:1], ends[1:], [onnx.numpy_helper.from_array(scales, "scales")])
+    model = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 19)], ir_version=9)
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    return session.run(None, {"x": x})[0]
 
 
 @pytest.mark.parametrize("coordinates", COORDINATES)
@@ -106,3 +117,22 @@ def test_targets_and_run_time_sizes_agree() -> None:
     x = image(1, 16, 13, 17)
     for mode in ("nearest", "linear", "cubic"):
         check(x, {"mode": mode}, sizes=ints(1, 16, 30, 21), blocked=True, targets=runnable_targets(), rtol=2e-5)
+
+
+@pytest.mark.parametrize("target", runnable_targets())
+@pytest.mark.parametrize("blocked", [False, True])
+@pytest.mark.parametrize("mode", ["linear", "cubic"])
+def test_float16_is_sampled_in_float32(mode: str, blocked: bool, target: str) -> None:
+    x = image(1, 19, 5, 7).astype(np.float16)
+    for attributes in ({"mode": mode}, {"mode": mode, "antialias": 1}):
+        scales = floats(1, 1, 0.6, 2.5)
+        wide = by_onnxruntime(x.astype(np.float32), attributes, scales)
+        check(x, attributes, scales, blocked=blocked, targets=[target], want=[wide], rtol=3e-3)
+
+
+@pytest.mark.parametrize("blocked", [False, True])
+def test_nearest_moves_bytes(blocked: bool) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (2, 19, 5, 7)).astype(np.uint8)
+    kernels = check(x, {"mode": "nearest"}, floats(1, 1, 2, 3), blocked=blocked, targets=runnable_targets())
+    assert any("resize" in name for name in kernels)
+    check(x, {"mode": "nearest"}, floats(1, 1, 2, 2), shapes={0: ("N", 19, "H", "W")}, blocked=blocked)

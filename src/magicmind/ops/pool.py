@@ -1,4 +1,9 @@
-"""MaxPool, AveragePool, LpPool and their global forms.  ONNX operators MaxPool-22, AveragePool-22, LpPool-22."""
+"""MaxPool, AveragePool, LpPool and their global forms.  ONNX operators MaxPool-22, AveragePool-22, LpPool-22.
+
+Averages of uint8, in quantised networks, are uint8: AveragePool, GlobalAveragePool, and ReduceMean over the last axes,
+with the attributes `scale` (the input's scale divided by the result's), `x_zero` and `y_zero` (zero points, else 0):
+y = saturate(round(sum of (x - x_zero) * (scale / count)) + y_zero), in float32, halves to even.
+"""
 
 from __future__ import annotations
 
@@ -14,12 +19,12 @@ from magicmind.ops.geometry import Window, window_of
 from magicmind.ops.registry import Array, NodeView, Op
 from magicmind.ops.shapes import need_float, need_rank
 
-max_pool = Op("MaxPool")
-average_pool = Op("AveragePool")
-lp_pool = Op("LpPool")
-global_max_pool = Op("GlobalMaxPool")
-global_average_pool = Op("GlobalAveragePool")
-global_lp_pool = Op("GlobalLpPool")
+max_pool = Op("MaxPool").half(results=1)
+average_pool = Op("AveragePool").half()
+lp_pool = Op("LpPool").half()
+global_max_pool = Op("GlobalMaxPool").half()
+global_average_pool = Op("GlobalAveragePool").half()
+global_lp_pool = Op("GlobalLpPool").half()
 
 
 def pool_window(node: NodeView) -> Window:
@@ -34,13 +39,18 @@ def _window(node: NodeView, spatial: Shape) -> Window:
     return window_of(node, spatial, tuple(kernel), ceil_mode=node.attr("ceil_mode", 0) != 0)
 
 
+def averages_bytes(node: NodeView) -> bool:
+    """Whether the node is an average of uint8 with a scale."""
+    return node.input(0).dtype == onnx_ir.DataType.UINT8 and node.attr("scale") is not None
+
+
 @max_pool.infer
 @average_pool.infer
 @lp_pool.infer
 def infer(node: NodeView) -> list[TensorType]:
     """[N, C, D...] gives [N, C, windows...]; MaxPool's second output holds int64 indices."""
     x = need_rank(node.input(0), 3)
-    if node.op_type != "MaxPool":
+    if node.op_type != "MaxPool" and not averages_bytes(node):
         need_float(x)
     shape = (*x.dims[:2], *pool_window(node).output)
     return [TensorType(x.dtype, shape), TensorType(onnx_ir.DataType.INT64, shape)][: node.num_outputs]
@@ -51,7 +61,9 @@ def infer(node: NodeView) -> list[TensorType]:
 @global_lp_pool.infer
 def infer_global(node: NodeView) -> list[TensorType]:
     """[N, C, D...] gives [N, C, 1...]."""
-    x = need_rank(need_float(node.input(0)), 2)
+    x = need_rank(node.input(0), 2)
+    if node.op_type != "GlobalMaxPool" and not averages_bytes(node):
+        need_float(x)
     return [TensorType(x.dtype, (*x.dims[:2], *([1] * (x.rank - 2))))]
 
 
@@ -87,3 +99,45 @@ def reference_global_max(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> 
     """The maximum over all spatial axes."""
     x = np.asarray(arrays[0])
     return [x.max(axis=tuple(range(2, x.ndim)), keepdims=True)]
+
+
+@average_pool.reference
+@global_average_pool.reference
+def reference_average(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """Averages of uint8 as the head of this file says; of floats by onnx's evaluator."""
+    x = np.asarray(arrays[0])
+    if x.dtype != np.uint8:
+        return evaluate_node(node, arrays)
+    view = NodeView(node)
+    if node.op_type == "GlobalAveragePool":
+        return [average_of_bytes(view, x, tuple(range(2, x.ndim)), keep=True)]
+    window = _window(view, x.shape[2:])
+    output = [d for d in window.output if isinstance(d, int)]
+    result = np.empty((*x.shape[:2], *output), np.uint8)
+    for position in np.ndindex(*output):
+        ranges = [_inside(window, axis, p, x.shape[2 + axis]) for axis, p in enumerate(position)]
+        part = x[np.ix_(range(x.shape[0]), range(x.shape[1]), *ranges)]
+        count = np.prod([len(r) for r in ranges])
+        if view.attr("count_include_pad", 0):
+            count = np.prod([_inside_padding(window, a, p, x.shape[2 + a]) for a, p in enumerate(position)])
+        result[(..., *position)] = average_of_bytes(view, part, tuple(range(2, x.ndim)), count=int(count))
+    return [result]
+
+
+def _inside_padding(window: Window, axis: int, position: int, size: int) -> int:
+    """How many positions a window reads along an axis, those in the padding included."""
+    begin, end = window.pads_begin[axis], window.pads_end[axis]
+    assert isinstance(begin, int) and isinstance(end, int)
+    first = position * window.strides[axis] - begin
+    read = range(first, first + window.kernel[axis] * window.dilations[axis], window.dilations[axis])
+    return sum(i < size + end for i in read)
+
+
+def average_of_bytes(
+    node: NodeView, x: Array, axes: tuple[int, ...], *, keep: bool = False, count: int | None = None
+) -> Array:
+    """The average over `axes`, of `count` elements where some are padding, as the head of this file says."""
+    total = (x.astype(np.int32) - node.attr("x_zero", 0)).sum(axis=axes, keepdims=keep, dtype=np.int32)
+    number = count or int(np.prod([x.shape[a] for a in axes]))
+    scaled = total.astype(np.float32) * (np.float32(node.attr("scale")) / np.float32(max(number, 1)))
+    return np.clip(np.rint(scaled) + node.attr("y_zero", 0), 0, 255).astype(np.uint8)

@@ -9,6 +9,7 @@ import onnx_ir
 
 from magicmind.ir.dims import Dim, dim_max, dim_min, product
 from magicmind.ir.types import Shape, TensorType
+from magicmind.ops.pool import average_of_bytes
 from magicmind.ops.registry import Array, NodeView, Op, normalise_axis
 
 REDUCTIONS = ("Sum", "Mean", "Max", "Min", "Prod", "L1", "L2", "LogSum", "LogSumExp", "SumSquare")
@@ -77,3 +78,13 @@ def infer_arg(node: NodeView) -> list[TensorType]:
     x = node.input(0)
     axes = (node.axis(0, x.rank),)
     return [TensorType(onnx_ir.DataType.INT64, without(x.dims, axes, node.attr("keepdims", 1) != 0))]
+
+
+@reductions["ReduceMean"].reference
+def reference_mean(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """The mean; of uint8 with a scale as `ops/pool.py` says."""
+    view, x = NodeView(node), np.asarray(arrays[0])
+    axes, keep = reduced_axes(view), view.attr("keepdims", 1) != 0
+    if x.dtype == np.uint8 and view.attr("scale") is not None:
+        return [average_of_bytes(view, x, axes, keep=keep)]
+    return [np.asarray(x.mean(axes, np.float64 if x.dtype.kind == "f" else None, keepdims=keep)).astype(x.dtype)]

@@ -11,7 +11,7 @@ from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op, normalise_axis
 
-resize = Op("Resize")
+resize = Op("Resize").half(0)
 
 _LARGEST_DENOMINATOR = 1 << 16
 

@@ -46,8 +46,7 @@ _STORES = frozenset(SCALAR_OPS) | frozenset({
 
 
 _WIDE_ONLY = frozenset({
-    "MaxPool", "AveragePool", "LpPool", "GlobalMaxPool", "GlobalAveragePool", "GlobalLpPool", "GridSample", "RoiAlign",
-    "MeanVarianceNormalization", "Det",
+    "GridSample", "RoiAlign", "MeanVarianceNormalization", "Det",
 })  # fmt: skip
 """Operators whose kernels, functions or definitions do not know float16 either."""
 

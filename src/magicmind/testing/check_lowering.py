@@ -47,7 +47,7 @@ def check_lowering(
     for target in targets:
         model = ir.from_proto(proto)
         if blocked:
-            _make_blocked(model)
+            make_blocked(model)
         infer_types(model)
         if passes:
             simplify(model)
@@ -92,7 +92,7 @@ def _model(
     return helper.make_model(graph, opset_imports=imports, ir_version=10)
 
 
-def _make_blocked(model: ir.Model) -> None:
+def make_blocked(model: ir.Model) -> None:
     """x0 -> ToBlocked -> the node -> ToPlain -> y."""
     (node,) = list(model.graph)
     model.opset_imports["magicmind"] = 1
