@@ -45,3 +45,59 @@ def test_float_network(target: str) -> None:
     (want,) = reference(model, feeds).values()
     (got,) = outputs(model, target, feeds).values()
     assert relative_l2(got, want) < 2e-6
+
+
+class _Quantised(Net):
+    """A network of QuantizeLinear and DequantizeLinear around operators, as tools for quantising write them."""
+
+    def dequantised(self, x: str, scale: float, zero: int) -> str:
+        return self.op("DequantizeLinear", x, *self._scale(scale, zero))
+
+    def quantised(self, x: str, scale: float, zero: int) -> str:
+        return self.op("QuantizeLinear", x, *self._scale(scale, zero))
+
+    def again(self, x: str, scale: float, zero: int) -> str:
+        return self.dequantised(self.quantised(x, scale, zero), scale, zero)
+
+    def _scale(self, scale: float, zero: int) -> tuple[str, str]:
+        return self.const(np.float32(scale)), self.const(np.uint8(zero))
+
+    def byte_weights(self, *shape: int) -> str:
+        """Weights int8 with a scale per first axis, small enough that onnxruntime never saturates sums."""
+        scales = self.rng.uniform(0.5, 1.5, shape[0]).astype(np.float32) / np.float32(30 * np.prod(shape[1:]) ** 0.5)
+        values = self.const(self.rng.integers(-63, 64, shape).astype(np.int8))
+        return self.op("DequantizeLinear", values, self.const(scales), self.const(np.zeros(shape[0], np.int8)), axis=0)
+
+    def byte_conv(self, x: str, channels: int, out: int, kernel: int, group: int = 1, **attributes: Any) -> str:
+        weights = self.byte_weights(out, channels // group, kernel, kernel)
+        bias = self.floats(out, low=-0.5, high=0.5)
+        return self.op("Conv", x, weights, bias, group=group, pads=[kernel // 2] * 4, **attributes)
+
+
+def integer_network() -> onnx.ModelProto:
+    """Bytes from end to end: 3x3, depthwise and pointwise convolutions, a residual sum, pools, a matrix product."""
+    n = _Quantised()
+    x = n.dequantised(n.input("x", (1, 3, 21, 19), np.uint8), 0.02, 128)
+    x = n.again(n.op("Relu", n.byte_conv(x, 3, 24, 3, strides=[2, 2])), 0.015, 0)
+    x = n.again(n.op("Relu", n.op("Add", n.byte_conv(x, 24, 24, 3), x)), 0.03, 3)
+    x = n.again(n.byte_conv(x, 24, 24, 3, group=24), 0.03, 131)
+    x = n.again(n.op("Clip", n.byte_conv(x, 24, 40, 1), n.const(np.float32(0)), n.const(np.float32(6))), 0.024, 0)
+    x = n.op("MaxPool", x, kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1])
+    x = n.again(n.op("GlobalAveragePool", x), 0.02, 7)
+    x = n.op("Gemm", n.op("Flatten", x), n.byte_weights(13, 40), n.floats(13), transB=1)
+    return n.model(n.quantised(x, 0.02, 120))
+
+
+INTEGER_TARGETS = ("x86-64-v3", "alderlake", "x86-64-v4", "cascadelake", "sapphirerapids", "aarch64")
+
+
+@pytest.mark.parametrize("target", emulated(*INTEGER_TARGETS))
+def test_integer_network_gives_the_same_bits(target: str) -> None:
+    model = integer_network()
+    feeds = {"x": np.random.default_rng(5).integers(0, 256, (1, 3, 21, 19)).astype(np.uint8)}
+    (want,) = outputs(model, "x86-64-v2", feeds).values()
+    (got,) = outputs(model, target, feeds).values()
+    np.testing.assert_array_equal(got, want)
+    (near,) = reference(model, feeds).values()
+    assert np.abs(got.astype(int) - near).max() <= 2
+    assert len(np.unique(got)) > 5
