@@ -264,9 +264,12 @@ class Kernel:
 
     # -- arithmetic ------------------------------------------------------------------------------------------------
 
-    def fma(self, a: Vec, b: Vec, c: Vec) -> Vec:
-        """a * b + c, in one rounding where the target and the kernel have it (without FMA, LLVM would call libm)."""
-        if not self.contract:
+    def fma(self, a: Vec, b: Vec, c: Vec, *, exact: bool = False) -> Vec:
+        """a * b + c, in one rounding where the target and the kernel have it (without FMA, LLVM would call libm).
+
+        `exact`: the result needs no rounding, so that contracting it changes nothing.
+        """
+        if not (self.contract or (exact and self.target.fma)):
             return a * b + c
         a, b = self.like(a, c), self.like(b, c)
         return Vec(

@@ -15,7 +15,7 @@ from magicmind.ir.dims import Dim, product
 from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
 from magicmind.kernels.conv.depthwise import DepthwiseConv
-from magicmind.kernels.conv.depthwise_copied import pack_depthwise_rows
+from magicmind.kernels.conv.depthwise_copied import MOST_TAPS
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
     Weights,
@@ -23,6 +23,7 @@ from magicmind.kernels.conv.pack import (
     pack_axis_zeros,
     pack_bias,
     pack_chunks,
+    pack_depthwise,
     pack_direct,
     pack_few_channels,
     pad_axis,
@@ -198,12 +199,12 @@ def lower(low: Lowering, node: ir.Node) -> None:
         low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
 
     oc, ic = g.weights.shape[:2]
-    if g.groups > 1 and ic == 1 and oc == g.groups:
+    if g.groups > 1 and ic == 1 and oc == g.groups and (not types.is_integer or weights[0].size <= MOST_TAPS):
         depthwise = types.for_depthwise()
         shape = conv_shape(g, p)
         rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), depthwise, epilogue)
         spec = DepthwiseConv(shape, rows, epilogue, depthwise)
-        packed = pack_depthwise_rows(g.weights, depthwise, low.target)
+        packed = pack_depthwise(g.weights.astype(np.float32))
         call(spec, packed, 1, spec.scratch_bytes(low.target, g.output[1]))
         return
     all_float = types == F32 and set(epilogue.types) <= {"f32"}

@@ -16,11 +16,11 @@ from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
 from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case
 from magicmind.kernels.conv.depthwise import DepthwiseConv
-from magicmind.kernels.conv.depthwise_copied import pack_depthwise_rows
 from magicmind.kernels.conv.direct import DirectConv
-from magicmind.kernels.conv.pack import pack_bias, pack_direct, pack_few_channels
+from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct, pack_few_channels
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.epilogue import Epilogue
+from magicmind.testing.emulate import emulated_targets
 from magicmind.testing.run_kernel import run_kernel, runnable_targets
 
 Array = npt.NDArray[Any]
@@ -148,10 +148,10 @@ def test_first_layer_reads_plain_input(case: Case, target: str) -> None:
 def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> Array:
     x, w, bias, scales, residual = data(case)
     schedule = replace(choose_depthwise(case.shape(False), target), rows=3)
-    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, U8_TO_U8)
+    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, U8_TO_U8.for_depthwise())
     arrays = [
         blocked(x),
-        pack_depthwise_rows(w, U8_TO_U8, target),
+        pack_depthwise(w.astype(np.float32)),
         pack_bias(folded_bias(w, bias), 1, case.g),
         pack_bias(scales, 1, case.g),
         blocked(residual),
@@ -167,3 +167,15 @@ def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> Ar
 def test_depthwise(case: Case, target: str) -> None:
     check(case, run_depthwise(case, find_target(target), False, 2))
     check(case, run_depthwise(case, find_target(target), True, 1))
+
+
+EMULATED = [pytest.param(name, marks=pytest.mark.slow) for name in emulated_targets()]
+
+
+@pytest.mark.parametrize("target", EMULATED)
+def test_every_dot_product_gives_the_same_bits(target: str) -> None:
+    """The cases in which steps, blocks and window rows end within a group of `kr`."""
+    check(DIRECT[1], run_direct(DIRECT[1], find_target(target), False))
+    check(DIRECT[2], run_direct(DIRECT[2], find_target(target), True))
+    check(FIRST[0], run_direct(FIRST[0], find_target(target), True, plain=True))
+    check(DEPTHWISE[1], run_depthwise(DEPTHWISE[1], find_target(target), False, 2))

@@ -73,7 +73,9 @@ def _share(items: int, threads: int) -> int:
 
 @dataclass(frozen=True)
 class _Sizes:
-    """A convolution's sizes as numbers, for comparing schedules; `row_bytes` of input belong to an output row."""
+    """A convolution's sizes as numbers, for comparing schedules; `row_bytes` of input belong to an output row.
+    (Counted as the input is multiplied: it may be wider in scratch than in memory.)
+    """
 
     n: int
     height: int
@@ -85,7 +87,7 @@ class _Sizes:
     types: ConvTypes
 
     @classmethod
-    def of(cls, shape: ConvShape, batch: int, nudge: int = 0, types: ConvTypes = F32) -> _Sizes:
+    def of(cls, shape: ConvShape, target: Target, batch: int = 1, nudge: int = 0, types: ConvTypes = F32) -> _Sizes:
         width = nominal(shape.iw, shape)
         return cls(
             n=batch,
@@ -93,7 +95,7 @@ class _Sizes:
             width=nominal(shape.ow, shape) + (0 if isinstance(shape.ow, int) else nudge),
             depth=shape.ic * shape.kh * shape.kw,
             blocks=shape.oc_blocks * shape.groups,
-            row_bytes=shape.ic_blocks * BLOCK * width * ITEMSIZE[types.x] * shape.sh,
+            row_bytes=shape.ic_blocks * BLOCK * width * ITEMSIZE[types.rows(target)] * shape.sh,
             fixed=isinstance(shape.oh, int) and isinstance(shape.ow, int) and isinstance(shape.iw, int),
             types=types,
         )
@@ -107,8 +109,7 @@ class _Sizes:
         """Converting the input of so many output rows on its way to scratch. (In float32 measured to be hidden.)"""
         if self.types.x == "f32":
             return 0.0
-        registers = self.row_bytes * rows // (ITEMSIZE[self.types.x] * target.lanes)
-        return _COPY * registers
+        return _COPY * self.row_bytes * rows / (ITEMSIZE[self.types.rows(target)] * target.lanes)
 
     def together(self, mr: int) -> int:
         """Output rows in one register tile."""
@@ -166,7 +167,7 @@ def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target, 
     """Estimated cycles over all batches the schedule has to serve."""
     nudges = (0,) if isinstance(shape.ow, int) else _NUDGES
     return sum(
-        w * _direct_cycles(_Sizes.of(shape, n, nudge, types), schedule, target) / len(nudges)
+        w * _direct_cycles(_Sizes.of(shape, target, n, nudge, types), schedule, target) / len(nudges)
         for n, w in _batches(shape).items()
         for nudge in nudges
     )
@@ -174,7 +175,7 @@ def _weighed_direct(shape: ConvShape, schedule: DirectSchedule, target: Target, 
 
 def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> list[tuple[float, DirectSchedule]]:
     """Schedules with their estimated cycles, fastest first."""
-    sizes, threads = _Sizes.of(shape, 1, types=types), target.threads
+    sizes, threads = _Sizes.of(shape, target, types=types), target.threads
     candidates = []
     for mr, nr in register_tiles(target):
         together = sizes.together(mr)
@@ -241,7 +242,7 @@ def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> 
 
     An item takes all channels, and of the rows the fewest that divide evenly and have `pixels`: scratch stays small.
     """
-    sizes = _Sizes.of(shape, 1)
+    sizes = _Sizes.of(shape, target)
     rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= pixels), 1)
     schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
     return sorted(((_weighed_direct(shape, s, target), s) for s in schedules), key=lambda ranked: ranked[0])

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.ir.dims import Dim
-from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, Put, channel_rows, weights_dtype
+from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, Put, channel_rows
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
@@ -33,8 +33,7 @@ class DepthwiseSchedule:
 class DepthwiseConv:
     """y = epilogue(depthwise(x, w) + bias) for `shape.groups` channels (ic = oc = 1).
 
-    Pointers: x (blocked), w (`pack_depthwise`; `pack_depthwise_rows` unless everything is float32), bias, epilogue
-    operands, y (blocked).
+    Pointers: x (blocked), w (`pack_depthwise`, float32), bias, epilogue operands, y (blocked).
     """
 
     shape: ConvShape
@@ -54,8 +53,7 @@ class DepthwiseConv:
         return copy.scratch_bytes(target, columns) if needs_copy(self.types) else 0
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        weights = [weights_dtype(self.types, target)]
-        k = self.types.kernel(symbol, target, weights, self.epilogue, count_params(self))
+        k = self.types.kernel(symbol, target, self.epilogue, count_params(self))
         x, w, bias, *extras, y = k.pointers
         oh, ow = k.size(self.shape.oh), k.size(self.shape.ow)
         blocks = -(-self.shape.groups // BLOCK)

@@ -68,7 +68,7 @@ class DirectConv:
         return self.copy.scratch_bytes(target, columns) if self.copy.is_needed(target) else 0
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = self.types.kernel(symbol, target, [self.types.w], self.epilogue, count_params(self))
+        k = self.types.kernel(symbol, target, self.epilogue, count_params(self))
         DirectEmitter(k, self, k.pointers).emit()
         return k
 

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Vec
-from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim
@@ -42,26 +41,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class RowCopy:
-    """How the input rows of `rows` output rows are copied; `plain`: from NCHW (few channels), else from blocks.
-
-    `widen`: bytes become what the target multiplies (`codegen/dot.py`), else they stay bytes.
-    """
+    """How the input rows of `rows` output rows are copied; `plain`: from NCHW (few channels), else from blocks."""
 
     shape: ConvShape
     types: ConvTypes
     rows: int
     plain: bool = False
-    widen: bool = True
-
-    def dtype(self, target: Target) -> str:
-        """The type of the copied numbers."""
-        if not self.types.is_integer:
-            return "f32"
-        return dot_format(target).activations if self.widen else self.types.x
 
     def is_needed(self, target: Target) -> bool:
         """Whether the rows cannot be multiplied as they lie in memory."""
-        return self.plain or not self.shape.is_pointwise or self.dtype(target) != self.types.x
+        return self.plain or not self.shape.is_pointwise or self.types.rows(target) != self.types.x
 
     @property
     def step(self) -> tuple[int, int]:
@@ -87,7 +76,7 @@ class RowCopy:
         s = self.shape
         width = (columns - 1) * self.stride[1] + (s.kw - 1) * s.dw + 1
         channels = s.ic if self.plain else s.ic_blocks * BLOCK
-        return width * (channels * self.height(self.rows) * ITEMSIZE[self.dtype(target)]) + _BEYOND
+        return width * (channels * self.height(self.rows) * ITEMSIZE[self.types.rows(target)]) + _BEYOND
 
 
 class RowSource:
@@ -97,7 +86,7 @@ class RowSource:
         self.k, self.copy, self.s, self.x = k, copy, copy.shape, x
         s = self.s
         self.ih, self.iw, self.ow = k.size(s.ih), k.size(s.iw), k.size(s.ow)
-        self.scratch = scratch.cast(copy.dtype(k.target))
+        self.scratch = scratch.cast(copy.types.rows(k.target))
 
     def at(self, group: Index, image: Index, row0: Index, row1: Index) -> Rows:
         """The input of output rows row0..row1; a copy is made here."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from magicmind.codegen.builder import Kernel
+from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import Target
 from magicmind.kernels.epilogue import Epilogue
 
@@ -25,24 +25,27 @@ class ConvTypes:
 
     @property
     def is_integer(self) -> bool:
-        return self.w == "i8"
+        return self.x == "u8"
 
     @property
     def acc(self) -> str:
-        """Type of the accumulators and the bias."""
+        """Type of the accumulated sum and the bias."""
         return "i32" if self.is_integer else "f32"
 
-    def for_depthwise(self) -> ConvTypes:
-        """The few weights of a depthwise convolution are not worth float16."""
-        return replace(self, w="f32") if self.w == "f16" else self
+    def rows(self, target: Target) -> str:
+        """The type in which input numbers are multiplied: as they lie, or as they are copied to scratch."""
+        return dot_format(target).activations if self.w == "i8" else "f32"
 
-    def kernel(self, symbol: str, target: Target, weights: Sequence[str], epilogue: Epilogue, params: int) -> Kernel:
-        """A function of the pointers x, one w and bias for every type in `weights`, epilogue operands, y.
+    def for_depthwise(self) -> ConvTypes:
+        """Depthwise convolutions are computed in float32, and their few weights not worth less."""
+        return replace(self, w="f32")
+
+    def kernel(self, symbol: str, target: Target, epilogue: Epilogue, params: int) -> Kernel:
+        """A function of the pointers x, w, bias, epilogue operands, y.
 
         Whole numbers are scaled without contraction, so that all targets give the same bits.
         """
-        pairs = [dtype for w in weights for dtype in (w, self.acc)]
-        pointers = [self.x, *pairs, *epilogue.types, self.y]
+        pointers = [self.x, self.w, self.acc, *epilogue.types, self.y]
         return Kernel(symbol, target, pointers, params, contract=not self.is_integer)
 
 
