@@ -11,6 +11,7 @@ import onnx_ir as ir
 import pytest
 
 from magicmind.ops.fused import reference_conv
+from magicmind.ops.separable import reference
 from magicmind.testing.check_lowering import check_lowering
 from magicmind.testing.run_kernel import runnable_targets
 
@@ -91,3 +92,25 @@ def test_float16(kernel: str, sizes: tuple[int, int, int, int], attributes: dict
     bias = rng.standard_normal(oc * groups).astype(np.float16)
     kernels = check([x, w, bias], {**attributes, "epilogue": ["t0 = Relu(acc)"]}, rtol=2e-3)
     assert any(name.startswith(kernel) for name in kernels), kernels
+
+
+@pytest.mark.parametrize("runtime", [False, True])
+def test_separable_float16(runtime: bool) -> None:
+    rng = np.random.default_rng(8)
+    x = rng.standard_normal((1, 20, 15, 17)).astype(np.float16)
+    v = (rng.standard_normal((20, 1, 3, 3)) / 3).astype(np.float16)
+    w = (rng.standard_normal((24, 20, 1, 1)) / 4).astype(np.float16)
+    c, bias = rng.standard_normal(20).astype(np.float16), rng.standard_normal(24).astype(np.float16)
+    residual = rng.standard_normal((1, 24, 15, 17)).astype(np.float16)
+    inputs = [x, v, c, w, bias, residual]
+    attributes: dict[str, Any] = {"pads": [1, 1, 1, 1], "inner": ["t0 = Relu(acc)"], "epilogue": ["t0 = Add(acc, x0)"]}
+    wide = [a.astype(np.float32) for a in inputs]
+    node = onnx.helper.make_node("SeparableConv", ["x"] * 6, ["y"], domain="magicmind", **attributes)
+    want = np.asarray(reference(ir.serde.deserialize_node(node), wide)[0])
+    size: list[int | str] = ["N", 20, "H", "W"] if runtime else [*x.shape]
+    shapes = {0: size, 5: [size[0], 24, *size[2:]]}
+    kernels = check_lowering(
+        "SeparableConv", inputs, attributes, domain="magicmind", want=[want], targets=TARGETS, rtol=2e-3,
+        shapes=shapes, passes=True,
+    )  # fmt: skip
+    assert any(name.startswith("f16_separable") for name in kernels), kernels

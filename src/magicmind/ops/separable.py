@@ -17,10 +17,11 @@ from magicmind.ir.types import TensorType
 from magicmind.kernels.conv.candidates import separable_candidates
 from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct
 from magicmind.kernels.conv.separable import SeparableConv
+from magicmind.kernels.conv.types import ConvTypes
 from magicmind.lower.lowering import Lowering
 from magicmind.ops.fused import program_of
 from magicmind.ops.geometry import static_kernel, window_of
-from magicmind.ops.lower_conv import Geometry, conv_shape, read_epilogue, reuse_residual
+from magicmind.ops.lower_conv import Geometry, conv_shape, folded_bias, read_epilogue, reuse_residual
 from magicmind.ops.registry import Array, NodeView, Op
 
 separable = Op("SeparableConv", "magicmind")
@@ -30,9 +31,12 @@ FIRST_OPERAND = 5
 
 @separable.infer
 def infer(node: NodeView) -> list[TensorType]:
-    """The depthwise part gives the image size, W the channels."""
+    """The depthwise part gives the image size, W the channels, the epilogue the dtype."""
     x, v, w = node.input(0), node.input(1), node.input(3)
-    return [TensorType(x.dtype, (x.dims[0], w.dims[0], *window_of(node, x.dims[2:], static_kernel(v.dims[2:])).output))]
+    program = program_of(node.node)
+    operands = {f"x{i}": node.input(FIRST_OPERAND + i).dtype for i in range(len(node.node.inputs) - FIRST_OPERAND)}
+    dtype = x.dtype if program is None else program.result_dtype({"acc": x.dtype, **operands})
+    return [TensorType(dtype, (x.dims[0], w.dims[0], *window_of(node, x.dims[2:], static_kernel(v.dims[2:])).output))]
 
 
 @separable.reference
@@ -54,27 +58,28 @@ def reference(node: ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
 
 @separable.lower
 def lower(low: Lowering, node: ir.Node) -> None:
-    x, out = node.inputs[0], node.outputs[0]
-    v, w = low.const(node.inputs[1]), low.const(node.inputs[3])
-    assert x is not None and v is not None and w is not None
+    x, weights, out = node.inputs[0], node.inputs[3], node.outputs[0]
+    v, w = low.const(node.inputs[1]), low.const(weights)
+    assert x is not None and weights is not None and v is not None and w is not None
     inner_bias, bias = low.const(node.inputs[2]), low.const(node.inputs[4] if len(node.inputs) > 4 else None)
     p = low.params()
-    first = Geometry(low, node, np.asarray(v, np.float32))
+    types = ConvTypes(low.dtype(x), low.dtype(weights), low.dtype(out))
+    first = Geometry(low, node, v)
     first.groups = v.shape[0]
     depthwise = conv_shape(first, p)
-    second = first.pointwise_after(np.asarray(w, np.float32))
+    second = first.pointwise_after(w)
     pointwise = conv_shape(second, p)
     epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     reuse_residual(low, node, FIRST_OPERAND, epilogue)
     candidates = separable_candidates(depthwise, pointwise, low.target)
-    mr, schedule = low.choose(candidates, p, "separable", repr(depthwise), repr(pointwise), epilogue)
-    spec = SeparableConv(depthwise, pointwise, mr, schedule, program_of(node, "inner"), epilogue)
+    mr, schedule = low.choose(candidates, p, "separable", repr(depthwise), repr(pointwise), types, epilogue)
+    spec = SeparableConv(depthwise, pointwise, mr, schedule, program_of(node, "inner"), epilogue, types)
     refs = [
         low.ref(x),
-        low.weight(pack_depthwise(first.weights)),
-        low.weight(pack_bias(inner_bias, 1, v.shape[0])),
+        low.weight(pack_depthwise(first.weights.astype(np.float32))),
+        low.weight(pack_bias(folded_bias(v, inner_bias, types), 1, v.shape[0])),
         low.weight(pack_direct(second.weights, 1, schedule.nr)),
-        low.weight(pack_bias(bias, 1, w.shape[0])),
+        low.weight(pack_bias(folded_bias(w, bias, types), 1, w.shape[0])),
         *extras,
         low.ref(out),
     ]
@@ -86,5 +91,5 @@ def lower(low: Lowering, node: ir.Node) -> None:
         p,
         flops=pixels * (2 * int(v.size + w.size)),
         bytes=low.nbytes(x) + low.nbytes(out) + v.nbytes + w.nbytes,
-        scratch=first.output[1] * spec.scratch_bytes_per_column(),
+        scratch=spec.scratch_bytes(low.target, first.output[1]),
     )

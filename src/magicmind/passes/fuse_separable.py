@@ -6,7 +6,7 @@ import math
 
 import onnx_ir
 
-from magicmind.ir.types import const_of, shape_of
+from magicmind.ir.types import const_of, dtype_of, shape_of
 from magicmind.passes.edit import DOMAIN, attribute, is_op, only_user, replace_node
 from magicmind.passes.infra import Decline, Rewrite
 
@@ -14,6 +14,8 @@ SMALLEST_HEIGHT = 14
 """Below it rows cannot be shared evenly between threads, and channels are shared instead: no place to fuse."""
 LARGEST_WEIGHTS = 1 << 19
 """Bytes of pointwise weights that every item reads from the core's own cache."""
+
+_WHOLE = {onnx_ir.DataType.UINT8, onnx_ir.DataType.INT16}
 
 
 class FuseSeparable(Rewrite[onnx_ir.Node]):
@@ -30,6 +32,8 @@ class FuseSeparable(Rewrite[onnx_ir.Node]):
             return Decline("its input does not come from a depthwise convolution")
         if only_user(x) is not node or x.is_graph_output():
             return Decline("the depthwise result has other readers")
+        if _WHOLE & {dtype_of(v) for v in (x, before.inputs[0]) if v is not None}:
+            return Decline("whole numbers: every channel has its scale, and the tensor between is small")
         if len(before.inputs) > 3:
             return Decline("the depthwise epilogue reads other tensors")
         weights = const_of(node.inputs[1])

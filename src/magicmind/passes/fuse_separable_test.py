@@ -36,3 +36,14 @@ def test_small_images_stay_apart() -> None:
         f"(float[1,2,7,7] x) => (float[1,3,7,7] y) {WEIGHTS} {{ t = {DEPTHWISE}  y = magicmind.Conv(t, w, b) }}",
         "small",
     )
+
+
+def test_whole_numbers_stay_apart() -> None:
+    check_declined(
+        FuseSeparable(),
+        "(uint8[1,2,14,14] x) => (int32[1,3,14,14] y)"
+        f" <int8[2,1,3,3] v = {{{V}}}, int8[3,2,1,1] w = {{1,2,3,4,5,6}}>"
+        ' { t = magicmind.Conv<group=2, pads=[1,1,1,1], epilogue=["t0 = Cast(acc, UINT8)"]>(x, v)'
+        "  y = magicmind.Conv(t, w) }",
+        "whole numbers",
+    )

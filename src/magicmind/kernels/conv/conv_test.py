@@ -203,7 +203,7 @@ def run_separable(case: Case, oc: int, target: Target, runtime: bool, threads: i
         pack_bias(second, 1, oc),
         y,
     ]
-    scratch = ow * spec.scratch_bytes_per_column()
+    scratch = evaluate(spec.scratch_bytes(target, ow), {})
     run_kernel(spec, arrays, case.sizes if runtime else (), target.name, threads, scratch)
     between = np.maximum(reference(case, x, v, bias), 0)
     return unblocked(y, case.n, oc, 1), np.einsum("nchw,oc->nohw", between, w[:, :, 0, 0]) + second[:, None, None]
