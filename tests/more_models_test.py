@@ -1,4 +1,4 @@
-"""Real transformers, audio networks and quantised networks against their references (see the READMEs beside them)."""
+"""Real transformers and audio networks against their references (see the READMEs beside them)."""
 
 from __future__ import annotations
 
@@ -54,36 +54,3 @@ def test_speech_enhancement_frame_by_frame(data: Path, name: str) -> None:
             assert np.abs(outputs["enh"][:, :, 0] - recorded["enh"][:, :, frame]).max() <= 1e-4
     for key, cache in caches.items():
         assert np.abs(cache - recorded[f"{key}_after40"]).max() <= 1e-3
-
-
-def test_quantised_operators_are_exact(data: Path) -> None:
-    """QLinearConv sums whole numbers: nothing is left to rounding but the float part around it."""
-    folder = data / "quantised/rfb320_int8"
-    recorded = np.load(folder / "reference/9.npz")
-    with build(folder / "version-RFB-320_qoperator.onnx") as model, model.session() as session:
-        outputs = session.run({"input": picture(recorded)})
-    for name in ("scores", "boxes"):
-        assert np.abs(outputs[name] - recorded[f"qoperator_{name}"]).max() <= 1e-5
-
-
-def test_quantise_dequantise_pairs_as_floats(data: Path) -> None:
-    """Sums in float: a value at the border between two integers may fall on either side."""
-    folder = data / "quantised/rfb320_int8"
-    recorded = np.load(folder / "reference/9.npz")
-    with build(folder / "version-RFB-320_qdq.onnx") as model, model.session() as session:
-        outputs = session.run({"input": picture(recorded)})
-    for name in ("scores", "boxes"):
-        difference = np.abs(outputs[name] - recorded[f"qdq_{name}"])
-        assert difference.mean() <= 1e-3
-        assert difference.max() <= 0.1
-
-
-def test_quantised_classifier(data: Path) -> None:
-    folder = data / "quantised/squeezenet_v1_0_int8"
-    with build(folder / "squeezenet_v1_0_qdq.onnx") as model, model.session() as session:
-        for file in sorted((folder / "reference").glob("*.npz")):
-            recorded = np.load(file)
-            scores = session.run({"data": picture(recorded)})["scores"]
-            wanted = recorded["scores_qdq"]
-            assert scores.argmax() == wanted.argmax()
-            assert np.abs(scores - wanted).mean() <= 0.01 * np.abs(wanted).max()
