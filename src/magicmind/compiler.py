@@ -17,12 +17,13 @@ from magicmind.ir.types import ranges_of
 from magicmind.lower.choice import Chooser
 from magicmind.lower.compile import Objects, Progress, compile_target
 from magicmind.modelfile.parts import ModelParts, WeightStore
+from magicmind.passes.convert_floats import half
 from magicmind.passes.pipeline import lower_layout, simplify
 from magicmind.runtime.limits import thread_limit
 from magicmind.runtime.model import Model, from_parts
 
-PRECISIONS = ("force_float32",)
-_SPELLINGS = {"forced_float32": "force_float32"}
+PRECISIONS = ("force_float32", "force_float16")
+_SPELLINGS = {f"forced_{name.removeprefix('force_')}": name for name in PRECISIONS}
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -103,6 +104,8 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
     precision, machines = options.checked_precision(), options.machines()
     graph = graph.with_shapes(options.shapes or {})
     simplify(graph.model)
+    if precision == "force_float16":
+        half(graph.model)
     portable = without_weights(graph.model)
     lower_layout(graph.model)
 

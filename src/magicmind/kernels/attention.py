@@ -17,10 +17,12 @@ from math import inf
 
 from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
+from magicmind.codegen.loops import vector_loop
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
-from magicmind.ir.dims import Dim
+from magicmind.ir.dims import Dim, ceildiv
 from magicmind.kernels.contract import multiply_accumulate, register_tiles
+from magicmind.kernels.scalar import load_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 from magicmind.kernels.turn import turn
@@ -58,7 +60,7 @@ class Mask:
 
 @dataclass(frozen=True)
 class Attention:
-    """Pointers: q, k, v, mask (when `mask`), out.
+    """Pointers: q, k, v, mask (when `mask`), out; all but the mask of `dtype`, float32 or float16.
 
     `depth` columns of q and k, `width` columns of v and out; `column` of q and out is 1. `group` heads of q share one
     of k and v. `causal`: query i sees the keys up to i + causal. A query without a single finite score gives zeros
@@ -81,16 +83,18 @@ class Attention:
     causal: Size | None = None
     zero_masked: bool = False
     chunks: int = 1
+    dtype: str = "f32"
 
     @property
     def name(self) -> str:
         mask = "" if self.mask is None else f"_{self.mask.dtype}_mask"
         causal = "" if self.causal is None else "_causal"
-        return f"attention_{self.heads}x{self.queries}x{self.keys}x{self.depth}{mask}{causal}"
+        dtype = "" if self.dtype == "f32" else f"{self.dtype}_"
+        return f"attention_{dtype}{self.heads}x{self.queries}x{self.keys}x{self.depth}{mask}{causal}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
         mask = [] if self.mask is None else [self.mask.dtype]
-        k = Kernel(symbol, target, ["f32", "f32", "f32", *mask, "f32"], count_params(self))
+        k = Kernel(symbol, target, [self.dtype] * 3 + [*mask, self.dtype], count_params(self))
         _Emitter(k, self).emit()
         return k
 
@@ -101,14 +105,13 @@ def choose_chunks(keys: object) -> int:
     return 1 if isinstance(keys, int) and keys <= _FEW_KEYS else _CHUNKS
 
 
-def scratch_rows(chunks: int, depth: Dim, keys: Dim, width: Dim) -> Dim:
-    """Rows of scratch: scores of a block, and for every chunk its turned queries, results, maxima and sums."""
-    scores = min(keys, KEYS_PER_BLOCK) if isinstance(keys, int) else KEYS_PER_BLOCK
-    return scores + (depth + width + 2) * chunks
-
-
-def scratch_row_bytes(target: Target) -> int:
-    return register_tiles(target)[0][1] * BLOCK * 4
+def scratch_bytes(target: Target, chunks: int, depth: Dim, keys: Dim, width: Dim, dtype: str) -> Dim:
+    """Scores of a block, for every chunk its turned queries, results, maxima and sums; where memory has float16, k
+    and v of a block in float32."""
+    block = min(keys, KEYS_PER_BLOCK) if isinstance(keys, int) else KEYS_PER_BLOCK
+    row = register_tiles(target)[0][1] * BLOCK
+    rows = block + (depth + width + 2) * chunks
+    return (rows + (ceildiv((depth + width) * block, row) if dtype != "f32" else 0)) * (row * 4)
 
 
 class _Emitter:
@@ -120,6 +123,13 @@ class _Emitter:
             k.size(x) for x in (spec.batch, spec.heads, spec.queries, spec.keys, spec.depth, spec.width)
         )
         self.blocks = register_tiles(k.target)[0][1]
+        self.widens = spec.dtype != "f32"
+        self.work = self.wide_keys = self.wide_values = k.scratch
+        if self.widens:
+            block = k.index_min(self.keys, KEYS_PER_BLOCK)
+            row = self.blocks * BLOCK
+            self.work = k.scratch.offset(k.ceildiv((self.depth + self.width) * block, row) * row)
+            self.wide_values = self.wide_keys.offset(self.depth * block)
 
     def emit(self) -> None:
         """Deals out items of some chunks of queries. A chunk has `blocks` vectors, the last of a head maybe fewer."""
@@ -148,14 +158,34 @@ class _Emitter:
         if self.spec.causal is None and isinstance(end, int):
             whole = end // KEYS_PER_BLOCK * KEYS_PER_BLOCK
             with k.loop("keys", 0, whole, KEYS_PER_BLOCK) as key:
+                self._widen(batch, head, key, KEYS_PER_BLOCK)
                 each(lambda c: _Block(c, key, KEYS_PER_BLOCK).emit())
             if end > whole:
+                self._widen(batch, head, whole, end - whole)
                 each(lambda c: _Block(c, whole, end - whole).emit())
         else:
             end = self.visible((start + count) * (self.blocks * BLOCK))
             with k.loop("keys", 0, end, KEYS_PER_BLOCK) as key:
+                self._widen(batch, head, key, k.index_min(end - key, KEYS_PER_BLOCK))
                 each(lambda c: c.some_keys(key))
         each(_Chunk.finish)
+
+    def _widen(self, batch: Index, head: Index, key: Index, count: Index) -> None:
+        """Float16 keys and values of a block as float32 in scratch: all queries of the item multiply by them."""
+        if not self.widens:
+            return
+        own = head // self.k.size(self.spec.group)
+        for source, view, columns, to in (
+            (self.keys_in, self.spec.k, self.depth, self.wide_keys),
+            (self.v, self.spec.v, self.width, self.wide_values),
+        ):
+            first = self.at(source, view, batch, own, key)
+            copy_widened(self.k, first, self.k.size(view.row), self.k.size(view.column), count, columns, to)
+
+    def at(self, p: Pointer, view: View, batch: Index, head: Index, row: Index) -> Pointer:
+        """The first column of a row of an operand."""
+        k = self.k
+        return p.offset(batch * k.size(view.batch) + head * k.size(view.head) + row * k.size(view.row))
 
     def visible(self, query: Index) -> Index:
         """Keys that the queries before `query` see."""
@@ -176,6 +206,19 @@ class _Emitter:
                 body(k.index_min(left, width * BLOCK), width)
 
 
+def copy_widened(
+    k: Kernel, source: Pointer, row: Index, column: Index, rows: Index, columns: Index, to: Pointer
+) -> None:
+    """to[r, c] = source[r * row + c * column] in float32, `to` contiguous."""
+    with k.loop("row", 0, rows) as r:
+        here, there = source.offset(r * row), to.offset(r * columns)
+        if isinstance(column, int) and column == 1:
+            vector_loop(k, "c", 0, columns, lambda c, n, mask: there.store(load_value(here, n, c, mask), c, mask))
+        else:
+            with k.loop("c", 0, columns) as c:
+                there.store(load_value(here, 1, c * column), c)
+
+
 def _occurs(queries: int, blocks: int, width: int) -> bool:
     """Whether `queries`, cut into chunks of `blocks` vectors, leave a chunk of `width` vectors."""
     last = -(-queries // BLOCK) % blocks
@@ -194,24 +237,20 @@ class _Chunk:
         self.mr = wide * blocks // nr
         self.row = nr * BLOCK  # of everything in scratch
         own = head // k.size(e.spec.group)
-        self.q = self._at(e.q, e.spec.q, batch, head, query)
-        self.out = self._at(e.out, e.spec.out, batch, head, query)
-        self.keys_in = self._at(e.keys_in, e.spec.k, batch, own, 0)
-        self.v = self._at(e.v, e.spec.v, batch, own, 0)
+        self.q = e.at(e.q, e.spec.q, batch, head, query)
+        self.out = e.at(e.out, e.spec.out, batch, head, query)
+        self.keys_in = e.at(e.keys_in, e.spec.k, batch, own, 0)
+        self.v = e.at(e.v, e.spec.v, batch, own, 0)
         self.mask = e.mask_in
         if e.mask_in is not None and e.spec.mask is not None:
-            self.mask = self._at(e.mask_in, e.spec.mask.view, batch, head, query)
+            self.mask = e.at(e.mask_in, e.spec.mask.view, batch, head, query)
         widest = blocks * BLOCK
-        self.scores = k.scratch
+        self.scores = e.work
         first = k.index_min(e.keys, KEYS_PER_BLOCK) + slot * (e.depth + e.width + 2)
-        self.turned = k.scratch.offset(first * widest)
+        self.turned = e.work.offset(first * widest)
         self.result = self.turned.offset(e.depth * widest)
         self.top = self.result.offset(e.width * widest)
         self.total = self.top.offset(widest)
-
-    def _at(self, p: Pointer, view: View, batch: Index, head: Index, row: Index) -> Pointer:
-        k = self.k
-        return p.offset(batch * k.size(view.batch) + head * k.size(view.head) + row * k.size(view.row))
 
     @property
     def partial(self) -> bool:
@@ -288,7 +327,14 @@ class _Block:
         self.c, self.k, self.spec, self.nr, self.key, self.count = (
             chunk, chunk.k, chunk.spec, chunk.nr, key, count,
         )  # fmt: skip
-        mask = chunk.spec.mask
+        e, k, spec, mask = chunk.e, chunk.k, chunk.spec, chunk.spec.mask
+        if e.widens:
+            self.keys, self.key_row, self.key_column = e.wide_keys, e.depth, 1
+            self.values, self.value_row, self.value_column = e.wide_values, e.width, 1
+        else:
+            self.key_row, self.key_column = k.size(spec.k.row), k.size(spec.k.column)
+            self.value_row, self.value_column = k.size(spec.v.row), k.size(spec.v.column)
+            self.keys, self.values = chunk.keys_in.offset(key * self.key_row), chunk.v.offset(key * self.value_row)
         self.mask_rows = mask is not None and mask.view.row != 0
 
     def emit(self) -> None:
@@ -323,9 +369,10 @@ class _Block:
         additive = self.spec.mask is not None and self.spec.mask.fill is None
         for i, j in acc:
             acc[i, j] = self._mask(first + i, j) if additive else k.const(0.0, "f32", BLOCK)
-        row = k.size(self.spec.k.row)
-        rows = c.keys_in.offset((self.key + first) * row)
-        c.reduce(acc, rows, [row * i for i in range(size)], k.size(self.spec.k.column), c.turned, c.e.depth)
+        row = self.key_row
+        c.reduce(
+            acc, self.keys.offset(first * row), [row * i for i in range(size)], self.key_column, c.turned, c.e.depth
+        )
         for i, j in acc:
             score = self._limit(acc[i, j], first + i, j)
             c.scores.store(score, (first + i) * c.row + j * BLOCK)
@@ -378,8 +425,8 @@ class _Block:
         acc = k.tile("acc", size, nr)
         for i, j in acc:
             acc[i, j] = c.result.load(BLOCK, (first + i) * c.row + j * BLOCK) * shrink[j]
-        row, column = k.size(self.spec.v.row), k.size(self.spec.v.column)
-        source = c.v.offset(self.key * row + first * column)
-        c.reduce(acc, source, [column * i for i in range(size)], row, c.scores, self.count)
+        column = self.value_column
+        source = self.values.offset(first * column)
+        c.reduce(acc, source, [column * i for i in range(size)], self.value_row, c.scores, self.count)
         for i, j in acc:
             c.result.store(acc[i, j], (first + i) * c.row + j * BLOCK)

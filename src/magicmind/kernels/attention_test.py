@@ -12,7 +12,7 @@ import pytest
 from magicmind.codegen.builder import Param, Size
 from magicmind.codegen.target import find_target
 from magicmind.ir.dims import evaluate
-from magicmind.kernels.attention import Attention, Mask, View, scratch_row_bytes, scratch_rows
+from magicmind.kernels.attention import Attention, Mask, View, scratch_bytes
 from magicmind.kernels.jit_testing import run
 from magicmind.testing.targets import KERNEL_TARGETS
 
@@ -62,7 +62,7 @@ class Case:
         (b, h, s, d), t, w = self.q.shape, self.k.shape[2], self.v.shape[3]
         axes = ["bhsd".index(axis) for axis in self.order]
         stored = [np.ascontiguousarray(x.transpose(axes)) for x in (self.q, self.k, self.v)]
-        out = np.full([(b, h, s, w)[axis] for axis in axes], 7, np.float32)
+        out = np.full([(b, h, s, w)[axis] for axis in axes], 7, self.q.dtype)
         params: list[int] = []
 
         def size(value: int) -> Size:
@@ -72,7 +72,7 @@ class Case:
             return Param(len(params) - 1)
 
         def view(x: Array) -> View:
-            strides = dict(zip(self.order, (n // 4 for n in x.strides), strict=True))
+            strides = dict(zip(self.order, (n // x.itemsize for n in x.strides), strict=True))
             return View(size(strides["b"]), size(strides["h"]), size(strides["s"]), strides["d"])
 
         mask = None
@@ -85,8 +85,9 @@ class Case:
         causal = None if self.causal is None else size(self.causal)
         group = size(self.group)
         (qs, ks, vs, outs), words = views, (self.scale, group, mask, causal, self.zero_masked, self.chunks)
-        spec = Attention(*sizes, qs, ks, vs, outs, *words)
-        scratch = evaluate(scratch_rows(self.chunks, d, t, w), {}) * scratch_row_bytes(find_target(target))
+        dtype = "f16" if self.q.dtype == np.float16 else "f32"
+        spec = Attention(*sizes, qs, ks, vs, outs, *words, dtype)
+        scratch = evaluate(scratch_bytes(find_target(target), self.chunks, d, t, w, dtype), {})
         inputs = [*stored, *([] if self.mask is None else [self.mask])]
         (result,) = run(spec, target, inputs, [out], params, threads, scratch=scratch)
         return np.asarray(result.transpose([self.order.index(axis) for axis in "bhsd"]))
@@ -183,3 +184,19 @@ def test_not_a_number_stays_in_its_row() -> None:
     got = case.run("native")
     assert np.isnan(got[0, 0, 7]).all()
     assert np.isfinite(np.delete(got, 7, axis=2)).all()
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(
+    ("shape", "words"),
+    [
+        ((2, 3, 3, 17, 5, 7), {}),
+        ((1, 4, 35, 131, 16, 4, 2), {"order": "bshd", "chunks": 2}),
+        ((1, 2, 40, 150, 8), {"causal": 90}),
+    ],
+)
+def test_float16(shape: tuple[int, ...], words: dict[str, Any], target: str) -> None:
+    """In memory alone: sums are those of float32."""
+    case = draw(*shape, **words)
+    case.q, case.k, case.v = (x.astype("f2") for x in (case.q, case.k, case.v))
+    check(case, target, rtol=1e-3, mutable=shape[1] == 4)

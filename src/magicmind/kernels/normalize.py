@@ -27,7 +27,7 @@ class Normalize:
     Statistics are over channels x spatial, in two passes. Scale and bias are [period, channels]: row r takes entry
     r % period. Layer: period 1, spatial 1. Instance: period C, channels 1. Group: period = groups. `centred` False
     leaves the mean out (RMS normalisation). Pointers: x, scale, bias if `has_bias`, out, then (`statistics`) mean and
-    inverse deviation, f32 [rows]. out may be x.
+    inverse deviation, f32 [rows]. out may be x. `parameters`: the type of scale and bias where it is not that of x.
     """
 
     dtype: str
@@ -39,13 +39,15 @@ class Normalize:
     has_bias: bool = True
     centred: bool = True
     statistics: bool = False
+    parameters: str = ""
 
     @property
     def name(self) -> str:
         return f"normalize_{self.dtype}_{self.rows}x{self.channels}x{self.spatial}"
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        pointers = [self.dtype] * (4 if self.has_bias else 3) + ["f32"] * (2 if self.statistics else 0)
+        affine = [self.parameters or self.dtype] * (2 if self.has_bias else 1)
+        pointers = [self.dtype, *affine, self.dtype, *(["f32"] * (2 if self.statistics else 0))]
         k = Kernel(symbol, target, pointers, count_params(self))
         x, scale, *rest = k.pointers
         bias = rest.pop(0) if self.has_bias else None

@@ -104,3 +104,21 @@ def test_lrn(size: int, beta: float, target: str) -> None:
         np.testing.assert_allclose(out, want, rtol=2e-6)
         results.append(out)
     np.testing.assert_array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize("sizes", [(6, 1, 37, 1), (6, 3, 4, 33)])
+def test_float16_with_parameters_in_float32(sizes: tuple[int, ...], target: str) -> None:
+    rows, period, channels, spatial = sizes
+    x, scale, bias = (
+        random(rows, channels, spatial, dtype="f2"),
+        random(period, channels, seed=1),
+        random(period, channels),
+    )
+    wide = x.astype("f8")
+    normal = (wide - wide.mean((1, 2), keepdims=True)) / np.sqrt(wide.var((1, 2), keepdims=True) + 1e-5)
+    which = np.arange(rows) % period
+    out = np.zeros_like(x)
+    run_kernel(Normalize("f16", *sizes, 1e-5, parameters="f32"), [x, scale, bias, out], (), target, 2)
+    want = normal * scale[which][..., None] + bias[which][..., None]
+    np.testing.assert_allclose(out, want, rtol=6e-4, atol=1e-5)

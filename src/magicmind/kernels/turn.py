@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
+from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.transpose import side, transpose
 
 
@@ -20,20 +21,20 @@ def turn(
 ) -> None:
     """to[c, r] = change(source[r, c]) for r < rows, c < columns; the last dim of both is contiguous.
 
-    `change` maps a vector or scalar of the source's type to float32. Squares are turned in registers, what is left over
-    goes element by element.
+    `change` maps what `load_value` gives of the source to float32; `to` is float32 or float16. Squares are turned in
+    registers, what is left over goes element by element.
     """
     n = side(k.target, "f32")
     whole_rows, whole_columns = rows // n * n, columns // n * n
 
     def element(r: Index, c: Index) -> None:
-        to.store(change(source.load(1, r * source_row + c)), c * to_row + r)
+        store_value(to, change(load_value(source, 1, r * source_row + c)), c * to_row + r)
 
     with k.loop("r", 0, whole_rows, n) as r:
         with k.loop("c", 0, whole_columns, n) as c:
-            square = [change(source.load(n, (r + i) * source_row + c)) for i in range(n)]
+            square = [change(load_value(source, n, (r + i) * source_row + c)) for i in range(n)]
             for i, vector in enumerate(transpose(k, square)):
-                to.store(vector, (c + i) * to_row + r)
+                store_value(to, vector, (c + i) * to_row + r)
         with k.loop("c1", whole_columns, columns) as c, k.loop("r1", r, r + n) as r1:
             element(r1, c)
     with k.loop("r1", whole_rows, rows) as r, k.loop("c1", 0, columns) as c:

@@ -16,10 +16,11 @@ from math import inf
 import numpy as np
 import onnx_ir as ir
 
+from magicmind.codegen.values import ITEMSIZE
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.ir.dims import Dim, product
 from magicmind.ir.types import TensorType
-from magicmind.kernels.attention import Attention, Mask, View, choose_chunks, scratch_row_bytes, scratch_rows
+from magicmind.kernels.attention import Attention, Mask, View, choose_chunks, scratch_bytes
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params
 from magicmind.ops.registry import Array, NodeView, Op
@@ -176,11 +177,12 @@ def lower(low: Lowering, node: ir.Node) -> None:
         causal=None if causal is None else p.size(causal),
         zero_masked=bool(view.attr("zero_masked", 0)),
         chunks=chunks,
+        dtype=low.dtype(out),
     )
     values = [value for value in node.inputs if value is not None]
     refs = [low.ref(value) for value in values]
     for i, operand in enumerate((q, k, v)):
-        refs[i] = refs[i].offset_bytes(operand.offset * 4)
+        refs[i] = refs[i].offset_bytes(operand.offset * ITEMSIZE[spec.dtype])
     low.call(
         node,
         spec,
@@ -188,7 +190,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         p,
         flops=product((batch, heads, queries, keys)) * (depth + width) * 2,
         bytes=sum(low.nbytes(value) for value in (*values, out)),
-        scratch=scratch_rows(chunks, depth, keys, width) * scratch_row_bytes(low.target),
+        scratch=scratch_bytes(low.target, chunks, depth, keys, width, spec.dtype),
     )
 
 

@@ -49,12 +49,20 @@ def lower_layer(low: Lowering, node: ir.Node) -> None:
     spec = Normalize(
         dtype, p.size(rows), 1, p.size(length), 1, float(view.attr("epsilon", 1e-5)),
         has_bias=len(affine) > 1, centred=node.op_type == "LayerNormalization", statistics=statistics,
+        parameters=_parameters(low, node),
     )  # fmt: skip
     if not statistics:
         low.reuse(out, x)
     outputs = [low.ref(v) for v in (node.outputs if statistics else [out])]
     flops, memory = product(shape) * 8, low.nbytes(x) + low.nbytes(out)
     low.call(node, spec, [low.ref(x), *affine, *outputs], p, outputs=len(outputs), flops=flops, bytes=memory)
+
+
+def _parameters(low: Lowering, node: ir.Node) -> str:
+    """The type of scale and bias, where it is not that of the data."""
+    x, scale = node.inputs[:2]
+    assert x is not None and scale is not None
+    return "" if low.dtype(scale) == low.dtype(x) else low.dtype(scale)
 
 
 def _per_element(low: Lowering, node: ir.Node, value: ir.Value, shape: tuple[Dim, ...]) -> Ref:
@@ -81,7 +89,7 @@ def lower_per_channel(low: Lowering, node: ir.Node) -> None:
     p = low.params()
     spec = Normalize(
         low.dtype(x), p.size(n * groups), p.size(groups), p.size(c // groups), p.size(product(spatial)),
-        float(view.attr("epsilon", 1e-5)),
+        float(view.attr("epsilon", 1e-5)), parameters=_parameters(low, node),
     )  # fmt: skip
     refs = [low.ref(v) for v in (x, scale, bias, out)]
     flops, memory = product(low.shape(x)) * 8, low.nbytes(x) + low.nbytes(out)

@@ -19,7 +19,9 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.contract import Ahead, multiply_accumulate, share_lines
 from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
 from magicmind.kernels.conv.shape import ConvShape
+from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
+from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.work import even_items
@@ -77,17 +79,18 @@ class WinogradSchedule:
 class WinogradConv:
     """y = epilogue(conv3x3(x, w) + bias), stride and dilation 1, one group.
 
-    Pointers: x (blocked), w (`pack_winograd`), bias, epilogue operands, y (blocked).
+    Pointers: x (blocked), w (`WinogradWeights`), bias, epilogue operands, y (blocked).
     """
 
     shape: ConvShape
     schedule: WinogradSchedule
     epilogue: Epilogue = NO_EPILOGUE
+    types: ConvTypes = F32
 
     @property
     def name(self) -> str:
         s = self.schedule
-        return f"f32_winograd{s.m}_{self.shape}_{s.mr}x{s.nr}{self.epilogue.label}"
+        return f"{self.types.x}_winograd{s.m}_{self.shape}_{s.mr}x{s.nr}{self.epilogue.label}"
 
     @property
     def positions(self) -> int:
@@ -105,8 +108,7 @@ class WinogradConv:
         return self.positions * vectors * BLOCK * 4
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        count = 3 + len(self.epilogue.operands) + 1
-        k = Kernel(symbol, target, ["f32"] * count, count_params(self))
+        k = self.types.kernel(symbol, target, 1, self.epilogue, count_params(self))
         _Emitter(k, self).emit()
         return k
 
@@ -153,7 +155,7 @@ class _Emitter:
         self.v = k.scratch
         self.products = k.scratch.offset(spec.positions * self.v_position)
         self.product_position = spec.position_vectors(schedule.chunks * schedule.nr) * BLOCK
-        self.zeros = Pointer(k, k.alloca(k.vector_type("f32", BLOCK), "zeros"), "f32")
+        self.zeros = Pointer(k, k.alloca(k.vector_type("f32", BLOCK), "zeros"), "f32")  # bytes enough for any type
 
     def emit(self) -> None:
         k, schedule = self.k, self.spec.schedule
@@ -205,7 +207,7 @@ class _Emitter:
         b = self.k.b
         address = plane.offset((row * self.iw + column) * BLOCK)
         chosen = b.select(b.and_(row_in, column_in), address.value, self.zeros.value)
-        return Pointer(self.k, chosen, "f32").load(BLOCK)
+        return load_value(Pointer(self.k, chosen, self.x.dtype), BLOCK)
 
     def _multiply(self, chunk0: Index, count: Index) -> None:
         """products[position][block][tile] = sum over ic of v[position][ic][tile] * w[position][ic][block]."""
@@ -273,7 +275,8 @@ class _Emitter:
         out = (plane + row * self.ow + column) * BLOCK
 
         def put() -> None:
-            self.y.store(self.spec.epilogue.apply(k, value, self.extras, out=out, channel=channel, image=image), out)
+            result = self.spec.epilogue.apply(k, value, self.extras, out=out, channel=channel, image=image)
+            store_value(self.y, result, out)
 
         checks = []
         if edge[0] and not (isinstance(self.oh, int) and self.oh % self.m == 0):
