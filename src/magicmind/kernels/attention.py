@@ -328,13 +328,13 @@ class _Block:
             chunk, chunk.k, chunk.spec, chunk.nr, key, count,
         )  # fmt: skip
         e, k, spec, mask = chunk.e, chunk.k, chunk.spec, chunk.spec.mask
+        self.key_row, self.key_column = k.size(spec.k.row), k.size(spec.k.column)
+        self.value_row, self.value_column = k.size(spec.v.row), k.size(spec.v.column)
+        self.keys, self.values = chunk.keys_in.offset(key * self.key_row), chunk.v.offset(key * self.value_row)
         if e.widens:
-            self.keys, self.key_row, self.key_column = e.wide_keys, e.depth, 1
-            self.values, self.value_row, self.value_column = e.wide_values, e.width, 1
-        else:
-            self.key_row, self.key_column = k.size(spec.k.row), k.size(spec.k.column)
-            self.value_row, self.value_column = k.size(spec.v.row), k.size(spec.v.column)
-            self.keys, self.values = chunk.keys_in.offset(key * self.key_row), chunk.v.offset(key * self.value_row)
+            self.key_row, self.value_row = e.depth, e.width
+            self.key_column = self.value_column = 1
+            self.keys, self.values = e.wide_keys, e.wide_values
         self.mask_rows = mask is not None and mask.view.row != 0
 
     def emit(self) -> None:

@@ -119,6 +119,7 @@ def test_float16_with_parameters_in_float32(sizes: tuple[int, ...], target: str)
     normal = (wide - wide.mean((1, 2), keepdims=True)) / np.sqrt(wide.var((1, 2), keepdims=True) + 1e-5)
     which = np.arange(rows) % period
     out = np.zeros_like(x)
-    run_kernel(Normalize("f16", *sizes, 1e-5, parameters="f32"), [x, scale, bias, out], (), target, 2)
+    spec = Normalize("f16", rows, period, channels, spatial, 1e-5, parameters="f32")
+    run_kernel(spec, [x, scale, bias, out], (), target, 2)
     want = normal * scale[which][..., None] + bias[which][..., None]
     np.testing.assert_allclose(out, want, rtol=6e-4, atol=1e-5)

@@ -23,7 +23,7 @@ from magicmind.ops.shapes import broadcast, like_first, need_float, need_same_dt
 
 DOMAIN = "magicmind"
 
-conv = Op("Conv", DOMAIN)
+conv = Op("Conv", DOMAIN).half(weights=(1,), own_result=True)
 matmul = Op("MatMul", DOMAIN).half(weights=(1,), own_result=True)
 elementwise = Op("Elementwise", DOMAIN).half(own_result=True)
 to_blocked = Op("ToBlocked", DOMAIN)

@@ -31,6 +31,7 @@ from magicmind.kernels.conv.pack import (
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd
+from magicmind.kernels.conv.winograd_weights import WinogradWeights
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.kernels.matmul import MatMul, matmul_candidates
 from magicmind.lower.lowering import Lowering
@@ -78,7 +79,7 @@ def conv_types(low: Lowering, node: ir.Node) -> ConvTypes:
     return types
 
 
-_SUPPORTED = (("f32", "f32"), ("f16", "f16"), ("u8", "i8"))
+_SUPPORTED = (("f32", "f32"), ("f16", "f16"), ("f32", "f16"), ("f16", "f32"), ("u8", "i8"))
 
 
 def folded_bias(weights: Weights, bias: Weights | None, types: ConvTypes) -> Weights:
@@ -193,9 +194,15 @@ def lower(low: Lowering, node: ir.Node) -> None:
     reuse_residual(low, node, FIRST_OPERAND, epilogue)
     memory = low.nbytes(x) + low.nbytes(out) + weights.nbytes
 
-    def call(spec: Any, packed: Weights, groups: int, scratch: Dim = 0) -> None:
+    def call(spec: Any, packed: Weights | Ref, groups: int, scratch: Dim = 0) -> None:
         per_channel = pack_bias(packed_bias, groups, packed_bias.size // groups)
-        refs = [low.ref(x), low.weight(packed), low.weight(per_channel), *extras, low.ref(out)]
+        refs = [
+            low.ref(x),
+            packed if isinstance(packed, Ref) else low.weight(packed),
+            low.weight(per_channel),
+            *extras,
+            low.ref(out),
+        ]
         low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
 
     oc, ic = g.weights.shape[:2]
@@ -228,7 +235,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     plain = has_few_channels(node)
     sizes = low.params()
     shape = conv_shape(g, sizes)
-    exact = bool(NodeView(node).attr("exact", 0)) or not all_float
+    exact = bool(NodeView(node).attr("exact", 0)) or types.is_integer
     candidates = _candidates(g, shape, low, types, plain=plain, exact=exact)
     schedule = low.choose(candidates, sizes, "first conv" if plain else "conv", repr(shape), types, epilogue)
     if isinstance(schedule, FlatSchedule):
@@ -236,8 +243,8 @@ def lower(low: Lowering, node: ir.Node) -> None:
         schedule = schedule.schedule
     shape = conv_shape(g, p)
     if isinstance(schedule, WinogradSchedule):
-        winograd = WinogradConv(shape, schedule, epilogue)
-        call(winograd, pack_winograd(g.weights, schedule.m, schedule.nr), 1, winograd.scratch_bytes())
+        winograd = WinogradConv(shape, schedule, epilogue, types)
+        call(winograd, _winograd_weights(low, node, g, shape, schedule), 1, winograd.scratch_bytes())
         return
     direct = DirectConv(shape, schedule, epilogue, plain, types)
     kr = weight_group(low.target, types.w)
@@ -247,6 +254,18 @@ def lower(low: Lowering, node: ir.Node) -> None:
         else pack_direct(g.weights, g.groups, schedule.nr, kr)
     )
     call(direct, packed, g.groups, direct.scratch_bytes(low.target, g.output[1]))
+
+
+def _winograd_weights(
+    low: Lowering, node: ir.Node, g: Geometry, shape: ConvShape, schedule: WinogradSchedule
+) -> Weights | Ref:
+    """float32 ones are transformed here, so that the file is mapped and nothing is left to do; float16 ones at load, or
+    the file would be larger than what it was made of."""
+    if g.weights.dtype != np.float16:
+        return pack_winograd(g.weights, schedule.m, schedule.nr)
+    spec = WinogradWeights(schedule.m, schedule.nr, shape.ic_blocks, shape.oc_blocks, "f16")
+    source = low.weight(pack_direct(g.weights, 1, schedule.nr))
+    return low.prepared(node, spec, [source], spec.bytes, flops=spec.flops)
 
 
 def reuse_residual(low: Lowering, node: ir.Node, first: int, epilogue: Epilogue) -> None:

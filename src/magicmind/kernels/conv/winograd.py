@@ -79,7 +79,7 @@ class WinogradSchedule:
 class WinogradConv:
     """y = epilogue(conv3x3(x, w) + bias), stride and dilation 1, one group.
 
-    Pointers: x (blocked), w (`WinogradWeights`), bias, epilogue operands, y (blocked).
+    Pointers: x (blocked), w (`pack_winograd` or `WinogradWeights`), bias, epilogue operands, y (blocked).
     """
 
     shape: ConvShape
@@ -108,7 +108,8 @@ class WinogradConv:
         return self.positions * vectors * BLOCK * 4
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = self.types.kernel(symbol, target, 1, self.epilogue, count_params(self))
+        pointers = [self.types.x, "f32", "f32", *self.epilogue.types, self.types.y]
+        k = Kernel(symbol, target, pointers, count_params(self))
         _Emitter(k, self).emit()
         return k
 
