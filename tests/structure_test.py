@@ -26,17 +26,18 @@ MAY_IMPORT = {
     # What runs an offline model.
     "modelfile": set(),
     "runtime": {"modelfile"},
+    "plugin": {"runtime"},
     # What makes one, from machine code up to graphs. `runtime` says what this machine is, and how memory is packed.
     "ir": set(),
     "codegen": {"modelfile", "runtime"},
     "kernels": {"codegen", "ir"},
     "lower": {"codegen", "debug", "ir", "kernels", "modelfile", "ops", "runtime"},
     # An operator's lowering stands in its file; of our own host operators the run time has the reference.
-    "ops": {"codegen", "ir", "kernels", "lower", "runtime"},
+    "ops": {"codegen", "ir", "kernels", "lower", "plugin", "runtime"},
     "passes": {"codegen", "debug", "ir", "ops"},
     "source": {"ir"},
     "graph": {"ir", "ops", "passes", "source"},
-    "frontends": {"graph", "ir", "ops", "passes", "source"},
+    "frontends": {"graph", "ir", "ops", "passes", "plugin", "source"},
     # What puts the stages together.
     "tune": {"codegen", "ir", "lower", "modelfile", "runtime"},
     "compiler": {"codegen", "graph", "ir", "lower", "modelfile", "passes", "runtime", "tune"},
@@ -46,7 +47,7 @@ MAY_IMPORT = {
     "torch_backend": {"compiler", "frontends", "graph", "ir", "runtime", "source"},
     "__init__": {"compiler", "frontends", "graph", "runtime"},
     "zoo": {"__init__", "frontends", "graph", "runtime"},
-    "cli": {"__init__", "codegen", "compare", "compiler", "frontends", "graph", "ir", "modelfile", "runtime"},
+    "cli": {"__init__", "codegen", "compare", "compiler", "frontends", "graph", "ir", "modelfile", "plugin", "runtime"},
 }
 """For every folder and module of the package the others it may import, besides BASE."""
 
@@ -60,7 +61,7 @@ REASONS = {
     "frontends": "front-ends write graphs and leave what is done with them to others",
 }
 
-NUMPY_ONLY = {"errors", "knobs", "dtypes", "tensorinfo", "modelfile", "runtime"}
+NUMPY_ONLY = {"errors", "knobs", "dtypes", "tensorinfo", "modelfile", "runtime", "plugin"}
 """Parts that run where only numpy is installed."""
 
 OPTIONAL = {

@@ -16,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from magicmind import knobs
 from magicmind.cli import build, compare, demo, info, parse, run
 from magicmind.errors import Error
+from magicmind.plugin import load_plugins
 
 COMMANDS = (parse, build, run, info, compare, demo)
 
@@ -28,6 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         set_up_logging()
+        load_plugins(getattr(arguments, "plugin_path", None) or ())
         arguments.execute(arguments)
         sys.stdout.flush()
     except Error as error:

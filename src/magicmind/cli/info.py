@@ -53,6 +53,7 @@ def describe(file: OfflineFile) -> dict[str, Any]:
         "ranges": file.manifest["ranges"],
         "tuned": file.manifest.get("tuned", False),
         "picks": file.manifest.get("picks", {}),
+        "plugins": file.manifest.get("plugins", []),
         "targets": [_target(file, target) for target in file.targets],
         "sections": {name: section.size for name, section in file.sections.items()},
     }
@@ -98,6 +99,8 @@ def print_description(description: Mapping[str, Any]) -> None:
         print(f"made of weights at load: {text.size(first['prepared']['bytes'])} by {first['prepared']['steps']} steps")
     for line in tuning_lines(description):
         print(line)
+    if description["plugins"]:
+        print(f"needs the plugins: {', '.join(description['plugins'])}")
     if first["fallback"]:
         print(f"no native code, run by Python: {', '.join(first['fallback'])}")
 

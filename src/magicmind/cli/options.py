@@ -22,6 +22,14 @@ def add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("model", type=Path, help=what)
 
 
+def add_plugins(parser: argparse.ArgumentParser) -> None:
+    """Files that `entry.main` loads before the command runs."""
+    parser.add_argument(
+        "--plugin_path", type=Path, action="append", metavar="FILE.py",
+        help="Python file that registers operators (docs/guide/plugins.md; may be repeated)",
+    )  # fmt: skip
+
+
 def shape(text: str) -> ShapeOption:
     """`x=1..64,3,224,224` -> ("x", ("1..64", 3, 224, 224)); a dim is 3, 1..64, 1.. or N=1..64; `x=` is a scalar."""
     name, separator, dims = text.partition("=")

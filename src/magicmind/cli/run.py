@@ -24,6 +24,7 @@ SUMMARY = "run an offline model, measure latency and throughput"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     options.add_model(parser, "offline model (.mm)")
+    options.add_plugins(parser)
     parser.add_argument("--threads", type=options.positive, help="threads for one call (default: all CPUs it may use)")
     data = parser.add_argument_group("inputs (random ones unless given)")
     data.add_argument("--batch", type=options.positive, help="first dim of every input that may change")

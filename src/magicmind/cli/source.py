@@ -13,6 +13,7 @@ from magicmind.cli import options
 def add_source(parser: argparse.ArgumentParser) -> None:
     """A network to read, what its framework needs besides, and what users want of its ends."""
     options.add_model(parser, "the network (.onnx, .caffemodel, .prototxt, .pb, .pt, .pt2, ...)")
+    options.add_plugins(parser)
     group = parser.add_argument_group("the network's file and its ends")
     group.add_argument("--prototxt", type=Path, metavar="FILE", help="Caffe: the network of a caffemodel")
     group.add_argument("--caffemodel", type=Path, metavar="FILE", help="Caffe: the weights of a prototxt")

@@ -13,6 +13,9 @@ TEAM_ABI: Final = 1
 TEAM_VERSION: Final = 1
 """Of two team blobs with the same TEAM_ABI, the process uses the one with the higher version."""
 
+PLUGIN: Final = "plugin:"
+"""Begins the names of host functions that users bring; `domain.Name` follows."""
+
 PROGRAM_SYMBOL: Final = "mm_program"
 PREPARE_SYMBOL: Final = "mm_prepare"
 """Of models whose plan has `prepare`: called once, before the first call of the program."""

@@ -18,6 +18,7 @@ from magicmind.errors import OfflineModelError
 from magicmind.modelfile import abi
 from magicmind.modelfile.layout import GRAPH, MANIFEST, WEIGHTS, Section, align, header_size, pack_header
 from magicmind.modelfile.parts import ModelParts, TargetParts
+from magicmind.modelfile.plugins import plugins_of
 from magicmind.tensorinfo import TensorInfo
 
 _Chunks = Callable[[], Iterable[bytes | memoryview]]
@@ -108,6 +109,7 @@ def _digest(chunks: _Chunks) -> tuple[int, int, bytes]:
 
 
 def _manifest(parts: ModelParts, hashes: Mapping[str, str]) -> dict[str, Any]:
+    plugins = sorted({name for target in parts.targets for name in plugins_of(target.plan)})
     return {
         "producer": f"magicmind {__version__}",
         **parts.info,
@@ -117,6 +119,7 @@ def _manifest(parts: ModelParts, hashes: Mapping[str, str]) -> dict[str, Any]:
         "ranges": {name: list(bounds) for name, bounds in parts.ranges.items()},
         "targets": [_target(item) for item in parts.targets],
         "sections": hashes,
+        **({"plugins": plugins} if plugins else {}),
     }
 
 

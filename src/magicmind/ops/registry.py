@@ -37,6 +37,9 @@ Rule = TypeVar("Rule", bound="InferRule")
 
 REGISTRY: dict[tuple[str, str], Op] = {}
 
+MORE: list[Callable[[str, str], Op | None]] = []
+"""Where `lookup` asks for what is not in the registry: `ops/plugins.py` has the operators that users bring."""
+
 
 @dataclass(frozen=True)
 class HalfRule:
@@ -59,7 +62,7 @@ MAX_DATA = 1024  # elements; shapes and index lists are far smaller
 
 
 class Op:
-    """An operator of `domain`; constructing one registers it.
+    """An operator of `domain`; constructing one registers it, unless told not to.
 
     Each rule is set once, by the decorator of its name:
       `infer`:     node view -> types of all outputs
@@ -72,7 +75,7 @@ class Op:
                    rule needs no `infer`
     """
 
-    def __init__(self, name: str, domain: str = "") -> None:
+    def __init__(self, name: str, domain: str = "", *, register: bool = True) -> None:
         self.name = name
         self.domain = domain
         self.infer_rule: InferRule | None = None
@@ -83,8 +86,9 @@ class Op:
         self.late_rule: InferRule | None = None
         self.expand_rule: ExpandRule | None = None
         self.half_rule: HalfRule | None = None
-        assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
-        REGISTRY[domain, name] = self
+        if register:
+            assert (domain, name) not in REGISTRY, f"{domain}.{name} is registered twice"
+            REGISTRY[domain, name] = self
 
     def infer(self, rule: Rule) -> Rule:
         """Sets the type rule."""
@@ -133,7 +137,8 @@ class Op:
 
 def lookup(domain: str, name: str) -> Op | None:
     """The operator, or None when there is no such one."""
-    return REGISTRY.get((domain, name))
+    found = REGISTRY.get((domain, name))
+    return found or next((op for find in MORE if (op := find(domain, name)) is not None), None)
 
 
 class NodeView:

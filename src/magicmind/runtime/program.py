@@ -12,9 +12,11 @@ from magicmind.dtypes import numpy_dtype
 from magicmind.errors import OfflineModelError, TargetError
 from magicmind.modelfile import abi
 from magicmind.modelfile.layout import REBUILD, WEIGHTS
+from magicmind.modelfile.plugins import plugins_of
 from magicmind.modelfile.reader import OfflineFile
 from magicmind.runtime import team
 from magicmind.runtime.cpu import capped, cpu_features
+from magicmind.runtime.host import LOAD_PLUGIN, missing_plugins
 from magicmind.runtime.memory import pack
 from magicmind.runtime.prepared import Prepared, slot_address
 from magicmind.runtime.routine import Routine
@@ -73,6 +75,7 @@ class Program:
         name = self.target["name"]
         self.plan: dict[str, Any] = file.json(f"plan:{name}")
         try:
+            self._check_plugins()
             code_offset = self._entry(abi.PROGRAM_SYMBOL)
             self._adopt_team(f"team:{name}")
             self._code = file.map_section(f"code:{name}")
@@ -86,6 +89,14 @@ class Program:
             ) from error
         self.routine = self._read_routine()
         self._layouts: dict[tuple[Shape, ...], Layout] = {}
+
+    def _check_plugins(self) -> None:
+        """Raises OfflineModelError for plugins that are not registered, all of them."""
+        missing = missing_plugins(plugins_of(self.plan))
+        if missing:
+            raise OfflineModelError(
+                f"{self.file.where} needs plugins that are not registered: {', '.join(missing)}", hint=LOAD_PLUGIN
+            )
 
     def _read_plan(self) -> None:
         plan = self.plan

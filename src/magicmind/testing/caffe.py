@@ -34,6 +34,10 @@ class RandomWeights:
         """What the layer has been given so far."""
         return len(self._drawn.get(layer.name, ()))
 
+    def shape(self, layer: Any, index: int) -> tuple[int, ...]:
+        """The shape of a blob that was drawn."""
+        return self._drawn[layer.name][index].shape
+
     def get(self, layer: Any, index: int, shape: Sequence[int], role: str) -> Array:
         """The blob; weights are scaled so that deep networks keep their numbers near one."""
         have = self._drawn.setdefault(layer.name, {})

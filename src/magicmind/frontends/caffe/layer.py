@@ -45,12 +45,13 @@ _MAX_CONSTANT = 1 << 26
 
 @dataclass(frozen=True)
 class Layer:
-    """A layer to import. `message` is its record in the prototxt, `inputs` are its bottoms."""
+    """A layer to import. `message` is its record in the prototxt, `inputs` are its bottoms, `text` is the network's."""
 
     net: Network
     message: Any
     weights: BlobSource
     inputs: Sequence[Value]
+    text: str = ""
 
     @property
     def name(self) -> str:
@@ -80,6 +81,10 @@ class Layer:
     def weight(self, index: int, shape: Sequence[int], role: str) -> Value:
         """Parameter `index` as a constant."""
         return self.net.const(self.blob(index, shape, role))
+
+    def weight_as_is(self, index: int) -> Value:
+        """Parameter `index` as a constant of the shape that the caffemodel has."""
+        return self.net.const(self.blob(index, self.weights.shape(self.message, index), "parameter"))
 
     def size(self, value: Value, axis: int) -> int:
         """A size that must be known.  Raises ShapeError when it is mutable."""

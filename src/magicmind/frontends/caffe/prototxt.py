@@ -32,6 +32,8 @@ class Net:
     name: str
     layers: list[Any]
     inputs: dict[str, tuple[int, ...] | None]
+    text: str = ""
+    """As it was read: messages of layer types that are not ours are found there only."""
 
 
 def read_prototxt(path: Path, state: State) -> Net:
@@ -53,7 +55,7 @@ def parse_prototxt(text: str, where: str, state: State | None = None) -> Net:
     layers = [layer for layer in upgraded(message) if _included(layer, state or State())]
     if not layers:
         raise ModelFormatError(f"{where} holds no layers", hint="is it a solver? the network is in the file it names")
-    return Net(message.name, layers, _declared_inputs(message, where))
+    return Net(message.name, layers, _declared_inputs(message, where), text)
 
 
 def parse_net(text: str, where: str) -> Any:

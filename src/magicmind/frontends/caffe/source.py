@@ -10,7 +10,8 @@ import onnx_ir
 import magicmind.frontends.caffe.layers  # noqa: F401  (fills the table of importers)
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.caffe.inputs import DATA_LAYERS, inputs_of, is_input
-from magicmind.frontends.caffe.layer import IMPORTERS, Layer
+from magicmind.frontends.caffe.layer import IMPORTERS, Importer, Layer
+from magicmind.frontends.caffe.plugins import plugin_importer
 from magicmind.frontends.caffe.prototxt import Net
 from magicmind.frontends.caffe.weights import BlobSource
 from magicmind.frontends.network import Network
@@ -65,7 +66,7 @@ class CaffeSource:
 
     def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
         """The unified graph.  Raises UnsupportedOperatorError for all layers without an importer at once."""
-        conversion = _Conversion(self._net.name, self._weights, inputs)
+        conversion = _Conversion(self._net, self._weights, inputs)
         for message in self._layers:
             conversion.add(message)
         return conversion.model(self.outputs)
@@ -74,8 +75,8 @@ class CaffeSource:
 class _Conversion:
     """One walk over the layers."""
 
-    def __init__(self, name: str, weights: BlobSource, inputs: Mapping[str, TensorType]) -> None:
-        self._net = Network(name)
+    def __init__(self, source: Net, weights: BlobSource, inputs: Mapping[str, TensorType]) -> None:
+        self._net, self._text = Network(source.name), source.text
         self._weights = weights
         self._refused: list[str] = []
         self._lost: set[str] = set()  # blobs that refused layers would have made
@@ -86,13 +87,14 @@ class _Conversion:
         """Imports a layer, unless what it reads is lost."""
         what = f"{message.name} (Caffe {message.type})"
         bottoms = _bottoms(message)
-        if message.type not in IMPORTERS:
+        importer = IMPORTERS.get(message.type) or plugin_importer(message.type)
+        if importer is None:
             self._refuse(message, what)
         elif self._lost.intersection(bottoms):
             self._lost.update(message.top)
         else:
             try:
-                self._import(message, [self._net.values[bottom] for bottom in bottoms])
+                self._import(importer, message, [self._net.values[bottom] for bottom in bottoms])
             except UnsupportedOperatorError as error:
                 self._refuse(message, f"{what}: {error}")
             except Error as error:
@@ -111,10 +113,10 @@ class _Conversion:
             )
         return self._net.model({name: self._net.values[name] for name in outputs})
 
-    def _import(self, message: Any, inputs: Sequence[Value]) -> None:
+    def _import(self, importer: Importer, message: Any, inputs: Sequence[Value]) -> None:
         net = self._net
         with net.at(message.name):
-            found = IMPORTERS[message.type](Layer(net, message, self._weights, inputs))
+            found = importer(Layer(net, message, self._weights, inputs, self._text))
         made, tops = [found] if isinstance(found, Value) else found, _tops(message)
         if len(made) < len(tops):
             raise ModelFormatError(f"lists {len(tops)} tops; this layer makes {len(made)}")

@@ -45,6 +45,9 @@ class BlobSource(Protocol):
     def count(self, layer: Any) -> int:
         """How many blobs the layer has."""
 
+    def shape(self, layer: Any, index: int) -> tuple[int, ...]:
+        """The shape of blob `index`, which the layer has."""
+
     def get(self, layer: Any, index: int, shape: Sequence[int], role: str) -> Array:
         """Blob `index` of a layer, in `shape`; `role` says what it is, for messages.  Raises ModelFormatError."""
 
@@ -62,10 +65,20 @@ class Weights:
         named = [spec.name in self._shared for spec in layer.param]
         return max(own, named.index(False) if False in named else len(named))
 
-    def get(self, layer: Any, index: int, shape: Sequence[int], role: str) -> Array:
+    def shape(self, layer: Any, index: int) -> tuple[int, ...]:
+        blob = self._find(layer, index)
+        assert blob is not None, "only what count counts is asked for"
+        return blob.shape
+
+    def _find(self, layer: Any, index: int) -> Blob | None:
+        """The layer's own blob, or the one it shares."""
         name = layer.param[index].name if index < len(layer.param) else ""
         own = self._blobs.get(layer.name, ())
-        blob = own[index] if index < len(own) else self._shared.get(name) if name else None
+        return own[index] if index < len(own) else self._shared.get(name) if name else None
+
+    def get(self, layer: Any, index: int, shape: Sequence[int], role: str) -> Array:
+        name = layer.param[index].name if index < len(layer.param) else ""
+        blob = self._find(layer, index)
         if blob is None:
             raise ModelFormatError(self._missing(layer, index, shape, role), hint=self._hint())
         if name:

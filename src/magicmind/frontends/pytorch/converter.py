@@ -149,7 +149,8 @@ class Converter:
             result = self.call(name[:-1], args, None if schema is None else functional(schema))
             self.put(args[0], result)
             return args[0]
-        if schema is not None and name not in PYTHON and is_known(args) and not name.startswith(_RANDOM):
+        ours = name.startswith("aten::") and name not in PYTHON
+        if schema is not None and ours and is_known(args) and not name.startswith(_RANDOM):
             return self._fold(name, args, schema)
         importer = find(name)
         if importer is None:

@@ -14,7 +14,7 @@ from torch.fx import GraphModule, Node
 from magicmind.errors import Error, UnsupportedOperatorError
 from magicmind.frontends.pytorch.control import run_if
 from magicmind.frontends.pytorch.converter import Converter, Missing
-from magicmind.frontends.pytorch.importers import IMPORTERS
+from magicmind.frontends.pytorch.importers import find
 from magicmind.frontends.pytorch.values import Tensor
 from magicmind.ir.dims import dim_max, dim_min
 
@@ -133,6 +133,6 @@ def missing_operators(module: GraphModule) -> list[str]:
     for node in module.graph.nodes:
         if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):
             name = node.target._schema.name
-            if name not in IMPORTERS and name.removesuffix("_") not in IMPORTERS:
+            if find(name) is None and find(name.removesuffix("_")) is None:
                 found.setdefault(name, source_line(node))
     return [f"{name} ({line})" for name, line in found.items()]

@@ -15,6 +15,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from magicmind.frontends.pytorch.plugins import plugin_importer
+
 Importer = Callable[..., Any]
 
 IMPORTERS: dict[str, Importer] = {}
@@ -56,8 +58,8 @@ def aten(*names: str, python: bool = False, on_complex: bool = False) -> Callabl
 
 
 def find(name: str) -> Importer | None:
-    """The importer of `aten::name`."""
-    return IMPORTERS.get(name)
+    """The importer of an operator, `namespace::name`: one of ours, or of a plugin."""
+    return IMPORTERS.get(name) or plugin_importer(name)
 
 
 __all__ = ["IMPORTERS", "ON_COMPLEX", "ON_PARTS", "PYTHON", "aten", "find"]

@@ -19,6 +19,7 @@ import magicmind.frontends.pytorch.aten  # noqa: F401  (fills the table of impor
 from magicmind.errors import Error, ModelFormatError
 from magicmind.frontends.pytorch.arguments import Arguments
 from magicmind.frontends.pytorch.exported_source import ExportedSource
+from magicmind.frontends.pytorch.plugins import define_plugins
 from magicmind.frontends.pytorch.script_source import ScriptSource
 from magicmind.frontends.pytorch.values import map_leaves
 from magicmind.graph import SourceGraph
@@ -41,6 +42,7 @@ def read_pytorch(
     `forward`. example_inputs: what a module is traced with; by default ones of `input_shapes`.
     Raises ModelFormatError, UnsupportedOperatorError, ShapeError.
     """
+    define_plugins()
     if isinstance(source, torch.nn.Module) and not isinstance(source, torch.jit.ScriptModule):
         source = _traced(source, input_shapes, input_dtypes, example_inputs)
     elif isinstance(source, (str, os.PathLike)):

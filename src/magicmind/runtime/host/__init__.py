@@ -9,7 +9,7 @@ numpy arrays (strings: arrays of `object`), sequences are lists, an optional wit
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, TypeAlias
@@ -17,6 +17,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 from magicmind.errors import OfflineModelError
+from magicmind.modelfile.abi import PLUGIN
 
 Array: TypeAlias = np.ndarray[Any, np.dtype[Any]]
 Body: TypeAlias = Callable[[Sequence[Any]], list[Any]]
@@ -45,6 +46,8 @@ class HostCall:
         return self.attributes.get(name, default)
 
 
+LOAD_PLUGIN = "load the file that registers it: magicmind.plugin.load_plugins([FILE.py]), or --plugin_path FILE.py"
+
 HostFunction: TypeAlias = Callable[[HostCall], Sequence[Any]]
 _FUNCTIONS: dict[str, HostFunction] = {}
 
@@ -66,8 +69,20 @@ def host(*names: str) -> Callable[[HostFunction], HostFunction]:
     return register
 
 
+def withdraw(name: str) -> None:
+    """Forgets the function of a plugin, if it has one."""
+    _FUNCTIONS.pop(name, None)
+
+
+def missing_plugins(names: Iterable[str]) -> list[str]:
+    """Which of these plugins (`domain.Name`) have no function here."""
+    return [name for name in names if PLUGIN + name not in _FUNCTIONS]
+
+
 def host_function(name: str, where: str) -> HostFunction:
-    """The function of that name. Raises OfflineModelError when this version has none."""
+    """The function of that name. Raises OfflineModelError when this version has none, or no such plugin is loaded."""
+    if name.startswith(PLUGIN) and name not in _FUNCTIONS:
+        raise OfflineModelError(f"{where}: the plugin {name.removeprefix(PLUGIN)} is not registered", hint=LOAD_PLUGIN)
     for family in _FAMILIES:
         if name in _FUNCTIONS:
             break
@@ -75,3 +90,17 @@ def host_function(name: str, where: str) -> HostFunction:
     if name not in _FUNCTIONS:
         raise OfflineModelError(f"{where}: this version has no host function {name!r}", hint="build the model again")
     return _FUNCTIONS[name]
+
+
+__all__ = [
+    "LOAD_PLUGIN",
+    "PLUGIN",
+    "Array",
+    "Body",
+    "HostCall",
+    "HostFunction",
+    "host",
+    "host_function",
+    "missing_plugins",
+    "withdraw",
+]

@@ -19,7 +19,7 @@ def overlaps(box: Array, others: Array, *, border: float = 0.0, distance: float 
     inner = np.minimum(box[2:], others[:, 2:]) - np.maximum(box[:2], others[:, :2])
     shared = np.maximum(inner + border, 0).prod(axis=1)
     union = _areas(box, border) + _areas(others, border) - shared
-    found = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
+    found: Array = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
     if distance is None:
         return found
     outer = np.maximum(box[2:], others[:, 2:]) - np.minimum(box[:2], others[:, :2])

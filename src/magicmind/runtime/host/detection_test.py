@@ -54,7 +54,7 @@ def iou(a: Sequence[float], b: Sequence[float], border: float = 0.0) -> float:
 def diou(a: Sequence[float], b: Sequence[float], power: float) -> float:
     x, y = ((a[i] + a[i + 2] - b[i] - b[i + 2]) / 2 for i in (0, 1))
     w, h = (max(a[i + 2], b[i + 2]) - min(a[i], b[i]) for i in (0, 1))
-    return iou(a, b) - ((x * x + y * y) / (w * w + h * h)) ** power
+    return float(iou(a, b) - ((x * x + y * y) / (w * w + h * h)) ** power)
 
 
 def best_rows(

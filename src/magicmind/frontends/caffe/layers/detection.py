@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import math
 from collections.abc import Sequence
 from typing import Any
@@ -11,6 +10,7 @@ import numpy as np
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
+from magicmind.frontends.caffe.plugins import literal_settings, plugin_importer
 from magicmind.ops.emitter import Value
 from magicmind.ops.fused import DOMAIN
 
@@ -178,14 +178,16 @@ def proposal(layer: Layer) -> list[Value]:
 
 @importer("Python", host=True)
 def python_layer(layer: Layer) -> list[Value]:
-    """Of the layers written in Python only Faster R-CNN's ProposalLayer, with its usual limits (6000, 300, 0.7)."""
+    """Of the layers written in Python only Faster R-CNN's ProposalLayer, with its usual limits (6000, 300, 0.7), and
+    plugins of the layer's name."""
     p = layer.message.python_param
     if p.layer != "ProposalLayer":
-        raise UnsupportedOperatorError(f"Python layer {p.module}.{p.layer}; only ProposalLayer is known")
-    try:
-        given = ast.literal_eval("{" + p.param_str.strip().strip("{}") + "}") if p.param_str.strip() else {}
-    except (ValueError, SyntaxError) as error:
-        raise ModelFormatError(f"param_str {p.param_str!r} is no list of settings: {error}") from error
+        plugin = plugin_importer(p.layer)
+        if plugin is None:
+            raise UnsupportedOperatorError(f"Python layer {p.module}.{p.layer}; ProposalLayer and plugins are known")
+        found = plugin(layer)
+        return [found] if isinstance(found, Value) else list(found)
+    given = literal_settings(p.param_str)
     anchors = _anchors(16, [0.5, 1, 2], [float(s) for s in given.get("scales", (8, 16, 32))])
     return _propose(
         layer, anchors, stride=int(given.get("feat_stride", 16)), min_size=16, before=6000, after=300, threshold=0.7

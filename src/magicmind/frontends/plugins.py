@@ -1,0 +1,29 @@
+"""Nodes of operators that users bring (`magicmind.plugin`), as the front-ends of Caffe and PyTorch make them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import onnx_ir
+
+from magicmind.frontends.network import Network
+from magicmind.ops.emitter import Value
+from magicmind.plugin import Plugin
+
+
+def add_plugin(
+    net: Network, plugin: Plugin, inputs: Mapping[str, Value | Sequence[Value]], settings: Mapping[str, Any]
+) -> Sequence[Value]:
+    """The outputs of a new node. Raises ModelFormatError for inputs and settings that the operator does not have."""
+    operands, groups = plugin.operands(inputs)
+    given = {name: value for name, value in {**settings, **groups}.items() if value is not None}
+    attributes = [_attribute(name, value) for name, value in given.items()]
+    return net.add(plugin.domain, plugin.name, operands, attributes, len(plugin.outputs))
+
+
+def _attribute(name: str, value: Any) -> onnx_ir.Attr:
+    if isinstance(value, (list, tuple)) and not value:
+        return onnx_ir.AttrInt64s(name, [])  # of what, an empty list does not say
+    (attribute,) = onnx_ir.convenience.convert_attributes({name: int(value) if isinstance(value, bool) else value})
+    return attribute
