@@ -22,7 +22,7 @@ def types(input: plugin.TensorSpec, *, Dim: Sequence[int] = (), FuncType: int = 
 
 def compute(input: np.ndarray, *, Dim: Sequence[int] = (), FuncType: int = 0) -> np.ndarray:
     found = np.maximum(input, 0)
-    return np.minimum(found, 6) if FuncType else found
+    return np.asarray(np.minimum(found, 6) if FuncType else found)
 
 
 plugin.register(

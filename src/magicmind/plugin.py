@@ -125,7 +125,7 @@ class Plugin:
             raise ModelFormatError(f"attribute {missing[0]!r} of {self.full_name} is missing")
         return found
 
-    def operands(self, given: Mapping[str, T | Sequence[T]]) -> tuple[list[T | None], dict[str, list[int]]]:
+    def operands(self, given: Mapping[str, T | Sequence[T | None]]) -> tuple[list[T | None], dict[str, list[int]]]:
         """Inputs by name as a node has them: in order, and the attribute that tells lists apart.
 
         Raises ModelFormatError for unknown and missing names.
@@ -138,8 +138,8 @@ class Plugin:
         values: list[T | None] = []
         sizes = []
         for name in self.inputs:
-            value = given.get(name)
-            part = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
+            value: Any = given.get(name)
+            part: list[T | None] = list(value) if isinstance(value, (list, tuple)) else [] if value is None else [value]
             if name not in self.variadic:
                 part = part or [None]
                 if len(part) > 1:

@@ -13,7 +13,7 @@ from magicmind.plugin import Plugin
 
 
 def add_plugin(
-    net: Network, plugin: Plugin, inputs: Mapping[str, Value | Sequence[Value]], settings: Mapping[str, Any]
+    net: Network, plugin: Plugin, inputs: Mapping[str, Value | Sequence[Value | None]], settings: Mapping[str, Any]
 ) -> Sequence[Value]:
     """The outputs of a new node. Raises ModelFormatError for inputs and settings that the operator does not have."""
     operands, groups = plugin.operands(inputs)

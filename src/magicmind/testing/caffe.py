@@ -36,7 +36,7 @@ class RandomWeights:
 
     def shape(self, layer: Any, index: int) -> tuple[int, ...]:
         """The shape of a blob that was drawn."""
-        return self._drawn[layer.name][index].shape
+        return tuple(self._drawn[layer.name][index].shape)
 
     def get(self, layer: Any, index: int, shape: Sequence[int], role: str) -> Array:
         """The blob; weights are scaled so that deep networks keep their numbers near one."""

@@ -29,8 +29,8 @@ def define_plugins() -> None:
         if plugin.schema.partition("(")[0].strip() != plugin.name:
             raise PluginError(f"the schema {plugin.schema!r} is not one of {plugin.full_name}")
         try:
-            library = torch.library.Library(plugin.domain, "FRAGMENT")
-            library.define(plugin.schema)
+            library = torch.library.Library(plugin.domain, "FRAGMENT")  # type: ignore[no-untyped-call]
+            library.define(plugin.schema)  # type: ignore[no-untyped-call]
         except (RuntimeError, ValueError) as error:
             first = str(error).strip().splitlines()[0]
             raise PluginError(f"the schema {plugin.schema!r} of {plugin.full_name}: {first}") from error
