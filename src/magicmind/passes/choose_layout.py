@@ -144,6 +144,7 @@ RULES: dict[tuple[str, str], Rule] = {
     ("magicmind", "Conv"): _conv,
     ("magicmind", "SeparableConv"): _separable,
     ("magicmind", "Elementwise"): _elementwise,
+    ("magicmind", "ByteTable"): _follow,
     ("", "MaxPool"): _pool,
     ("", "AveragePool"): _follow,
     ("", "GlobalAveragePool"): _follow,
