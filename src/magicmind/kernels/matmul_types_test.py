@@ -140,3 +140,20 @@ def test_words(sizes: Sizes, packed: bool, target: str) -> None:
     spec = MatMul(1, m, n, k, choose_matmul(find_target(target), m, n, types), packed=packed, types=types)
     got = run(spec, [a, pack(b, spec, target) if packed else b], np.full((m, n), -7, "i8"), sizes, target)
     np.testing.assert_array_equal(got, a.astype("i8") @ b.astype("i8"))
+
+
+@pytest.mark.parametrize("target", [*runnable_targets(), *emulated_targets()])
+def test_sums_of_64_bits_round_to_float_once(target: str) -> None:
+    """Sums around the middle of two float32, and far beyond 32 bits."""
+    k, n = 24, 16
+    a = np.full((2, k), 32767, "i2")
+    b = np.random.default_rng(1).integers(-32768, 32767, (k, n)).astype("i2")
+    middle = (1 << 40) + (1 << 16)  # float32 has 24 of its 41 bits
+    bias = middle + np.arange(n) % 3 - 1 - a[0].astype("i8") @ b.astype("i8")
+    types = Types("i16", "i16", "f32")
+    epilogue = Epilogue(ScalarProgram.parse(["t0 = Cast(acc, FLOAT)"]))
+    schedule = choose_matmul(find_target(target), 2, n, types)
+    spec = MatMul(1, 2, n, k, schedule, has_bias=True, epilogue=epilogue, types=types)
+    got = run(spec, [a, pack(b, spec, target), bias], np.zeros((2, n), "f4"), (2, n, k), target)
+    np.testing.assert_array_equal(got, (a.astype("i8") @ b.astype("i8") + bias).astype("f4"))
+    assert len(set(got[0])) == 2

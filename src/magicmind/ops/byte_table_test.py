@@ -15,7 +15,7 @@ TABLE = RNG.integers(0, 256, 256).astype(np.uint8)
 @pytest.mark.parametrize("dtype", [np.uint8, np.int8])
 @pytest.mark.parametrize("blocked", [False, True])
 def test_against_numpy(blocked: bool, dtype: type) -> None:
-    x = RNG.integers(0, 256, (2, 19, 7, 5)).astype(np.uint8).view(dtype)
+    x: np.ndarray = RNG.integers(0, 256, (2, 19, 7, 5)).astype(np.uint8).view(dtype)
     for shape in (x.shape, ("N", 19, "H", "W")):
         kernels = check_own("magicmind.ByteTable", [x, TABLE], {0: shape}, blocked=blocked)
         assert any(name.startswith("byte_table") for name in kernels)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.builder import Size
-from magicmind.codegen.target import BLOCK
+from magicmind.codegen.target import BLOCK, Target
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.depthwise_copied import MOST_TAPS
-from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.direct import DirectConv, DirectSchedule
 from magicmind.kernels.conv.pack import (
     Weights,
     merge_groups,
@@ -79,7 +80,7 @@ def conv_types(low: Lowering, node: ir.Node) -> ConvTypes:
     return types
 
 
-_SUPPORTED = (("f32", "f32"), ("f16", "f16"), ("f32", "f16"), ("f16", "f32"), ("u8", "i8"))
+_SUPPORTED = (("f32", "f32"), ("f16", "f16"), ("f32", "f16"), ("f16", "f32"), ("u8", "i8"), ("i16", "i16"))
 
 
 def folded_bias(weights: Weights, bias: Weights | None, types: ConvTypes) -> Weights:
@@ -88,7 +89,8 @@ def folded_bias(weights: Weights, bias: Weights | None, types: ConvTypes) -> Wei
     if not types.is_integer:
         return np.zeros(oc, np.float32) if bias is None else np.asarray(bias, np.float32).reshape(oc)
     zero = types.x_zero * weights.reshape(oc, -1).sum(1, dtype=np.int64)
-    return np.asarray((0 if bias is None else bias.astype(np.int64)) - zero).astype(np.int32)
+    total = np.asarray((0 if bias is None else bias.astype(np.int64)) - zero)
+    return total.astype(np.int32 if types.acc == "i32" else np.int64)
 
 
 class Geometry:
@@ -131,7 +133,21 @@ def _candidates(
     pixels = product(g.input)
     any_width = not plain and g.is_pointwise and g.strides == [1, 1] and pixels != 0
     winograd = not (plain or exact)
-    return conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=winograd, types=types)
+    found = conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=winograd, types=types)
+    return [_for_wide_sums(found[0], low.target)] if types.acc == "i64" else found
+
+
+def _for_wide_sums(schedule: ConvSchedule, target: Target) -> ConvSchedule:
+    """The schedule with a register tile whose sums of 64 bits fit the registers."""
+    if isinstance(schedule, FlatSchedule):
+        return replace(schedule, schedule=_direct_for_wide_sums(schedule.schedule, target))
+    assert isinstance(schedule, DirectSchedule)
+    return _direct_for_wide_sums(schedule, target)
+
+
+def _direct_for_wide_sums(schedule: DirectSchedule, target: Target) -> DirectSchedule:
+    mr = max(1, target.vregs // (4 * target.registers_per_block))
+    return replace(schedule, mr=mr, nr=1, chunks=schedule.chunks * schedule.nr, ahead=0)
 
 
 def conv_shape(g: Geometry, p: Params) -> ConvShape:
@@ -206,7 +222,8 @@ def lower(low: Lowering, node: ir.Node) -> None:
         low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
 
     oc, ic = g.weights.shape[:2]
-    if g.groups > 1 and ic == 1 and oc == g.groups and (not types.is_integer or weights[0].size <= MOST_TAPS):
+    exact_in_float = types.acc == "f32" or (types.acc == "i32" and weights[0].size <= MOST_TAPS)
+    if g.groups > 1 and ic == 1 and oc == g.groups and exact_in_float:
         depthwise = types.for_depthwise()
         shape = conv_shape(g, p)
         rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), depthwise, epilogue)

@@ -114,3 +114,34 @@ def test_separable_float16(runtime: bool) -> None:
         shapes=shapes, passes=True,
     )  # fmt: skip
     assert any(name.startswith("f16_separable") for name in kernels), kernels
+
+
+def words_of(ic: int, oc: int, k: int, groups: int = 1, size: int = 9) -> list[Array | None]:
+    rng = np.random.default_rng(6)
+    ends = np.array([-32768, -32767, 0, 3, 32767], np.int16)
+    return [
+        rng.choice(ends, (2, ic * groups, size, size + 2)),
+        rng.choice(ends, (oc * groups, ic, k, k)),
+        rng.integers(-30000, 30000, oc * groups).astype(np.int64),
+        (rng.uniform(0.5, 2, (1, oc * groups, 1, 1)) / (65536 * np.sqrt(ic * k * k))).astype(np.float32),
+    ]
+
+
+WORDS = ["t0 = Cast(acc, FLOAT)", "t1 = Mul(t0, x0)", "t2 = Quantise(t1, 0, INT16)"]
+
+
+@pytest.mark.parametrize(
+    ("inputs", "attributes"),
+    [
+        (words_of(20, 33, 3), {"pads": [1, 1, 1, 1]}),
+        (words_of(32, 16, 1), {"strides": [2, 2]}),
+        (words_of(3, 24, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
+        (words_of(1, 1, 3, groups=20), {"pads": [1, 1, 1, 1], "group": 20}),
+        (words_of(4, 4, 3, groups=8), {"group": 8, "dilations": [2, 1]}),
+        (words_of(16, 40, 1, size=1), {}),
+    ],
+)
+def test_words_are_summed_in_64_bits(inputs: list[Array | None], attributes: dict[str, Any]) -> None:
+    attributes = {"strides": [1, 1], "pads": [0, 0, 0, 0], "dilations": [1, 1], "group": 1, **attributes}
+    check(inputs, {**attributes, "epilogue": WORDS})
+    check(inputs[:3], {**attributes, "epilogue": WORDS[:1]})

@@ -140,4 +140,4 @@ def average_of_bytes(
     total = (x.astype(np.int32) - node.attr("x_zero", 0)).sum(axis=axes, keepdims=keep, dtype=np.int32)
     number = count or int(np.prod([x.shape[a] for a in axes]))
     scaled = total.astype(np.float32) * (np.float32(node.attr("scale")) / np.float32(max(number, 1)))
-    return np.clip(np.rint(scaled) + node.attr("y_zero", 0), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(scaled) + node.attr("y_zero", 0), 0, 255)).astype(np.uint8)

@@ -32,7 +32,9 @@ Rule = Callable[[ir.Node, tuple[bool, ...]], "Layouts | None"]
 """(node, which inputs are blocked now) -> wishes; None declines: everything plain."""
 
 
-BLOCKED_DTYPES = frozenset({ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.UINT8, ir.DataType.INT8})
+BLOCKED_DTYPES = frozenset(
+    {ir.DataType.FLOAT, ir.DataType.FLOAT16, ir.DataType.UINT8, ir.DataType.INT8, ir.DataType.INT16}
+)
 """Element types of blocked values; int32 sums of products are scaled before they are stored."""
 
 

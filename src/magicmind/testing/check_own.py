@@ -51,7 +51,8 @@ def _model(
     op: str, inputs: Sequence[Any], shapes: Mapping[int, Sequence[int | str]], attributes: Mapping[str, Any]
 ) -> ir.Model:
     values = [None if x is None else ir.Value(name=f"x{i}") for i, x in enumerate(inputs)]
-    fed, constants = [], []
+    fed: list[ir.Value] = []
+    constants: list[ir.Value] = []
     for i, (value, array) in enumerate(zip(values, inputs, strict=True)):
         if value is None:
             continue

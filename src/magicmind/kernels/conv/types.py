@@ -9,13 +9,17 @@ from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import Target
 from magicmind.kernels.epilogue import Epilogue
 
+_SUMS = {"u8": "i32", "i16": "i64"}
+"""What products of whole numbers are summed in."""
+
 
 @dataclass(frozen=True)
 class ConvTypes:
     """Input, weights and output in memory.
 
     float32 and float16 are computed in float32; uint8 times int8 in int32, where `x_zero` is the input that means zero:
-    what padding holds. (Its share of the sum, -x_zero * sum of the weights, is in the bias.)
+    what padding holds. (Its share of the sum, -x_zero * sum of the weights, is in the bias.) int16 times int16 is
+    summed in int64.
     """
 
     x: str = "f32"
@@ -25,15 +29,17 @@ class ConvTypes:
 
     @property
     def is_integer(self) -> bool:
-        return self.x == "u8"
+        return self.x in _SUMS
 
     @property
     def acc(self) -> str:
         """Type of the accumulated sum and the bias."""
-        return "i32" if self.is_integer else "f32"
+        return _SUMS.get(self.x, "f32")
 
     def rows(self, target: Target) -> str:
         """The type in which input numbers are multiplied: as they lie, or as they are copied to scratch."""
+        if self.w == "i16":
+            return "i16"
         return dot_format(target).activations if self.w == "i8" else "f32"
 
     def for_depthwise(self) -> ConvTypes:
