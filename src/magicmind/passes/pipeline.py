@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import onnx_ir
 
+from magicmind.passes.average_to_integer import AverageToInteger
 from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
@@ -22,6 +23,7 @@ from magicmind.passes.fold_scale import FoldScale
 from magicmind.passes.fold_scale_forward import FoldScaleForward
 from magicmind.passes.fuse_activation import FuseHardSigmoid, FuseHardSwish, FuseMish, FuseSwish
 from magicmind.passes.fuse_attention import FuseAttention
+from magicmind.passes.fuse_byte_table import FuseByteTable
 from magicmind.passes.fuse_elementwise import FuseDequantise, FuseElementwise
 from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
@@ -112,6 +114,7 @@ def stages() -> list[Stage]:
                 ConvToInteger(),
                 MatmulToInteger(),
                 MatmulOfDataToInteger(),
+                AverageToInteger(),
                 FoldDequantise(),  # the products that were left
                 QuantiseToElementwise(),
                 RemoveDead(),
@@ -140,6 +143,7 @@ def stages() -> list[Stage]:
                 FuseDequantise(),  # first: a residual of bytes goes into the epilogue as bytes
                 FuseEpilogue(),  # before elementwise: work next to a product belongs to it
                 FuseElementwise(),
+                FuseByteTable(),  # once a chain from bytes to bytes is one program
                 FoldRequantise(),  # once what stands before a Quantise is in one program with it
                 HoistStrides(),  # once residual additions are operands of the convolution before
                 MergeCommon(),

@@ -7,7 +7,9 @@ import pytest
 from onnx_ir import DataType
 
 from magicmind.ops.reference import run_graph
+from magicmind.passes.average_to_integer import AverageToInteger
 from magicmind.passes.fold_requantise import FoldRequantise
+from magicmind.passes.fuse_byte_table import FuseByteTable
 from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise
 from magicmind.passes.pipeline import simplify
 from magicmind.passes.quantise_to_elementwise import FoldDequantise, QuantiseToElementwise
@@ -149,6 +151,37 @@ def test_a_product_of_two_computed_tensors() -> None:
         "{ a = DequantizeLinear(p, s, z) b = DequantizeLinear(q, t, u) y = MatMul(a, b) }",
         f"{head} {{ v = magicmind.MatMul<x_zero=3, b_zero=9>(p, q)"
         'y = magicmind.Elementwise<program=["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, 0.125)"]>(v) }',
+    )
+
+
+def test_an_average_of_bytes() -> None:
+    head, constants = "(uint8[N,2,4,4] q) => (uint8[N,2,1,1] y", f"<{S}, float t = {{0.25}}, uint8 u = {{9}}>"
+    body = "{ d = DequantizeLinear(q, s, z) m = GlobalAveragePool(d) y = QuantizeLinear(m, t, u) }"
+    check_pass(
+        AverageToInteger(),
+        f"{head}) {constants} {body}",
+        f"{head}) {{ y = GlobalAveragePool<scale=2.0, x_zero=3, y_zero=9>(q) }}",
+    )
+    check_declined(AverageToInteger(), f"{head}, float[N,2,1,1] m) {constants} {body}", "as a float, too")
+    channels = head.replace("[N,2,1,1]", "[N,1,4,4]"), constants.replace("<", "<int64[1] a = {1}, ")
+    mean = body.replace("GlobalAveragePool(d)", "ReduceMean(d, a)")
+    check_declined(AverageToInteger(), f"{channels[0]}) {channels[1]} {mean}", "other axes")
+
+
+def test_a_costly_function_of_bytes_is_a_table() -> None:
+    head = "(uint8[N] q) => (uint8[N] y)"
+    lines = ["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, 0.1)", "t2 = Exp(t1)", "t3 = Quantise(t2, 0, UINT8)"]
+    table = np.clip(np.rint(np.exp(np.arange(256) * np.float32(0.1))), 0, 255).astype(int)
+    check_pass(
+        FuseByteTable(),
+        f"{head} {{ y = magicmind.Elementwise<program=[{', '.join(repr(x) for x in lines)}]>(q) }}".replace("'", '"'),
+        f"{head} <uint8[256] t = {{{', '.join(map(str, table))}}}> {{ y = magicmind.ByteTable(q, t) }}",
+    )
+    cheap = ["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, 0.1)", "t2 = Quantise(t1, 0, UINT8)"]
+    check_declined(
+        FuseByteTable(),
+        f"{head} {{ y = magicmind.Elementwise<program=[{', '.join(repr(x) for x in cheap)}]>(q) }}".replace("'", '"'),
+        "as fast as a table",
     )
 
 
