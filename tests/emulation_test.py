@@ -18,12 +18,14 @@ from magicmind.testing.targets import emulated
 Array = np.ndarray[Any, np.dtype[Any]]
 
 
-def outputs(model: onnx.ModelProto, target: str, feeds: dict[str, Array]) -> dict[str, Array]:
+def outputs(
+    model: onnx.ModelProto, target: str, feeds: dict[str, Array], precision: str = "force_float32"
+) -> dict[str, Array]:
     """What the network built for `target` gives: here where this CPU runs it, else under an emulator."""
     if target in runnable_targets():
-        with magicmind.build(magicmind.parse(model), targets=[target]) as built:
+        with magicmind.build(magicmind.parse(model), precision, targets=[target]) as built:
             return built.session(threads=1).run(feeds)
-    return run_program(compile_parts(magicmind.parse(model), Options(targets=[target])), feeds)
+    return run_program(compile_parts(magicmind.parse(model), Options(precision, targets=[target])), feeds)
 
 
 def float_network() -> onnx.ModelProto:
@@ -45,6 +47,27 @@ def test_float_network(target: str) -> None:
     (want,) = reference(model, feeds).values()
     (got,) = outputs(model, target, feeds).values()
     assert relative_l2(got, want) < 2e-6
+
+
+@pytest.mark.parametrize("target", emulated("aarch64", "x86-64-v4", "alderlake"))
+def test_float16_network(target: str) -> None:
+    model = float_network()
+    feeds = random_feeds(model)
+    (want,) = reference(model, feeds).values()
+    (got,) = outputs(model, target, feeds, "force_float16").values()
+    assert relative_l2(got, want) < 3e-3
+
+
+@pytest.mark.parametrize("target", emulated("x86-64-v4"))
+def test_weights_made_before_the_first_call(target: str) -> None:
+    n = Net()
+    model = n.model(n.conv(n.conv(n.input("x", (1, 3, 30, 26)), 3, 48), 48, 64))
+    parts = compile_parts(magicmind.parse(model), Options("force_float16", targets=[target]))
+    assert parts.targets[0].plan["prepare"]["steps"]
+    feeds = random_feeds(model)
+    (want,) = reference(model, feeds).values()
+    (got,) = outputs(model, target, feeds, "force_float16").values()
+    assert relative_l2(got, want) < 3e-3
 
 
 class _Quantised(Net):
