@@ -28,7 +28,7 @@ from onnx_ir import DataType
 from magicmind.errors import ModelFormatError
 from magicmind.ir.scalar_ops import SCALAR_OPS, ScalarOp
 
-__all__ = ["Argument", "Literal", "ScalarProgram", "Statement", "Var", "group_dtype", "single"]
+__all__ = ["Argument", "Literal", "ScalarProgram", "Statement", "Var", "group_dtype", "is_cheap", "single"]
 
 
 @dataclass(frozen=True)
@@ -162,6 +162,43 @@ class ScalarProgram:
 def single(op: str, *args: Argument) -> ScalarProgram:
     """A program of one statement, such as `single("Clip", Var("x0"), 0.0, 6.0)`."""
     return ScalarProgram((Statement("t0", op, args),))
+
+
+_COSTLY = frozenset(
+    [
+        "Pow",
+        "Mod",
+        "Exp",
+        "Log",
+        "Erf",
+        "Sin",
+        "Cos",
+        "Tan",
+        "Asin",
+        "Acos",
+        "Atan",
+        "Sinh",
+        "Cosh",
+        "Tanh",
+        "Asinh",
+        "Acosh",
+        "Atanh",
+        "Elu",
+        "Celu",
+        "Selu",
+        "Sigmoid",
+        "Swish",
+        "Softplus",
+        "Mish",
+        "Gelu",
+    ]
+)
+"""Operators that are elementary functions."""
+
+
+def is_cheap(program: ScalarProgram) -> bool:
+    """Whether a pass over memory costs more than the program: short and without elementary functions."""
+    return len(program.statements) <= 6 and not any(s.op in _COSTLY for s in program.statements)
 
 
 # --- text

@@ -14,8 +14,8 @@ from magicmind.codegen.loops import default_unroll, for_rows, vector_loop
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
 from magicmind.ir.dims import Dim
-from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.scalar import emit_program, is_cheap, is_exact, load_value, store_value
+from magicmind.ir.scalar import ScalarProgram, is_cheap
+from magicmind.kernels.scalar import emit_program, is_exact, load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.work import product, unravel
 

@@ -98,11 +98,6 @@ def is_exact(program: ScalarProgram | None) -> bool:
     return program is not None and any(s.op == "Quantise" for s in program.statements)
 
 
-def is_cheap(program: ScalarProgram) -> bool:
-    """Whether a pass over memory costs more than the program: short and without elementary functions."""
-    return len(program.statements) <= 6 and not any(s.op in _COSTLY for s in program.statements)
-
-
 def _emit(k: Kernel, statement: Statement, known: Mapping[str, Vec]) -> Vec:
     operands = [_operand(k, statement, i, a, known) for i, a in enumerate(statement.operands)]
     lanes = max(v.lanes for v in operands)
@@ -433,6 +428,3 @@ _TABLE: dict[str, Callable[..., Vec]] = {
     "Quantise": _quantise,
     "Identity": lambda x: x,
 }
-
-_COSTLY = {"Pow", "Mod", "Exp", "Log", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Tanh"}
-_COSTLY |= {"Asinh", "Acosh", "Atanh", "Elu", "Celu", "Selu", "Sigmoid", "Swish", "Softplus", "Mish", "Gelu"}

@@ -7,8 +7,8 @@ import numpy.typing as npt
 import onnx_ir
 from onnx_ir import DataType
 
+from magicmind.ir.scalar import is_cheap
 from magicmind.ir.types import dtype_of
-from magicmind.kernels.scalar import is_cheap
 from magicmind.passes.edit import DOMAIN, add_constant, graph_of, replace_node
 from magicmind.passes.fuse_elementwise import program_of
 from magicmind.passes.infra import Decline, Rewrite
