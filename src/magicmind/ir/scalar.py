@@ -164,35 +164,10 @@ def single(op: str, *args: Argument) -> ScalarProgram:
     return ScalarProgram((Statement("t0", op, args),))
 
 
-_COSTLY = frozenset(
-    [
-        "Pow",
-        "Mod",
-        "Exp",
-        "Log",
-        "Erf",
-        "Sin",
-        "Cos",
-        "Tan",
-        "Asin",
-        "Acos",
-        "Atan",
-        "Sinh",
-        "Cosh",
-        "Tanh",
-        "Asinh",
-        "Acosh",
-        "Atanh",
-        "Elu",
-        "Celu",
-        "Selu",
-        "Sigmoid",
-        "Swish",
-        "Softplus",
-        "Mish",
-        "Gelu",
-    ]
-)
+_COSTLY = frozenset({
+    "Pow", "Mod", "Exp", "Log", "Erf", "Sin", "Cos", "Tan", "Asin", "Acos", "Atan", "Sinh", "Cosh", "Tanh", "Asinh",
+    "Acosh", "Atanh", "Elu", "Celu", "Selu", "Sigmoid", "Swish", "Softplus", "Mish", "Gelu",
+})  # fmt: skip
 """Operators that are elementary functions."""
 
 
