@@ -44,14 +44,14 @@ def multiply(e: Expansion, a: Value, b: Value) -> Value:
     """a @ b, exact in their dtype."""
     rows, columns = e.rank(a) == 1, e.rank(b) == 1
     a, b = e.unsqueeze(a, 0) if rows else a, e.unsqueeze(b, 1) if columns else b
-    a, b = _same_batch(e, a, b)
+    a, b = same_batch(e, a, b)
     result = e.op("ExactMatMul", a, b, domain="magicmind")
     axes = [e.rank(result) - 2] if rows else []
     axes += [e.rank(result) - 1] if columns else []
     return e.squeeze(result, *axes) if axes else result
 
 
-def _same_batch(e: Expansion, a: Value, b: Value) -> tuple[Value, Value]:
+def same_batch(e: Expansion, a: Value, b: Value) -> tuple[Value, Value]:
     """Both with the same batch dims, or one of them with one matrix for all."""
     full = product_shape(e.shape(a), e.shape(b))[:-2]
     if not _broadcasts_inside(e.shape(a)[:-2], full) and not _broadcasts_inside(e.shape(b)[:-2], full):
@@ -77,7 +77,7 @@ def expand_matmul(e: Expansion) -> list[Value] | None:
         return [e.cast(wide, dtype)]
     if dtype != DataType.FLOAT:
         return [multiply(e, a, b)]
-    left, right = _same_batch(e, a, b) if e.rank(a) > 2 and e.rank(b) > 2 else (a, b)
+    left, right = same_batch(e, a, b) if e.rank(a) > 2 and e.rank(b) > 2 else (a, b)
     return None if (left, right) == (a, b) else [e.op("MatMul", left, right)]
 
 

@@ -1,8 +1,9 @@
 """Products of quantised tensors with integer sums: MatMulInteger, ConvInteger, QLinearMatMul, QLinearConv, and
 onnxruntime's DynamicQuantizeMatMul and MatMulIntegerToFloat.
 
-The sums are exact. A convolution is done in float32 on parts of the input channels small enough that no sum passes
-2^24; the attribute `exact` keeps transforms that round (Winograd) away from it.
+The sums are exact. What can be is multiplied as bytes (`integer_products.py`). Else a convolution is done in float32 on
+parts of the input channels small enough that no sum passes 2^24; the attribute `exact` keeps transforms that round
+(Winograd) away from it.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.types import const_of
 from magicmind.ops.exact_matmul import multiply
 from magicmind.ops.expansion import Expansion, Value
+from magicmind.ops.integer_products import byte_convolution, byte_product
 from magicmind.ops.quantise import MICROSOFT, RANGES, along_axis, centred, quantise
 from magicmind.ops.registry import Op
 
@@ -41,8 +43,17 @@ def _by_column(e: Expansion, parameter: Value | None, x: Value) -> Value | None:
     return None if parameter is None else along_axis(e, parameter, x, -1)
 
 
+def _alone(e: Expansion, placed: Value | None, parameter: Value | None) -> Value | None:
+    """A parameter in its place; a constant scalar where it is one number."""
+    array = const_of(parameter)
+    return e.const(array.reshape(())) if array is not None and array.size == 1 else placed
+
+
 def _product(e: Expansion, a: Value, b: Value, a_zero: Value | None, b_zero: Value | None) -> Value:
     """(a - a_zero) @ (b - b_zero) in int32."""
+    fast = byte_product(e, a, b, _alone(e, _by_row(e, a_zero, a), a_zero), b_zero)
+    if fast is not None:
+        return fast
     return multiply(e, centred(e, a, _by_row(e, a_zero, a)), centred(e, b, _by_column(e, b_zero, b)))
 
 
@@ -151,6 +162,10 @@ def expand_qlinear_conv(e: Expansion) -> list[Value]:
 def _convolution(e: Expansion, x: Value, w: Value, x_zero: Value | None, w_zero: Value | None) -> Value:
     """The convolution of x - x_zero and w - w_zero in int32; the padding is zero."""
     attributes = _window(e)
+    zero = None if x_zero is None else _alone(e, along_axis(e, x_zero, x, 1), x_zero)
+    fast = byte_convolution(e, x, w, zero, w_zero, attributes)
+    if fast is not None:
+        return fast
     left = e.cast(centred(e, x, None if x_zero is None else along_axis(e, x_zero, x, 1)), DataType.FLOAT)
     right = e.cast(centred(e, w, None if w_zero is None else along_axis(e, w_zero, w, 0)), DataType.FLOAT)
     cuts = _channel_cuts(e, x, w, w_zero)
