@@ -20,12 +20,14 @@ from magicmind.codegen.values import ITEMSIZE, Vec
 from magicmind.kernels.scalar import load_value
 
 
-def register_tiles(target: Target) -> list[tuple[int, int]]:
+def register_tiles(target: Target, sums: str = "f32") -> list[tuple[int, int]]:
     """(rows, weight blocks) of every tile shape that fits the registers, best first where all else is equal.
 
-    Bytes take the same ones: the product on its way to an accumulator, where the CPU has no single instruction, has the
-    one register that is left.
+    Bytes (`sums` of i32) take the same ones: the product on its way to an accumulator, where the CPU has no single
+    instruction, has the one register that is left. Sums of i64 take half of the registers, their products the rest.
     """
+    if sums == "i64":
+        return [(max(1, target.vregs // (4 * target.registers_per_block)), 1)]
     if target.lanes == BLOCK:
         return [(14, 2), (9, 3), (6, 4), (5, 5), (4, 6), (28, 1)]
     # A block takes 16/lanes registers. With half of the registers for accumulators, weights and a broadcast fit too.
@@ -100,13 +102,13 @@ def multiply_accumulate(
             for p, column in enumerate(columns):
                 value = k.broadcast(load_value(column, 1, stride * c), BLOCK)
                 for j in range(nr):
-                    acc[p, j] = _add_product(k, acc[p, j], value, weights[j])
+                    acc[p, j] = add_product(k, acc[p, j], value, weights[j])
 
 
-def _add_product(k: Kernel, acc: Vec, a: Vec, b: Vec) -> Vec:
-    """acc + a * b; int16 numbers are multiplied in 32 bits and added up in 64."""
+def add_product(k: Kernel, acc: Vec, a: Vec, b: Vec, *, exact: bool = False) -> Vec:
+    """acc + a * b; int16 numbers are multiplied in 32 bits and added up in 64. `exact`: see `Kernel.fma`."""
     if acc.is_float:
-        return k.fma(a, b, acc)
+        return k.fma(a, b, acc, exact=exact)
     return acc + k.convert(k.convert(a, "i32") * k.convert(b, "i32"), acc.dtype)
 
 

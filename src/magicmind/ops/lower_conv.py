@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.builder import Size
-from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.depthwise_copied import MOST_TAPS
-from magicmind.kernels.conv.direct import DirectConv, DirectSchedule
+from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.pack import (
     Weights,
     merge_groups,
@@ -133,21 +132,7 @@ def _candidates(
     pixels = product(g.input)
     any_width = not plain and g.is_pointwise and g.strides == [1, 1] and pixels != 0
     winograd = not (plain or exact)
-    found = conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=winograd, types=types)
-    return [_for_wide_sums(found[0], low.target)] if types.acc == "i64" else found
-
-
-def _for_wide_sums(schedule: ConvSchedule, target: Target) -> ConvSchedule:
-    """The schedule with a register tile whose sums of 64 bits fit the registers."""
-    if isinstance(schedule, FlatSchedule):
-        return replace(schedule, schedule=_direct_for_wide_sums(schedule.schedule, target))
-    assert isinstance(schedule, DirectSchedule)
-    return _direct_for_wide_sums(schedule, target)
-
-
-def _direct_for_wide_sums(schedule: DirectSchedule, target: Target) -> DirectSchedule:
-    mr = max(1, target.vregs // (4 * target.registers_per_block))
-    return replace(schedule, mr=mr, nr=1, chunks=schedule.chunks * schedule.nr, ahead=0)
+    return conv_candidates(shape, low.target, pixels=pixels if any_width else None, winograd=winograd, types=types)
 
 
 def conv_shape(g: Geometry, p: Params) -> ConvShape:
@@ -222,13 +207,12 @@ def lower(low: Lowering, node: ir.Node) -> None:
         low.call(node, spec, refs, p, flops=flops, bytes=memory, scratch=scratch)
 
     oc, ic = g.weights.shape[:2]
-    exact_in_float = types.acc == "f32" or (types.acc == "i32" and weights[0].size <= MOST_TAPS)
-    if g.groups > 1 and ic == 1 and oc == g.groups and exact_in_float:
+    if g.groups > 1 and ic == 1 and oc == g.groups and (types.x != "u8" or weights[0].size <= MOST_TAPS):
         depthwise = types.for_depthwise()
         shape = conv_shape(g, p)
         rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), depthwise, epilogue)
         spec = DepthwiseConv(shape, rows, epilogue, depthwise)
-        packed = pack_depthwise(g.weights.astype(np.float32))
+        packed = pack_depthwise(g.weights if depthwise.w == types.w else g.weights.astype(np.float32))
         call(spec, packed, 1, spec.scratch_bytes(low.target, g.output[1]))
         return
     all_float = types == F32 and set(epilogue.types) <= {"f32"}

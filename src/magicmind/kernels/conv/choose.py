@@ -127,7 +127,7 @@ class _Sizes:
 def _tile_cycles(pixels: int, nr: int, depth: int, target: Target, types: ConvTypes = F32) -> float:
     """Cycles of one register tile: multiply-adds, loads or the latency of the accumulators, whichever is longest."""
     registers = target.registers_per_block
-    single = not types.is_integer or dot_instruction(target).adds
+    single = types.acc != "i32" or dot_instruction(target).adds
     fmas = pixels * nr * registers / (_FMAS_PER_CYCLE if single else _PAIRS_PER_CYCLE)
     if types.w == "f16":  # each weight register is converted: half of that hides
         fmas += nr * registers / 2
@@ -177,7 +177,7 @@ def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
     """Schedules with their estimated cycles, fastest first."""
     sizes, threads = _Sizes.of(shape, target, types=types), target.threads
     candidates = []
-    for mr, nr in register_tiles(target):
+    for mr, nr in register_tiles(target, types.acc):
         together = sizes.together(mr)
         chunks = -(-sizes.blocks // nr)
         in_l2 = (target.l2 // 4) // max(1, nr * sizes.block_bytes)

@@ -33,7 +33,7 @@ class DepthwiseSchedule:
 class DepthwiseConv:
     """y = epilogue(depthwise(x, w) + bias) for `shape.groups` channels (ic = oc = 1).
 
-    Pointers: x (blocked), w (`pack_depthwise`, float32), bias, epilogue operands, y (blocked).
+    Pointers: x (blocked), w (`pack_depthwise`), bias, epilogue operands, y (blocked).
     """
 
     shape: ConvShape

@@ -1,8 +1,8 @@
-"""Depthwise convolution of numbers that are not computed with as they lie in memory: bytes and float16.
+"""Depthwise convolution of numbers that are not float32: bytes, float16, int16.
 
-The input rows of an item are copied to scratch as float32, with their padding. Bytes stay whole numbers there: a sum of
-up to `MOST_TAPS` products of bytes is below 2^24, so float32 holds it exactly, and a multiply-add of floats does more
-than any instruction for pairs of bytes that first have to be brought together.
+The input rows of an item are copied to scratch with their padding, bytes and float16 as float32. Bytes stay whole
+numbers there: a sum of up to `MOST_TAPS` products of bytes is below 2^24, so float32 holds it exactly, and a
+multiply-add of floats does more than any instruction for pairs of bytes that first have to be brought together.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import replace
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK
+from magicmind.kernels.contract import add_product
 from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import ConvTypes
@@ -34,7 +35,7 @@ def channel_rows(shape: ConvShape, types: ConvTypes, rows: int) -> RowCopy:
 class CopiedDepthwiseRows:
     """Emits the depthwise convolution of some output rows of one channel block; `scratch` holds the copied rows.
 
-    `pointers`: x, w (float32), bias (of the accumulators' type).
+    `pointers`: x, w (float32 or int16), bias (of the accumulators' type).
     """
 
     def __init__(
@@ -47,7 +48,8 @@ class CopiedDepthwiseRows:
         put: Put,
     ) -> None:
         self.k, self.s, self.mr, self.put = k, copy.shape, mr, put
-        self.whole = copy.types.is_integer
+        self.bytes = copy.types.x == "u8"
+        self.sums = "f32" if self.bytes else copy.types.acc
         x, self.w, self.bias = pointers
         self.rows = RowSource(k, copy, x, scratch)
 
@@ -60,8 +62,8 @@ class CopiedDepthwiseRows:
         with k.loop("row", 0, row1 - row0) as row:
 
             def tile(column: Index, columns: int) -> None:
-                acc = k.tile("acc", columns)
-                acc.fill(k.const(0.0, "f32", BLOCK) if self.whole else bias)
+                acc = k.tile("acc", columns, dtype=self.sums)
+                acc.fill(k.const(0.0, "f32", BLOCK) if self.bytes else bias)
                 self._taps(acc, source, weights, source.base.offset(row * source.row + column * source.pixel))
                 for (c,) in acc:
                     self.put(image, block, row0 + row, column + c, self._sum(acc[c,], bias))
@@ -69,7 +71,7 @@ class CopiedDepthwiseRows:
             for_tiles(k, "col", k.size(self.s.ow), self.mr, tile)
 
     def _sum(self, total: Vec, bias: Vec) -> Vec:
-        if not self.whole:
+        if not self.bytes:
             return total
         k = self.k
         return Vec(k, k.b.fptosi(total.value, k.vector_type("i32", BLOCK)), "i32", BLOCK) + bias
@@ -95,4 +97,4 @@ class CopiedDepthwiseRows:
         for place, taps in sorted(readers.items()):
             value = row.load(BLOCK, place * BLOCK)
             for c, tap in taps:
-                acc[c,] = k.fma(value, packed.load(BLOCK, tap * BLOCK), acc[c,], exact=self.whole)
+                acc[c,] = add_product(k, acc[c,], value, packed.load(BLOCK, tap * BLOCK), exact=self.bytes)

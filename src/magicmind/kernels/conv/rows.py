@@ -63,9 +63,14 @@ class RowCopy:
         return self.shape.sh // self.step[0], self.shape.sw // self.step[1]
 
     @property
+    def interleaves(self) -> bool:
+        """Whether channels of plain input are brought together: several are multiplied in one step."""
+        return self.plain and self.types.w == "i8"
+
+    @property
     def run(self) -> int:
         """Taps of a window row whose channels lie side by side and are multiplied as one run of numbers."""
-        return self.shape.kw if self.plain and self.types.is_integer and self.shape.dw == 1 else 1
+        return self.shape.kw if self.interleaves and self.shape.dw == 1 else 1
 
     def height(self, rows: int) -> int:
         """Copied rows for so many output rows."""
@@ -97,7 +102,7 @@ class RowSource:
             return Rows(self.x.offset(start), self.iw * (BLOCK * s.sh), BLOCK * s.sw, 0, 0, plane, 1)
         if not self.copy.plain:
             return self._copy_blocked(group, image, row0, row1)
-        if self.copy.types.is_integer:
+        if self.copy.interleaves:
             return self._copy_interleaved(image, row0, row1)
         return self._copy_planes(image, row0, row1)
 

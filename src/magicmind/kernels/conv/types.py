@@ -18,8 +18,8 @@ class ConvTypes:
     """Input, weights and output in memory.
 
     float32 and float16 are computed in float32; uint8 times int8 in int32, where `x_zero` is the input that means zero:
-    what padding holds. (Its share of the sum, -x_zero * sum of the weights, is in the bias.) int16 times int16 is
-    summed in int64.
+    what padding holds. (Its share of the sum, -x_zero * sum of the weights, is in the bias.) int16 times int16 are
+    added up in int64.
     """
 
     x: str = "f32"
@@ -29,7 +29,7 @@ class ConvTypes:
 
     @property
     def is_integer(self) -> bool:
-        return self.x in _SUMS
+        return self.acc != "f32"
 
     @property
     def acc(self) -> str:
@@ -38,13 +38,13 @@ class ConvTypes:
 
     def rows(self, target: Target) -> str:
         """The type in which input numbers are multiplied: as they lie, or as they are copied to scratch."""
-        if self.w == "i16":
-            return "i16"
-        return dot_format(target).activations if self.w == "i8" else "f32"
+        if self.w == "i8":
+            return dot_format(target).activations
+        return "i16" if self.w == "i16" else "f32"
 
     def for_depthwise(self) -> ConvTypes:
-        """Depthwise convolutions are computed in float32, and their few weights not worth less."""
-        return replace(self, w="f32")
+        """Depthwise convolutions of bytes and float16 are computed in float32, and their few weights not worth less."""
+        return self if self.x == "i16" else replace(self, w="f32")
 
     def kernel(self, symbol: str, target: Target, epilogue: Epilogue, params: int) -> Kernel:
         """A function of the pointers x, w, bias, epilogue operands, y.
