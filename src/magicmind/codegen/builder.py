@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from llvmlite import ir
@@ -41,6 +42,23 @@ class ShortConstant(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
 
     def _get_reference(self) -> str:
         return str(self.constant)
+
+
+class _Mask(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
+    """The lanes of a shuffle, spelt once."""
+
+    def __init__(self, picks: Sequence[int]) -> None:
+        super().__init__(ir.VectorType(I32, len(picks)), [ir.Constant(I32, i) for i in picks])
+        self._text = f"<{', '.join(f'i32 {i}' for i in picks)}>"
+
+    def _get_reference(self) -> str:
+        return self._text
+
+
+@lru_cache(maxsize=1024)
+def _mask(picks: tuple[int, ...]) -> _Mask:
+    """Kernels ask for the same few thousands of times."""
+    return _Mask(picks)
 
 
 @dataclass(frozen=True)
@@ -196,8 +214,7 @@ class Kernel:
 
     def shuffle(self, a: Vec, b: Vec, picks: Sequence[int]) -> Vec:
         """Lanes `picks` of the concatenation of a and b."""
-        mask = ir.Constant(ir.VectorType(I32, len(picks)), [ir.Constant(I32, i) for i in picks])
-        return Vec(self, self.b.shuffle_vector(a.value, b.value, mask), a.dtype, len(picks))
+        return Vec(self, self.b.shuffle_vector(a.value, b.value, _mask(tuple(picks))), a.dtype, len(picks))
 
     def lane(self, x: Vec, i: int) -> Vec:
         """One lane as a scalar."""

@@ -113,10 +113,10 @@ def add_product(k: Kernel, acc: Vec, a: Vec, b: Vec, *, exact: bool = False) -> 
 
 
 def _dot_steps(k: Kernel, acc: Tile, columns: Sequence[Pointer], b: Pointer, depth: int, nr: int) -> None:
-    """Steps of `kr` numbers; those of a block of 16 are all written out."""
+    """Steps of `kr` numbers."""
     kr = dot_format(k.target, words=b.dtype == "i16").kr
     steps = -(-depth // kr)
-    unroll = steps if steps <= BLOCK else next(n for n in (8, 7, 6, 5, 4, 3, 2, 1) if steps % n == 0)
+    unroll = steps if steps <= _UNROLL else next(n for n in (_UNROLL, 3, 2, 1) if steps % n == 0)
     with k.loop("k", 0, steps if unroll == steps else k.opaque(steps), unroll) as first:
         for i in k.unroll("k", unroll):
             c = first + i
