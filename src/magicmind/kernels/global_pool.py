@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.pool import Reduction
-from magicmind.kernels.scalar import store_value
+from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.work import params_of, share
 
 
@@ -39,20 +39,20 @@ class GlobalPool:
         with k.loop("plane", first, last) as plane:
             source = k.pointers[0].offset(plane * pixels * self.unit)
             total = self._plane(k, source, pixels, max(2, chains), lanes)
-            result = self.reduction.finish(k, total, pixels)
+            result = self.reduction.finish(k, total, pixels, pixels)
             store_value(k.pointers[1], result, at=plane * self.unit)
         return k
 
     def _plane(self, k: Kernel, source: Pointer, pixels: Index, chains: int, lanes: int) -> Vec:
         """The reduction of one plane: `unit` lanes."""
-        compute = self.reduction.compute(self.dtype)
+        compute = self.reduction.compute(self.dtype, pixels)
         acc = k.tile("acc", chains, dtype=compute, lanes=lanes)
         acc.fill(self.reduction.start(k, compute, lanes))
         vectors = pixels * self.unit // lanes
         whole = vectors // chains * chains
 
         def add(chain: int, at: Index) -> None:
-            acc[chain,] = self.reduction.add(k, acc[chain,], self.reduction.load(source, lanes, at * lanes))
+            acc[chain,] = self.reduction.add(k, acc[chain,], k.convert(load_value(source, lanes, at * lanes), compute))
 
         with k.loop("p", 0, whole, chains) as p:
             for i in k.unroll("chain", chains):
@@ -80,5 +80,5 @@ class GlobalPool:
         result = k.tile("total", 1, dtype=total.dtype, lanes=1)
         result[0,] = self.reduction.merge(k, k.lane(total, 0), k.lane(total, 1))
         with k.loop("tail", done, pixels) as p:
-            result[0,] = self.reduction.add(k, result[0,], self.reduction.load(source, 1, p))
+            result[0,] = self.reduction.add(k, result[0,], k.convert(load_value(source, 1, p), total.dtype))
         return result[0,]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from math import prod
 
 import numpy as np
 
@@ -21,6 +22,8 @@ from magicmind.kernels.tiles import for_tiles
 from magicmind.kernels.work import params_of, product, ravel, share, unravel
 
 _UNROLL = 8  # window widths up to this are written out
+_TAPS_OF_WORDS = 65535 // 255
+"""Up to so many bytes add up to 16 bits."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Window:
 class Requantise:
     """An average of uint8 as uint8: saturate(round(sum of (x - x_zero) * (scale / count)) + y_zero), halves to even.
 
-    scale: that of the input divided by that of the result. The sum is int32, the rest float32, rounded alike on every
+    scale: that of the input divided by that of the result. The sum is exact, the rest float32, rounded alike on every
     target.
     """
 
@@ -48,7 +51,11 @@ class Requantise:
     x_zero: int = 0
     y_zero: int = 0
 
-    def finish(self, k: Kernel, total: Vec, count: Index) -> Vec:
+    def finish(self, k: Kernel, total: Vec, count: Index, inside: Index) -> Vec:
+        """From the sum of `inside` elements as they are."""
+        total = k.convert(total, "i32")
+        if self.x_zero:
+            total = total - k.broadcast(k.number(inside * self.x_zero, "i32"), total.lanes)
         if isinstance(count, int):
             factor = k.const(float(np.float32(self.scale) / np.float32(count)), "f32")
         else:
@@ -68,20 +75,11 @@ class Reduction:
     p: int = 2
     requantise: Requantise | None = None
 
-    def compute(self, dtype: str) -> str:
-        """The type of elements as they are added up."""
-        return "i32" if self.requantise is not None else compute_dtype(dtype)
-
-    def load(self, p: Pointer, lanes: int, at: Index) -> Vec:
-        """Elements as they are added up."""
-        return self.widen(load_value(p, lanes, at))
-
-    def widen(self, x: Vec) -> Vec:
-        """Elements as `load_value` gives them, as they are added up."""
+    def compute(self, dtype: str, taps: Index | None) -> str:
+        """The type that `taps` elements (at most; None: any number) are added up in."""
         if self.requantise is None:
-            return x
-        wide = x.k.convert(x, "i32")
-        return wide - self.requantise.x_zero if self.requantise.x_zero else wide
+            return compute_dtype(dtype)
+        return "u16" if isinstance(taps, int) and taps <= _TAPS_OF_WORDS else "i32"
 
     def start(self, k: Kernel, dtype: str, lanes: int) -> Vec:
         return k.const(lowest(dtype) if self.kind == "max" else 0, dtype, lanes)
@@ -95,10 +93,10 @@ class Reduction:
         """Joins two partial results."""
         return k.max(b, a) if self.kind == "max" else a + b
 
-    def finish(self, k: Kernel, acc: Vec, count: Index) -> Vec:
-        """The result, `count` being the divisor of an average."""
+    def finish(self, k: Kernel, acc: Vec, count: Index, inside: Index) -> Vec:
+        """The result of `inside` elements, `count` being the divisor of an average."""
         if self.requantise is not None:
-            return self.requantise.finish(k, acc, count)
+            return self.requantise.finish(k, acc, count, inside)
         if self.kind == "avg":
             return acc / k.broadcast(k.number(count, acc.dtype), acc.lanes)
         if self.kind == "lp" and self.p == 2:
@@ -196,7 +194,8 @@ class _PoolEmitter:
         self.axes = [_Axis(k, a) for a in spec.axes]
         self.last = self.axes[-1]
         self.planes = k.size(spec.planes)
-        self.compute = spec.reduction.compute(spec.dtype)
+        windows = [w.window for w in spec.axes if isinstance(w.window, int)]
+        self.compute = spec.reduction.compute(spec.dtype, prod(windows) if len(windows) == len(spec.axes) else None)
         self.source, self.target = k.pointers
 
     def rows(self) -> None:
@@ -240,7 +239,7 @@ class _PoolEmitter:
         with k.loop("oxv", left, left + count, lanes) as o:
             load = self.strided(last.stride, lanes)
             acc = self.reduce(source, taps, (o * last.stride - last.before, 0, last.window), 1, lanes, load)
-            store_value(target, self.spec.reduction.finish(k, acc[0,], self.divisor(taps, None)), at=o)
+            store_value(target, self.spec.reduction.finish(k, acc[0,], *self.divisor(taps, None)), at=o)
         return left + count
 
     def outputs(
@@ -256,11 +255,10 @@ class _PoolEmitter:
     ) -> None:
         """`size` neighbouring outputs from `o` that share their tap range along the last axis."""
         k, unit = self.k, self.unit
-        load = self.spec.reduction.load
-        acc = self.reduce(source, taps, last_taps, size, unit, lambda p, at: load(p, unit, at * unit))
-        divisor = self.divisor(taps, last_taps if edge else None)
+        acc = self.reduce(source, taps, last_taps, size, unit, lambda p, at: load_value(p, unit, at * unit))
+        counts = self.divisor(taps, last_taps if edge else None)
         for i in range(size):
-            store_value(target, self.spec.reduction.finish(k, acc[i,], divisor), at=(o + i) * unit)
+            store_value(target, self.spec.reduction.finish(k, acc[i,], *counts), at=(o + i) * unit)
 
     def reduce(
         self,
@@ -283,7 +281,7 @@ class _PoolEmitter:
             def tap(t: Index) -> None:
                 for i in range(size):
                     x = load(pixels, begin + i * last.stride + t * last.dilation)
-                    acc[i,] = reduction.add(k, acc[i,], x)
+                    acc[i,] = reduction.add(k, acc[i,], k.convert(x, self.compute))
 
             if isinstance(low, int) and isinstance(high, int) and high - low <= _UNROLL:
                 for t in k.unroll("kx", high - low):
@@ -309,20 +307,21 @@ class _PoolEmitter:
 
     def divisor(
         self, taps: Sequence[tuple[Index, Index, Index]], last_taps: tuple[Index, Index, Index] | None
-    ) -> Index:
-        """Elements an average counts; `last_taps` is None in the interior."""
+    ) -> tuple[Index, Index]:
+        """Elements an average counts, and those it adds up; `last_taps` is None in the interior."""
         if self.spec.reduction.kind != "avg":
-            return 1
+            return 1, 1
         last = self.last.window if last_taps is None else self.counted(self.last, last_taps)
         outer = [self.counted(a, t) for a, t in zip(self.axes, taps, strict=False)]
-        return self.k.index_max(product([*outer, last]), 1)
+        inside = self.last.window if last_taps is None else last_taps[2] - last_taps[1]
+        return self.k.index_max(product([*outer, last]), 1), product([*(t[2] - t[1] for t in taps), inside])
 
     def counted(self, axis: _Axis, taps: tuple[Index, Index, Index]) -> Index:
         start, low, high = taps
         return axis.padded_taps(start) if self.spec.count_pad else high - low
 
     def strided(self, stride: int, lanes: int) -> Callable[[Pointer, Index], Vec]:
-        return lambda p, at: self.spec.reduction.widen(load_strided(self.k, p.offset(at), stride, lanes))
+        return lambda p, at: load_strided(self.k, p.offset(at), stride, lanes)
 
 
 @dataclass(frozen=True)
