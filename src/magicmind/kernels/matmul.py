@@ -108,7 +108,7 @@ class MatMul:
 
 def choose_matmul(target: Target, rows: object, columns: object = None, types: Types = F32) -> MatMulSchedule:
     """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
-    mr, nr = _tile(target, rows, types)
+    mr, nr = _tile(target, rows, columns, types)
     if types.a != "f32":
         return MatMulSchedule(mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr))
     if isinstance(columns, int) and columns >= _MANY_CHUNKS * nr * BLOCK:
@@ -119,7 +119,7 @@ def choose_matmul(target: Target, rows: object, columns: object = None, types: T
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
 
 
-def _tile(target: Target, rows: object, types: Types) -> tuple[int, int]:
+def _tile(target: Target, rows: object, columns: object, types: Types) -> tuple[int, int]:
     tiles = register_tiles(target)
     if types.accumulator == "i64":
         return max(1, target.vregs // (4 * target.registers_per_block)), 1
@@ -128,8 +128,16 @@ def _tile(target: Target, rows: object, types: Types) -> tuple[int, int]:
     if (_FEW_ROWS, 4) in tiles:
         return _FEW_ROWS, 4
     mr, nr = tiles[0]
-    accumulators = mr * nr
-    return (rows, accumulators // rows) if 0 < rows < mr else tiles[0]
+    return (rows, _even_width(target, mr * nr // rows, columns)) if 0 < rows < mr else tiles[0]
+
+
+def _even_width(target: Target, most: int, columns: object) -> int:
+    """Blocks of a tile of few rows: as many as fit, or fewer where the threads' shares would differ much."""
+    if not isinstance(columns, int):
+        return most
+    blocks = -(-columns // BLOCK)
+    largest_share = {nr: -(-blocks // (nr * target.threads)) * nr for nr in range(most, max(most // 2, 1) - 1, -1)}
+    return next(nr for nr, share in largest_share.items() if share <= 1.05 * min(largest_share.values()))
 
 
 def _even(rows: object, most: int) -> int:
