@@ -20,6 +20,7 @@ from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
 from magicmind.kernels.contract import multiply_accumulate
+from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -78,7 +79,8 @@ class Recurrent:
     [batch], initial h, initial c, peepholes [directions, 3 * hidden]; then what is written: y where `keep_all`, h_n,
     c_n (LSTM), state [2, directions, batch, hidden], c_n's working copy [directions, batch, hidden] (LSTM) or the reset
     state of the same size (GRU without `linear_before_reset`). `reversed_` says per direction whether it runs
-    backwards; `activations` has one tuple per direction.
+    backwards; `activations` has one tuple per direction. All float32 but r (`weights`) and y (`result`), which may be
+    float16.
     """
 
     kind: str
@@ -99,11 +101,13 @@ class Recurrent:
     clip: float = 0.0
     linear_before_reset: bool = False
     input_forget: bool = False
+    weights: str = "f32"
+    result: str = "f32"
 
     @property
     def name(self) -> str:
         way = "stepwise" if self.stepwise else "whole"
-        return f"f32_{self.kind.lower()}_{len(self.reversed_)}x{self.hidden}_{way}"
+        return f"{self.weights}_{self.kind.lower()}_{len(self.reversed_)}x{self.hidden}_{way}"
 
     @property
     def gates(self) -> int:
@@ -124,8 +128,9 @@ class Recurrent:
         return _ROWS * self.gates * BLOCK * 4
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        dtypes = ["f32", "f32", *(["f32"] if self.has_bias else []), *(["i32"] if self.has_lengths else [])]
-        dtypes += ["f32"] * (self.has_h + self.has_c + self.has_peepholes + self.keep_all + 1)
+        dtypes = ["f32", self.weights, *(["f32"] if self.has_bias else []), *(["i32"] if self.has_lengths else [])]
+        dtypes += ["f32"] * (self.has_h + self.has_c + self.has_peepholes)
+        dtypes += [*([self.result] * self.keep_all), "f32"]
         dtypes += ["f32"] * {"LSTM": 3, "GRU": self.phases, "RNN": 1}[self.kind]
         k = Kernel(symbol, target, dtypes, count_params(self) + self.stepwise)
         _Emitter(k, self).emit()
@@ -277,7 +282,7 @@ class _Emitter:
             multiply_accumulate(k, acc, source[0].offset(c), [0], 1, packed, depth, nr)
             return
         for i in range(depth):
-            w = [packed.load(BLOCK, (i * self.spec.nr + j) * BLOCK) for j in range(nr)]
+            w = [load_value(packed, BLOCK, (i * self.spec.nr + j) * BLOCK) for j in range(nr)]
             for p, h in enumerate(source):
                 value = k.broadcast(h.load(1, c + i), BLOCK)
                 for j in range(nr):
@@ -416,7 +421,7 @@ class _Row:
             visible = k.select(self.alive, h, k.const(0.0, "f32", BLOCK))
             h = k.select(self.alive, h, self.old(e.h0, self.before))
         if e.y is not None:
-            e.y.store(visible, e._y_row(self.time, self.d, self.b) + self.unit, self.mask)
+            store_value(e.y, visible, e._y_row(self.time, self.d, self.b) + self.unit, self.mask)
         self.after.store(h, e._packed_row(self.d, self.b) + self.unit, self.mask)
         self._last(e.h_last, h)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
@@ -12,6 +14,7 @@ from magicmind.ir.dims import Dim
 from magicmind.kernels.contract import register_tiles
 from magicmind.kernels.conv.pack import pad_axis
 from magicmind.kernels.matmul import MatMul, MatMulSchedule
+from magicmind.kernels.matmul_operands import Types
 from magicmind.kernels.recurrent import ACTIVATIONS, DEFAULTS, GATES, Activation, PackGates, Recurrent
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref
@@ -30,7 +33,7 @@ _STEPWISE_FLOPS = 200_000
 def lower(low: Lowering, node: ir.Node) -> None:
     x = node.inputs[0]
     assert x is not None
-    if low.dtype(x) != "f32":
+    if any(low.dtype(v) not in ("f32", "f16") for v in (x, *node.inputs[1:3]) if v is not None):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: only float32 recurrences have kernels")
     _Layer(low, node, x).lower()
 
@@ -68,11 +71,11 @@ class _Layer:
         self._recurrence(products, nr)
 
     def _packed(self, i: int, depth: int, nr: int) -> Ref:
-        """W or R in blocks of gates."""
+        """W or R in blocks of gates, of its own type where it is constant."""
         low, value = self.low, self._given(i)
         array = low.const(value)
         if array is not None:
-            return low.weight(pack_gates(np.asarray(array, np.float32), self.gates, nr))
+            return low.weight(pack_gates(array, self.gates, nr))
         packed = low.temp(self.directions * self.blocks * self.gates * BLOCK * depth * 4)
         spec = PackGates(self.directions, self.gates, self.hidden, depth, nr)
         low.call(self.node, spec, [low.ref(value), packed], low.params(), bytes=2 * low.nbytes(value))
@@ -80,11 +83,12 @@ class _Layer:
 
     def _input_products(self, products: Ref, rows: Dim, columns: int, schedule: MatMulSchedule) -> None:
         low, p = self.low, self.low.params()
-        spec = MatMul(1, p.size(rows), columns, self.depth, schedule)
+        types = Types(low.dtype(self.x), low.dtype(self._given(1)), "f32")
+        spec = MatMul(1, p.size(rows), columns, self.depth, schedule, types=types)
         packed = self._packed(1, self.depth, schedule.nr)
-        memory = low.nbytes(self.x) + rows * (columns * 4)
+        memory, scratch = low.nbytes(self.x) + rows * (columns * 4), spec.scratch_bytes(low.target, self.depth)
         refs = [low.ref(self.x), packed, products]
-        low.call(self.node, spec, refs, p, flops=rows * (columns * self.depth * 2), bytes=memory)
+        low.call(self.node, spec, refs, p, flops=rows * (columns * self.depth * 2), bytes=memory, scratch=scratch)
 
     def _recurrence(self, products: Ref, nr: int) -> None:
         low, p, view = self.low, self.low.params(), self.view
@@ -100,6 +104,7 @@ class _Layer:
             clip=float(view.attr("clip", 0.0)),
             linear_before_reset=bool(view.attr("linear_before_reset", 0)),
             input_forget=bool(view.attr("input_forget", 0)),
+            weights=low.dtype(self._given(2)), result=low.dtype(self.node.outputs[0]) if outputs[0] else "f32",
         )  # fmt: skip
         reads = [products, self._packed(2, self.hidden, nr)]
         reads += [low.ref(v) for v in (bias, lengths, h0, c0, peepholes) if v is not None]
@@ -159,7 +164,7 @@ def _tile(target: Target, gates: int) -> tuple[int, int]:
     return 1, register_tiles(target)[-1][0]
 
 
-def pack_gates(weights: npt.NDArray[np.float32], gates: int, nr: int) -> npt.NDArray[np.float32]:
+def pack_gates(weights: npt.NDArray[Any], gates: int, nr: int) -> npt.NDArray[Any]:
     """[directions, gates * hidden, depth] -> [direction][block of 16 units][gates / nr][depth][nr][16]."""
     directions, total, depth = weights.shape
     padded = pad_axis(weights.reshape(directions, gates, total // gates, depth), 2, BLOCK)

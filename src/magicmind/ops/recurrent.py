@@ -7,9 +7,9 @@ from magicmind.ir.types import TensorType
 from magicmind.ops.registry import NodeView, Op
 from magicmind.ops.shapes import need_float, need_rank, same_dim, same_dims
 
-rnn = Op("RNN")
-gru = Op("GRU")
-lstm = Op("LSTM")
+rnn = Op("RNN").half(0, weights=(1, 2), results=1)
+gru = Op("GRU").half(0, weights=(1, 2), results=1)
+lstm = Op("LSTM").half(0, weights=(1, 2), results=1)
 
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DIRECTIONS = {"forward": (False,), "reverse": (True,), "bidirectional": (False, True)}
