@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from magicmind.codegen.target import find_target
+from magicmind.kernels import elementwise_test, matmul_types_test, pool_test, scalar_test
 from magicmind.kernels.conv import bytes_test
 from magicmind.kernels.conv.conv_test import Case
+from magicmind.testing.run_kernel import runnable_targets
 from magicmind.testing.targets import emulated
 
 pytestmark = pytest.mark.parametrize(
@@ -34,3 +37,34 @@ def test_first_layer(target: str) -> None:
 def test_depthwise_convolution(target: str) -> None:
     case = Case(1, 1, 1, 9, 11, s=2, g=24)
     bytes_test.check(case, bytes_test.run_depthwise(case, find_target(target), False, 2))
+
+
+def test_matrix_products(target: str) -> None:
+    matmul_types_test.test_bytes_are_quantised_again(True, target)
+    matmul_types_test.test_words((15, 33, 31), True, target)
+
+
+def test_pools(target: str) -> None:
+    pool_test.test_averages_of_bytes(False, 16, target, np.random.default_rng(1))
+    pool_test.test_global_averages_of_bytes(49, target, np.random.default_rng(2))
+
+
+def test_quantising(target: str) -> None:
+    scalar_test.test_quantise_rounds_halves_to_even_and_saturates(3, "UINT8", target)
+    scalar_test.test_quantise_rounds_halves_to_even_and_saturates(-5, "INT8", target)
+
+
+ELEMENTARY = ["Exp", "Log", "Erf", "Sin", "Tan", "Asin", "Atan", "Sinh", "Tanh", "Asinh", "Sigmoid", "Softplus", "Mish"]
+
+
+def test_quantised_functions_are_rounded_alike(target: str) -> None:
+    """Without multiply-adds that round once, as not every target has them."""
+    x = np.random.default_rng(1).standard_normal(1 << 14).astype(np.float32) * 4
+    for names in (ELEMENTARY[:7], ELEMENTARY[7:]):
+        lines = [f"t{i} = {name}(x0)" for i, name in enumerate(names)]
+        lines += [f"s{i} = Quantise(t{i}, {3 * i}, UINT8)" for i in range(len(names))]
+        lines += [f"f{i} = Cast(s{i}, FLOAT)" for i in range(len(names))]
+        lines += ["u0 = Add(f0, f1)", *(f"u{i} = Add(u{i - 1}, f{i + 1})" for i in range(1, len(names) - 1))]
+        lines += [f"r = Quantise(u{len(names) - 2}, 0, INT16)"]
+        here, there = (elementwise_test.run(lines, x, target=t) for t in (runnable_targets()[0], target))
+        np.testing.assert_array_equal(here, there)
