@@ -40,15 +40,28 @@ MAY_IMPORT = {
     "frontends": {"graph", "ir", "ops", "passes", "plugin", "source"},
     # What puts the stages together.
     "tune": {"codegen", "ir", "lower", "modelfile", "runtime"},
-    "compiler": {"codegen", "graph", "ir", "lower", "modelfile", "passes", "runtime", "tune"},
+    "quant": {"graph", "ir", "modelfile", "passes", "runtime"},
+    "compiler": {"codegen", "graph", "ir", "lower", "modelfile", "passes", "quant", "runtime", "tune"},
     "frameworks": {"frontends"},
     "compare": {"compiler", "frameworks", "frontends", "graph", "ir", "runtime"},
     "backend": {"compiler", "frontends", "graph", "runtime"},
     "torch_backend": {"compiler", "frontends", "graph", "ir", "runtime", "source"},
-    "__init__": {"compiler", "frontends", "graph", "runtime"},
+    "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
     "zoo": {"__init__", "evaluation", "frontends", "graph", "runtime"},
-    "cli": {"__init__", "codegen", "compare", "compiler", "frontends", "graph", "ir", "modelfile", "plugin", "runtime"},
+    "cli": {
+        "__init__",
+        "codegen",
+        "compare",
+        "compiler",
+        "frontends",
+        "graph",
+        "ir",
+        "modelfile",
+        "plugin",
+        "quant",
+        "runtime",
+    },
 }
 """For every folder and module of the package the others it may import, besides BASE."""
 

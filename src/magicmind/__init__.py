@@ -28,9 +28,12 @@ from magicmind.errors import (
 from magicmind.tensorinfo import TensorInfo
 
 if TYPE_CHECKING:
-    from magicmind.compiler import build
+    from magicmind.compiler import build, calibrate, export_qdq
     from magicmind.frontends import parse
     from magicmind.graph import Graph
+    from magicmind.quant.quantise import Quantisation
+    from magicmind.quant.samples import Images, Preprocessing
+    from magicmind.quant.table import Scales
     from magicmind.runtime import Engine, Model, Session, load
 
 __version__ = "0.1.0"
@@ -40,11 +43,15 @@ __all__ = [
     "Engine",
     "Error",
     "Graph",
+    "Images",
     "MissingExtraError",
     "Model",
     "ModelFormatError",
     "OfflineModelError",
     "PrecisionError",
+    "Preprocessing",
+    "Quantisation",
+    "Scales",
     "ScheduleError",
     "Session",
     "ShapeError",
@@ -52,12 +59,20 @@ __all__ = [
     "TensorInfo",
     "UnsupportedOperatorError",
     "build",
+    "calibrate",
+    "export_qdq",
     "load",
     "parse",
 ]
 
 _LAZY = {
     "build": "magicmind.compiler",
+    "calibrate": "magicmind.compiler",
+    "export_qdq": "magicmind.compiler",
+    "Images": "magicmind.quant.samples",
+    "Preprocessing": "magicmind.quant.samples",
+    "Quantisation": "magicmind.quant.quantise",
+    "Scales": "magicmind.quant.table",
     "parse": "magicmind.frontends",
     "Graph": "magicmind.graph",
     "Engine": "magicmind.runtime",

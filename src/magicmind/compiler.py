@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, TypeAlias
 
-import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.target import Target, find_target
@@ -18,12 +18,22 @@ from magicmind.lower.choice import Chooser
 from magicmind.lower.compile import Objects, Progress, compile_target
 from magicmind.modelfile.parts import ModelParts, WeightStore
 from magicmind.passes.convert_floats import half
+from magicmind.passes.edit import sources_of
 from magicmind.passes.pipeline import lower_layout, simplify
+from magicmind.quant.equalise import equalise
+from magicmind.quant.export import qdq_model, write_onnx
+from magicmind.quant.kinds import has_quantisers
+from magicmind.quant.place import place
+from magicmind.quant.precision import PrecisionPlan, mode_of
+from magicmind.quant.quantise import Quantisation, calibrate_model, observe_peaks, simplified
+from magicmind.quant.samples import Data, samples_of
+from magicmind.quant.table import Scales
 from magicmind.runtime.limits import thread_limit
 from magicmind.runtime.model import Model, from_parts
 
-PRECISIONS = ("force_float32", "force_float16")
-_SPELLINGS = {f"forced_{name.removeprefix('force_')}": name for name in PRECISIONS}
+GivenScales: TypeAlias = Scales | str | os.PathLike[str] | Mapping[str, Any]
+"""Scales, the file of some, or ranges by tensor: {tensor: [min, max]}."""
+DEFAULT = Quantisation()
 
 
 def _quiet(what: str, done: int, total: int) -> None:
@@ -37,12 +47,21 @@ def build(
     shapes: ShapeSpecs | None = None,
     targets: Sequence[str] = ("native",),
     threads: int | None = None,
-    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None,
+    calibration: Data | None = None,
+    quantisation: Quantisation = DEFAULT,
+    scales: GivenScales | None = None,
+    layers: Mapping[str, str] | None = None,
+    computation_preference: str = "auto",
     tune: float | None = None,
     progress: Progress = _quiet,
 ) -> Model:
     """Optimises and compiles `graph` for every target and opens the result.
 
+    precision: a mode of `quant/precision.py`; the q* ones need `calibration` (dicts of arrays, `quant.samples.Images`,
+        a folder, a .npz file, "random:N") or `scales` (from `calibrate`, a file of it, or ranges by tensor), unless
+        the network came quantised.
+    quantisation: the algorithm and its options; the defaults need no choice.
+    layers: modes of layers, by name or pattern. computation_preference: auto, fast or high_precision.
     shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the
         graph's.
     targets: names of `codegen/target.py` or "native", or one alone; the first is preferred among those that fit a CPU.
@@ -51,7 +70,58 @@ def build(
     progress: called with (what, done, total) as kernels are compiled.
     Raises PrecisionError, TargetError, ShapeError, UnsupportedOperatorError (all nodes at once).
     """
-    return from_parts(compile_parts(graph, Options(precision, shapes, targets, threads, calibration, tune, progress)))
+    options = Options(
+        precision, shapes, targets, threads, calibration, quantisation, scales, layers or {}, computation_preference,
+        tune, progress,
+    )  # fmt: skip
+    return from_parts(compile_parts(graph, options))
+
+
+def calibrate(
+    graph: Graph,
+    data: Data,
+    quantisation: Quantisation = DEFAULT,
+    *,
+    shapes: ShapeSpecs | None = None,
+    progress: Progress = _quiet,
+) -> Scales:
+    """Runs `graph` in float32 on `data`; the scale of every tensor that may be quantised, to save or to build with.
+
+    Raises PrecisionError for data that does not fit, and NaN or infinity in a tensor, naming tensor and sample.
+    """
+    _require_graph(graph)
+    return _calibrate(simplified(graph.with_shapes(shapes or {}).model), data, quantisation, progress)
+
+
+def export_qdq(
+    graph: Graph,
+    path: str | os.PathLike[str],
+    precision: str = "qint8_mixed_float32",
+    *,
+    shapes: ShapeSpecs | None = None,
+    calibration: Data | None = None,
+    quantisation: Quantisation = DEFAULT,
+    scales: GivenScales | None = None,
+    layers: Mapping[str, str] | None = None,
+    computation_preference: str = "auto",
+    progress: Progress = _quiet,
+) -> None:
+    """Writes the graph that `build` would compile for these arguments as an ONNX model with Q/DQ pairs.
+
+    Raises PrecisionError as `build` does, UnsupportedOperatorError for operators that ONNX does not have.
+    """
+    _require_graph(graph)
+    options = Options(
+        precision, shapes, (), None, calibration, quantisation, scales, layers or {}, computation_preference,
+        progress=progress,
+    )  # fmt: skip
+    write_onnx(qdq_model(prepare(graph.with_shapes(shapes or {}), options).graph.model), path)
+
+
+def _calibrate(model: ir.Model, data: Data, how: Quantisation, progress: Progress) -> Scales:
+    """As `calibrate`, of a simplified graph, which is changed where it is equalised."""
+    samples = samples_of(data, Graph(model.clone()).inputs)
+    return calibrate_model(model, samples, how, build, progress)
 
 
 @dataclass(frozen=True)
@@ -62,19 +132,13 @@ class Options:
     shapes: ShapeSpecs | None = None
     targets: Sequence[str] = ("native",)
     threads: int | None = None
-    calibration: Iterable[Mapping[str, np.ndarray[Any, Any]]] | None = None
+    calibration: Data | None = None
+    quantisation: Quantisation = DEFAULT
+    scales: GivenScales | None = None
+    layers: Mapping[str, str] = field(default_factory=dict)
+    computation_preference: str = "auto"
     tune: float | None = None
     progress: Progress = _quiet
-
-    def checked_precision(self) -> str:
-        """Its one spelling. Raises PrecisionError for an unknown one, and for calibration data that it does not use."""
-        precision = _SPELLINGS.get(self.precision, self.precision)
-        if precision not in PRECISIONS:
-            hint = f"supported: {', '.join(PRECISIONS)}"
-            raise PrecisionError(f"precision {precision!r} is not supported", hint=hint)
-        if self.calibration is not None:
-            raise PrecisionError(f"{precision} takes no calibration data", hint="leave calibration out")
-        return precision
 
     def machines(self) -> list[Target]:
         """The targets, each once, with the threads to choose schedules for. Raises TargetError."""
@@ -97,15 +161,16 @@ class Options:
 
 def compile_parts(graph: Graph, options: Options) -> ModelParts:
     """`build` up to the parts of the file; runs nothing unless it is to tune, so targets may be foreign."""
-    if not isinstance(graph, Graph):
-        raise ModelFormatError(
-            f"build takes a graph, not {graph!r:.60}", hint="magicmind.build(magicmind.parse(...)) reads a model first"
-        )
-    precision, machines = options.checked_precision(), options.machines()
-    graph = graph.with_shapes(options.shapes or {})
+    _require_graph(graph)
+    machines = options.machines()
+    ready = prepare(graph.with_shapes(options.shapes or {}), options)
+    graph, plan = ready.graph, ready.plan
     simplify(graph.model)
-    if precision == "force_float16":
-        half(graph.model)
+    exceeds = []
+    if plan.halves:
+        kept = [node.name or "" for node in graph.model.graph if plan.floats(sources_of(node)) == "float32"]
+        exceeds = half(graph.model, kept, ready.peaks)
+    remarks = {**ready.info, **({"float32": [str(found) for found in exceeds]} if exceeds else {})}
     portable = without_weights(graph.model)
     lower_layout(graph.model)
 
@@ -117,12 +182,12 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
         return ModelParts(
             inputs=tuple(graph.inputs),
             outputs=tuple(graph.outputs),
-            precision=precision,
+            precision=plan.mode.name,
             graph=portable,
             targets=tuple(compiled),
             weights=weights,
             ranges=ranges_of(graph.model),
-            info=info,
+            info=remarks | info,
         )
 
     if options.tune is None:
@@ -136,6 +201,58 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
     chosen = list(zip(machines, choices, strict=True))
     picks = {machine.name: dict(sorted(how.picks.items())) for machine, how in chosen}
     return parts(chosen, options.progress, tuned=True, picks=picks)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A graph ready for its precision. `peaks`: magnitudes that float16 may not hold; `info`: what the file says."""
+
+    graph: Graph
+    plan: PrecisionPlan
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    info: Mapping[str, object] = field(default_factory=dict)
+
+
+def prepare(graph: Graph, options: Options) -> Prepared:
+    """The graph quantised, if that is asked for. Raises PrecisionError for what cannot be honoured."""
+    mode, how = mode_of(options.precision), options.quantisation
+    given = options.calibration is not None or options.scales is not None
+    if mode.name == "force_float32" and not options.layers:
+        if given:
+            raise PrecisionError(f"{mode.name} takes no calibration data", hint="leave calibration and scales out")
+        return Prepared(graph, PrecisionPlan(mode, options.computation_preference))
+    known = [node.name or "" for node in graph.model.graph]
+    model = simplified(graph.model)
+    plan = PrecisionPlan.of(model, mode, options.layers, options.computation_preference, known)
+    if has_quantisers(graph.model):  # it has its scales, and stays as it is
+        return Prepared(graph, plan)
+    if options.scales is not None:
+        source = options.scales
+        scales = source if isinstance(source, Scales) else Scales.given(source, symmetric=how.symmetric)
+        if scales.equalised and plan.quantises:
+            equalise(model)
+    elif options.calibration is None:
+        if plan.quantises:
+            raise PrecisionError(
+                f"{mode.name} needs to know the range of every tensor",
+                hint="give calibration (samples, a folder of images, a .npz file, random:8 to try), or scales",
+            )
+        return Prepared(graph, plan)
+    elif plan.quantises:
+        scales = _calibrate(model, options.calibration, how, options.progress)
+    else:
+        samples = samples_of(options.calibration, graph.inputs)
+        return Prepared(graph, plan, observe_peaks(model, samples, build, options.progress))
+    if plan.quantises:
+        place(model, plan, scales, how.placing)
+    return Prepared(Graph(model), plan, scales.peaks, {"calibration": scales.provenance})
+
+
+def _require_graph(graph: object) -> None:
+    if not isinstance(graph, Graph):
+        raise ModelFormatError(
+            f"build takes a graph, not {graph!r:.60}", hint="magicmind.build(magicmind.parse(...)) reads a model first"
+        )
 
 
 _SMALL_CONSTANT = 1024

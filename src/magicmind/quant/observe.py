@@ -1,0 +1,196 @@
+"""Calibration: the network runs in float32 on samples, and every tensor that may be quantised is counted.
+
+Memory holds one sample's tensors and one histogram per tensor, however many samples there are. Where the tensors of one
+sample are too large together, several builds of the network show a group of them each.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import onnx_ir
+
+from magicmind.errors import Error, PrecisionError
+from magicmind.graph import Graph
+from magicmind.ir import dims
+from magicmind.ir.types import ranges_of, type_of
+from magicmind.quant.histogram import Histogram, finite_range
+from magicmind.quant.samples import Sample
+from magicmind.runtime.model import Model
+
+Array = np.ndarray[Any, np.dtype[Any]]
+Progress = Callable[[str, int, int], None]
+Build = Callable[[Graph], Model]
+
+GROUP_BYTES = 512 << 20
+"""What the watched tensors of one build may take together."""
+
+
+@dataclass(frozen=True)
+class Watch:
+    """What is wanted of a tensor: a histogram, the means along an axis, or just its largest magnitude."""
+
+    histogram: bool = True
+    axis: int | None = None
+
+
+@dataclass
+class Observed:
+    """What was seen of a tensor: its values, the sum of every index of one axis, the largest magnitude."""
+
+    histogram: Histogram = field(default_factory=Histogram)
+    sums: Array | None = None
+    counted: int = 0
+    peak: float = 0.0
+
+    @property
+    def means(self) -> Array | None:
+        """The mean per index of the axis."""
+        return None if self.sums is None or not self.counted else self.sums / self.counted
+
+    def add(self, x: Array, watch: Watch) -> None:
+        """Raises ValueError for values that are not finite."""
+        low, high = finite_range(x)
+        self.peak = max(self.peak, -low, high)
+        if watch.histogram:
+            self.histogram.add(x)
+        if watch.axis is None or x.size == 0:
+            return
+        axis = watch.axis % x.ndim
+        sums = x.sum(axis=tuple(i for i in range(x.ndim) if i != axis), dtype=np.float64)
+        self.sums = sums if self.sums is None else self.sums + sums
+        self.counted += x.size // x.shape[axis]
+
+
+@dataclass
+class Observations:
+    """Of every watched tensor, and how many samples there were."""
+
+    tensors: dict[str, Observed]
+    samples: int = 0
+
+
+def observe(
+    graph: Graph,
+    watched: Mapping[str, Watch],
+    samples: Iterable[Sample],
+    build: Build,
+    progress: Progress,
+    total: int = 0,
+) -> Observations:
+    """Runs every sample. `build` compiles in float32.
+
+    Raises PrecisionError for no samples, for samples that the network does not take, and for NaN or infinity in a
+    tensor, naming tensor and sample.
+    """
+    dtypes = {info.name: info.dtype for info in graph.inputs}
+    inputs = dtypes.keys()
+    found = Observations({name: Observed() for name in watched})
+    with _Watchers(graph, [name for name in watched if name not in inputs], build) as watchers:
+        for number, sample in enumerate(samples, 1):
+            where = f"calibration sample {number}"
+            _require_names(sample, inputs, where)
+            sample = {name: _as(dtypes[name], array, where) for name, array in sample.items()}
+            for i, outputs in enumerate(watchers.run(sample, where)):
+                arrays = outputs if i else sample | outputs  # the inputs too, once they are known to fit
+                for name in (name for name in arrays if name in watched):
+                    _count(found, name, arrays[name], watched, where)
+            found.samples = number
+            progress("calibrating", number, max(total, number))
+    if not found.samples:
+        raise PrecisionError("the calibration data holds no sample", hint="give at least one; some 64 are usual")
+    return found
+
+
+def _as(dtype: np.dtype[Any], array: Any, where: str) -> Array:
+    """The array by value in the input's type."""
+    try:
+        return np.ascontiguousarray(array, dtype)
+    except (TypeError, ValueError) as error:
+        raise PrecisionError(f"{where}: {array!r:.60} is no array of {dtype}") from error
+
+
+def _count(found: Observations, name: str, array: Array, watched: Mapping[str, Watch], where: str) -> None:
+    try:
+        found.tensors[name].add(np.asarray(array, np.float32), watched[name])
+    except ValueError as error:
+        raise PrecisionError(
+            f"{where}: tensor {name!r} contains {error}", hint="leave the sample out, or look at its input"
+        ) from error
+
+
+def _require_names(sample: Sample, inputs: Set[str], where: str) -> None:
+    if not isinstance(sample, Mapping):
+        raise PrecisionError(
+            f"{where} is {type(sample).__name__}", hint="calibration data are dicts from input name to array"
+        )
+    if set(sample) != inputs:
+        given = ", ".join(map(str, sample)) or "nothing"
+        hint = f"the network's inputs: {', '.join(sorted(inputs))}"
+        raise PrecisionError(f"{where} gives {given}", hint=hint)
+
+
+class _Watchers:
+    """Builds of a graph with groups of its tensors as further outputs."""
+
+    def __init__(self, graph: Graph, names: Sequence[str], build: Build) -> None:
+        self._models: list[Model] = []
+        try:
+            for group in _groups(graph.model, names):
+                self._models.append(build(watching(graph, group)))
+        except BaseException:
+            self.__exit__()
+            raise
+        self._sessions = [model.session() for model in self._models]
+
+    def run(self, sample: Sample, where: str) -> Iterator[dict[str, Array]]:
+        """The outputs of one build after the other."""
+        for session in self._sessions:
+            try:
+                outputs = session.run(sample)
+            except Error as error:
+                raise PrecisionError(f"{where}: {error}") from error
+            yield outputs
+
+    def __enter__(self) -> _Watchers:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for model in self._models:
+            model.close()
+
+
+def watching(graph: Graph, names: Iterable[str]) -> Graph:
+    """The graph with these tensors as its outputs, after those it has."""
+    model = graph.model.clone()
+    there = {value.name for value in model.graph.outputs}
+    values = {output.name: output for node in model.graph for output in node.outputs}
+    model.graph.outputs.extend(values[name] for name in names if name not in there)
+    return Graph(model)
+
+
+def _groups(model: onnx_ir.Model, names: Sequence[str]) -> list[list[str]]:
+    """The names in order, in groups of at most `GROUP_BYTES`; at least one group."""
+    values = {output.name: output for node in model.graph for output in node.outputs}
+    sizes = {name: high if high is not None else low for name, (low, high) in ranges_of(model).items()}
+    groups: list[list[str]] = [[]]
+    held = 0
+    for name in names:
+        nbytes = 4 * _elements(values[name], sizes)
+        if groups[-1] and held + nbytes > GROUP_BYTES:
+            groups.append([])
+            held = 0
+        groups[-1].append(name)
+        held += nbytes
+    return groups
+
+
+def _elements(value: onnx_ir.Value, sizes: Mapping[str, int]) -> int:
+    type_ = type_of(value)
+    assert type_ is not None
+    if type_.shape is None or not dims.symbols_of(type_.size) <= sizes.keys():
+        return 0
+    return dims.evaluate(type_.size, sizes)

@@ -1,0 +1,186 @@
+"""Scales as a table: made by calibration, saved as JSON, edited by hand, loaded, and checked against a graph.
+
+The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
+`min` and `max` gets the rest from them. `provenance` says where they come from. `means` are the means per channel of
+what products read, for bias correction; `peaks` are magnitudes that float16 may not hold. MagicMind's custom ranges,
+{tensor: [min, max]}, are read as well.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from magicmind.errors import PrecisionError
+from magicmind.modelfile.writer import replace_file
+from magicmind.quant.scales import TensorScale, scale_of
+
+FORMAT = "magicmind scales"
+VERSION = 1
+EVERY = ""
+"""The name that stands for every tensor without a range of its own."""
+NOT_ACCURATE = "calibrated on random data: not accurate"
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+
+@dataclass(frozen=True)
+class Scales:
+    """The scale of every tensor that may become integers, and where they come from."""
+
+    tensors: Mapping[str, TensorScale]
+    means: Mapping[str, Array] = field(default_factory=dict)
+    peaks: Mapping[str, float] = field(default_factory=dict)
+    samples: int = 0
+    random: bool = False
+    equalised: bool = False
+    data: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What users have to know, or an empty text."""
+        return NOT_ACCURATE if self.random else ""
+
+    def of(self, tensor: str, bits: int, symmetric: bool = False) -> TensorScale:
+        """The tensor's scale for integers of so many bits, made from its range where it is for others."""
+        entry = self.tensors[tensor] if tensor in self.tensors else self.tensors[EVERY]
+        if np.iinfo(entry.dtype).bits == bits:
+            return entry
+        return scale_of(entry.low, entry.high, bits=bits, symmetric=symmetric, algorithm=entry.algorithm)
+
+    def require(self, wanted: Iterable[str], known: Iterable[str]) -> None:
+        """Raises PrecisionError unless there is a scale for every wanted tensor, and none for an unknown one."""
+        known, problems = set(known), []
+        unknown = [name for name in self.tensors if name not in known and name != EVERY]
+        missing = [] if EVERY in self.tensors else [name for name in wanted if name not in self.tensors]
+        if missing:
+            problems.append(f"none for {_some(missing)}")
+        if unknown:
+            near = difflib.get_close_matches(unknown[0], sorted(known), n=3)
+            problems.append(f"unknown {_some(unknown)}" + (f" (close: {', '.join(near)})" if near else ""))
+        if problems:
+            raise PrecisionError(
+                f"the scales do not fit the network: {'; '.join(problems)}",
+                hint="calibrate this network, for the same shapes of its inputs",
+            )
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """Where the scales come from, as JSON values."""
+        found = {"samples": self.samples, "random": self.random, "equalised": self.equalised, "data": self.data}
+        return found | ({"remark": self.remark} if self.remark else {})
+
+    def to_json(self) -> dict[str, Any]:
+        """As it is saved."""
+        tensors = {
+            name: {
+                "scale": s.scale, "zero_point": s.zero, "dtype": s.dtype,
+                "min": s.low, "max": s.high, "algorithm": s.algorithm,
+            }
+            for name, s in self.tensors.items()
+        }  # fmt: skip
+        means = {name: [float(np.float32(x)) for x in values] for name, values in self.means.items()}
+        head = {"format": FORMAT, "version": VERSION, "provenance": self.provenance}
+        return {**head, "tensors": tensors, "peaks": dict(self.peaks), "means": means}
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Writes the file, a line per tensor, replacing an older one in one step."""
+        parts = []
+        for key, value in self.to_json().items():
+            if key in ("tensors", "means") and value:
+                lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in value.items()]
+                parts.append(f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }")
+            else:
+                parts.append(f"  {json.dumps(key)}: {json.dumps(value)}")
+        replace_file(Path(path), (memoryview(("{\n" + ",\n".join(parts) + "\n}\n").encode()),))
+
+    @classmethod
+    def given(cls, source: str | os.PathLike[str] | Mapping[str, Any], *, symmetric: bool = False) -> Scales:
+        """From a file, or ranges by tensor."""
+        return cls.of_ranges(source, symmetric=symmetric) if isinstance(source, Mapping) else cls.load(source)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> Scales:
+        """Reads a file that `save` wrote, edited or not, or custom ranges. Raises PrecisionError."""
+        try:
+            document = json.loads(Path(path).read_text())
+        except OSError as error:
+            raise PrecisionError(f"{path} cannot be read: {error.strerror or error}") from error
+        except ValueError as error:
+            raise PrecisionError(f"{path} is not JSON: {error}") from error
+        try:
+            return cls.of_json(document)
+        except PrecisionError as error:
+            error.add_note(f"in {path}")
+            raise
+
+    @classmethod
+    def of_json(cls, document: Any) -> Scales:
+        """From what `to_json` gives, or from custom ranges. Raises PrecisionError."""
+        if not isinstance(document, dict):
+            raise PrecisionError("scales are a JSON object", hint="tensor: [min, max], or what calibration wrote")
+        if "format" not in document:
+            return cls.of_ranges(document)
+        if document["format"] != FORMAT or document.get("version") != VERSION:
+            found = f"{document['format']!r}, version {document.get('version')!r}"
+            raise PrecisionError(f"this is {found}, not {FORMAT!r}, version {VERSION}")
+        given = document.get("provenance", {})
+        return cls(
+            {name: _entry(name, entry) for name, entry in document.get("tensors", {}).items()},
+            {name: np.asarray(values, np.float64) for name, values in document.get("means", {}).items()},
+            {name: float(peak) for name, peak in document.get("peaks", {}).items()},
+            samples=int(given.get("samples", 0)),
+            random=bool(given.get("random", False)),
+            equalised=bool(given.get("equalised", False)),
+            data=str(given.get("data", "")),
+        )
+
+    @classmethod
+    def of_ranges(cls, ranges: Mapping[str, Any], *, symmetric: bool = False) -> Scales:
+        """From {tensor: [min, max]} or {tensor: {"min": [..], "max": [..]}}; the name "" means every tensor."""
+        found = {name: scale_of(*_range(name, given), symmetric=symmetric) for name, given in ranges.items()}
+        return cls(found, data="ranges")
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(map(repr, names[:5])) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
+
+
+def _range(name: str, given: Any) -> tuple[float, float]:
+    """[min, max], numbers or lists of one number."""
+    ends: Any = [given.get("min"), given.get("max")] if isinstance(given, dict) else given
+    try:
+        low, high = (float(end[0]) if isinstance(end, list) else float(end) for end in ends)
+    except (TypeError, ValueError, IndexError) as error:
+        raise PrecisionError(f"the range of {name!r} is {given!r}", hint="write [min, max]") from error
+    if not (math.isfinite(low) and math.isfinite(high)) or low > high:
+        raise PrecisionError(f"the range of {name!r} is {given!r}", hint="two finite numbers, the smaller first")
+    return low, high
+
+
+def _entry(name: str, entry: Any) -> TensorScale:
+    """One tensor of the file, checked: people edit it."""
+    if not isinstance(entry, dict):
+        return scale_of(*_range(name, entry))
+    if "scale" not in entry:
+        return scale_of(*_range(name, entry))
+    dtype, scale, zero = entry.get("dtype", "uint8"), entry["scale"], entry.get("zero_point", 0)
+    if dtype not in ("uint8", "int16"):
+        raise PrecisionError(f"{name!r} has dtype {dtype!r}", hint="uint8 or int16")
+    limits = np.iinfo(dtype)
+    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
+        raise PrecisionError(f"{name!r} has scale {scale!r}", hint="a number above zero")
+    if not isinstance(zero, int) or not limits.min <= zero <= limits.max or (dtype == "int16" and zero != 0):
+        raise PrecisionError(f"{name!r} has zero point {zero!r}", hint="0 to 255 for uint8, 0 for int16")
+    low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
+    if "min" in entry and "max" in entry:
+        low, high = _range(name, entry)
+    return TensorScale(float(np.float32(scale)), zero, dtype, low, high, str(entry.get("algorithm", "edited")))
