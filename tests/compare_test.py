@@ -111,3 +111,31 @@ def test_the_guide_lists_every_setting() -> None:
     guide = (Path(__file__).parents[1] / "docs" / "guide" / "debugging.md").read_text()
     for knob in KNOBS:
         assert f"| `{knob.name}` | {knob.default or '(not set)'} | {knob.meaning} |" in guide
+
+
+def test_what_a_precision_costs_layer_by_layer(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """int8 against float32: SQNR of every tensor that quantisation sees, and what its integers do not reach."""
+    samples = np.random.default_rng(1).standard_normal((16, 3, 12, 12)).astype(np.float32)
+    np.savez(folder / "samples.npz", x=samples)
+    command = ["compare", str(folder / "right.onnx"), "--precision", "qint8_mixed_float32", "--json"]
+    assert main([*command, "--calibration", str(folder / "samples.npz")]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["agree"] and found["first"] is None
+    rows = {row["op"]: row for row in found["tensors"]}
+    assert "BatchNormalization" not in rows, "it is folded before anything is quantised"
+    assert rows["Softmax"]["sqnr"] > 20 and rows["Relu"]["saturated"] is not None
+    assert all(0 <= row["saturated"] < 0.05 for row in found["tensors"] if row["saturated"] is not None)
+
+
+def test_scales_that_are_too_small_are_seen_as_saturation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scales = magicmind.calibrate(magicmind.parse(folder / "right.onnx"), [feeds()])
+    scales.save(folder / "scales.json")
+    document = json.loads((folder / "scales.json").read_text())
+    name, entry = next((n, e) for n, e in document["tensors"].items() if n != "x")
+    entry["scale"] /= 20
+    del entry["min"], entry["max"]
+    (folder / "scales.json").write_text(json.dumps(document))
+    command = ["compare", str(folder / "right.onnx"), "--precision", "qint8_mixed_float32", "--json"]
+    assert main([*command, "--scales", str(folder / "scales.json")]) == 1
+    rows = json.loads(capsys.readouterr().out)["tensors"]
+    assert max(rows, key=lambda row: row["saturated"] or 0)["tensor"] == name

@@ -43,7 +43,7 @@ MAY_IMPORT = {
     "quant": {"graph", "ir", "modelfile", "passes", "runtime"},
     "compiler": {"codegen", "graph", "ir", "lower", "modelfile", "passes", "quant", "runtime", "tune"},
     "frameworks": {"frontends"},
-    "compare": {"compiler", "frameworks", "frontends", "graph", "ir", "runtime"},
+    "compare": {"compiler", "frameworks", "frontends", "graph", "ir", "quant", "runtime"},
     "backend": {"compiler", "frontends", "graph", "runtime"},
     "torch_backend": {"compiler", "frontends", "graph", "ir", "runtime", "source"},
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},

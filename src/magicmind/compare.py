@@ -4,13 +4,17 @@ A side is a network run by this compiler, by onnxruntime, by ONNX's reference ev
 with (`source`), or an offline model, of which only the outputs can be seen. Tensors are paired by their names in the
 source. To see what lies inside, a model is run once more with those tensors as outputs; that keeps the compiler from
 fusing across them, so the outputs of the model as it is are compared too.
+
+A side of ours may be built in another precision (`Side.build`): then only tensors that have a scale are watched, so
+that watching does not change what is quantised.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -21,6 +25,9 @@ from magicmind.compiler import build
 from magicmind.errors import Error, MissingExtraError
 from magicmind.frameworks import evaluate
 from magicmind.frontends import parse
+from magicmind.graph import Graph
+from magicmind.quant.quantise import simplified
+from magicmind.quant.table import Scales
 from magicmind.runtime.model import load
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -32,7 +39,10 @@ TOLERANCE = 1e-3
 
 @dataclass(frozen=True)
 class Row:
-    """How one tensor compares. `problem` says what keeps numbers from being compared (other shape, NaN), else empty."""
+    """How one tensor compares. `problem` says what keeps numbers from being compared (other shape, NaN), else empty.
+
+    `saturated`: the share of elements beyond the range that the tensor's integers reach; None where it has none.
+    """
 
     tensor: str
     node: str
@@ -42,6 +52,12 @@ class Row:
     relative_l2: float
     cosine: float
     problem: str = ""
+    saturated: float | None = None
+
+    @property
+    def sqnr(self) -> float:
+        """Signal to quantisation noise in dB: 20 log10 of |wanted| / |difference|."""
+        return float("inf") if self.relative_l2 == 0 else float(-20 * np.log10(self.relative_l2))
 
     def differs(self, tolerance: float) -> bool:
         return bool(self.problem) or not self.relative_l2 <= tolerance
@@ -84,7 +100,7 @@ class Comparison:
 def _json(row: Row | None) -> dict[str, Any] | None:
     if row is None:
         return None
-    fields = asdict(row)
+    fields = asdict(row) | {"sqnr": row.sqnr}
     return {k: None if isinstance(v, float) and not np.isfinite(v) else v for k, v in fields.items()}
 
 
@@ -92,16 +108,25 @@ def _json(row: Row | None) -> dict[str, Any] | None:
 class Side:
     """A model and what runs it; `proto` is None for an offline model, which is `path`.
 
-    `options` are those that the source was parsed with; the engine `source` needs them and the path.
+    `options` are those that the source was parsed with; the engine `source` needs them and the path. `build` are
+    arguments of `magicmind.build`, among them the precision; `only` are the tensors to watch, None for all.
     """
 
     engine: str
     proto: onnx.ModelProto | None = None
     path: Path | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    build: Mapping[str, Any] = field(default_factory=dict)
+    only: frozenset[str] | None = None
 
     @classmethod
-    def open(cls, path: Path, engine: str = "magicmind", options: Mapping[str, Any] | None = None) -> Side:
+    def open(
+        cls,
+        path: Path,
+        engine: str = "magicmind",
+        options: Mapping[str, Any] | None = None,
+        build: Mapping[str, Any] | None = None,
+    ) -> Side:
         """From a file. Raises Error for an engine that cannot run it, ModelFormatError for what is no model."""
         if engine not in ENGINES:
             raise Error(f"there is no engine {engine!r}", hint=f"engines: {', '.join(ENGINES)}")
@@ -112,7 +137,7 @@ class Side:
         given = dict(options or {})
         graph = parse(path, **given)  # its errors say what is wrong with a file
         proto = onnx.load(path) if path.suffix == ".onnx" else onnx_ir.to_proto(graph.model)
-        return cls(engine, proto, path, given)
+        return cls(engine, proto, path, given, build or {}, _watchable(graph, build) if build else None)
 
     def tensors(self) -> list[tuple[str, str, str]]:
         """(tensor, node, operator) of what can be watched, in the order of the file."""
@@ -126,6 +151,7 @@ class Side:
             for i, node in enumerate(graph.node)
             for name in node.output
             if name in read and name not in hidden and node.op_type != "Constant"
+            if self.only is None or name in self.only
         ]
 
     def run(self, feeds: Mapping[str, Array], watch: Iterable[str] = ()) -> dict[str, Array]:
@@ -139,7 +165,18 @@ class Side:
             found = evaluate(self.path, self.options, feeds)
             names = {*watch, *(output.name for output in self.proto.graph.output)}
             return {name: array for name, array in found.items() if name in names}
-        return RUNNERS[self.engine](_watching(self.proto, watch), feeds)
+        watched = _watching(self.proto, watch)
+        return _by_magicmind(watched, feeds, self.build) if self.build else RUNNERS[self.engine](watched, feeds)
+
+
+def _watchable(graph: Graph, how: Mapping[str, Any]) -> frozenset[str]:
+    """The tensors that may be watched without changing what is quantised: those that have a scale, and the outputs;
+    of a network in floats all that is left once it is simplified."""
+    model = simplified(graph.model)
+    outputs = frozenset(output.name or "" for output in model.graph.outputs)
+    if isinstance(how.get("scales"), Scales):
+        return outputs | frozenset(how["scales"].tensors)
+    return outputs | frozenset(output.name or "" for node in model.graph for output in node.outputs)
 
 
 def _watching(proto: onnx.ModelProto, names: Iterable[str]) -> onnx.ModelProto:
@@ -165,8 +202,10 @@ def _not_tensors(proto: onnx.ModelProto) -> set[str]:
 # --------------------------------------------------------------------------------------------------------- engines
 
 
-def _by_magicmind(proto: onnx.ModelProto, feeds: Mapping[str, Array]) -> dict[str, Array]:
-    with build(parse(proto)) as model, model.session() as session:
+def _by_magicmind(
+    proto: onnx.ModelProto, feeds: Mapping[str, Array], how: Mapping[str, Any] = MappingProxyType({})
+) -> dict[str, Array]:
+    with build(parse(proto), **how) as model, model.session() as session:
         return session.run(feeds)
 
 
@@ -195,8 +234,13 @@ RUNNERS = {"magicmind": _by_magicmind, "onnxruntime": _by_onnxruntime, "onnx": _
 # ------------------------------------------------------------------------------------------------------- comparing
 
 
-def compare(a: Side, b: Side, feeds: Mapping[str, Array], tolerance: float = TOLERANCE) -> Comparison:
-    """Runs both sides on the same inputs, by name. Raises Error when they share no tensor."""
+def compare(
+    a: Side, b: Side, feeds: Mapping[str, Array], tolerance: float = TOLERANCE, scales: Scales | None = None
+) -> Comparison:
+    """Runs both sides on the same inputs, by name. Raises Error when they share no tensor.
+
+    `scales`: those that the first side was quantised by; the elements of the second that they do not reach are counted.
+    """
     mine, theirs = a.tensors(), b.tensors()
     shared = {name for name, _, _ in mine} & {name for name, _, _ in theirs}
     plain_a, plain_b = a.run(feeds), b.run(feeds)
@@ -208,12 +252,28 @@ def compare(a: Side, b: Side, feeds: Mapping[str, Array], tolerance: float = TOL
         )
     places = {name: (node, op) for name, node, op in (*theirs, *mine)}
     outputs = [_row(name, places, plain_a[name], plain_b[other]) for name, other in pairs]
-    rows = []
+    rows: list[Row] = []
     if shared:
         inside_a, inside_b = a.run(feeds, shared), b.run(feeds, shared)
         both = shared & inside_a.keys() & inside_b.keys()
-        rows = [_row(name, places, inside_a[name], inside_b[name]) for name, _, _ in mine if name in both]
+        rows = [
+            replace(
+                _row(name, places, inside_a[name], inside_b[name]), saturated=_saturated(inside_b[name], name, scales)
+            )
+            for name, _, _ in mine
+            if name in both
+        ]
     return Comparison(tuple(rows or outputs), tuple(outputs), tolerance)
+
+
+def _saturated(values: Array, name: str, scales: Scales | None) -> float | None:
+    """The share of elements that saturate as integers of the tensor's scale."""
+    entry = None if scales is None else scales.tensors.get(name)
+    if entry is None or not values.size:
+        return None
+    limits = np.iinfo(entry.dtype)
+    steps = np.rint(values / entry.scale) + entry.zero
+    return float(((steps < limits.min) | (steps > limits.max)).mean())
 
 
 def _paired(a: Mapping[str, Array], b: Mapping[str, Array]) -> list[tuple[str, str]]:

@@ -6,6 +6,8 @@ magicmind compare new.onnx old.onnx                    both compiled
 magicmind compare net.mm net.onnx --reference onnx     the outputs of an offline model against its source
 magicmind compare net.pb --reference source            against TensorFlow; likewise Caffe (OpenCV) and PyTorch
 magicmind compare net.onnx --save-subgraph bad.onnx    writes the smallest graph that differs, and its inputs
+magicmind compare net.onnx --precision qint8_mixed_float32 --calibration photos/
+                                                       what quantising costs, layer by layer, against float32
 
 Exit code 1 when they differ. To look inside, tensors become outputs, which keeps the compiler from fusing across them;
 the outputs of the model as it is are compared too.
@@ -16,13 +18,14 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import feeds, options, text
 from magicmind.cli.source import add_source, source_options
 
 if TYPE_CHECKING:
     from magicmind.compare import Comparison, Row, Side
+    from magicmind.quant.table import Scales
 
 SUMMARY = "find the first node where two models differ"
 
@@ -36,8 +39,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what runs the other one (default without OTHER: onnxruntime)",
     )
     parser.add_argument(
-        "--tolerance", type=float, default=1e-3, help="relative L2 from which tensors differ (default: %(default)s)"
+        "--tolerance",
+        type=float,
+        help="relative L2 from which tensors differ (default: 1e-3; 0.1, that is 20 dB, with --precision)",
     )
+    precision = parser.add_argument_group("precision (the other model is then the same in float32)")
+    precision.add_argument("--precision", metavar="MODE", help="build the first model in it, such as force_float16")
+    precision.add_argument(
+        "--calibration", default="random", metavar="DATA", help="folder, .npz or random:N (default: %(default)s)"
+    )
+    precision.add_argument("--scales", type=Path, metavar="FILE", help="scales of an earlier calibration instead")
     data = parser.add_argument_group("inputs (random ones unless given)")
     data.add_argument("--shape", type=options.fixed_shape, action="append", metavar="NAME=DIM,...", help="of an input")
     data.add_argument("--input", type=options.named_file, action="append", metavar="NAME=FILE", help=".npy of an input")
@@ -57,18 +68,22 @@ def execute(arguments: argparse.Namespace) -> None:
     from magicmind.errors import Error
     from magicmind.graph import Graph
 
-    reference = arguments.reference or ("magicmind" if arguments.other else "onnxruntime")
+    ours = arguments.other or arguments.precision
+    reference = arguments.reference or ("magicmind" if ours else "onnxruntime")
     given_options = source_options(arguments)
     if arguments.shape and arguments.model.suffix not in (".onnx", ".mm"):
         given_options["input_shapes"] = options.as_dict(arguments.shape)
-    a = Side.open(arguments.model, options=given_options)
+    scales = precision_scales(arguments, given_options) if arguments.precision else None
+    how = {"precision": arguments.precision, **({"scales": scales} if scales else {})} if arguments.precision else {}
+    a = Side.open(arguments.model, options=given_options, build=how)
     b = Side.open(arguments.other or arguments.model, reference, {} if arguments.other else given_options)
     source = magicmind.load(arguments.model) if a.proto is None else magicmind.parse(arguments.model, **given_options)
     files, shapes = options.as_dict(arguments.input), options.as_dict(arguments.shape)
     if isinstance(source, Graph):
         shapes = example_shapes(source, shapes | {name: feeds.load(file).shape for name, file in files.items()})
     given = feeds.make(source.inputs, files=files, shapes=shapes, batch=None, seed=arguments.seed)
-    found = compare(a, b, given, arguments.tolerance)
+    tolerance = arguments.tolerance if arguments.tolerance is not None else 0.1 if how else 1e-3
+    found = compare(a, b, given, tolerance, scales)
     if arguments.plot:
         from magicmind.cli.compare_plot import draw_errors
 
@@ -83,12 +98,31 @@ def execute(arguments: argparse.Namespace) -> None:
         raise Error("the models differ", hint=_hint(found, saved=arguments.save_subgraph is not None))
 
 
+def precision_scales(arguments: argparse.Namespace, given_options: dict[str, Any]) -> Scales | None:
+    """The scales to quantise the first model by: of a file, or of a calibration now; None where none are needed.
+
+    Scales of an earlier calibration serve all that is compared, so that watching tensors does not move them.
+    """
+    import magicmind
+    from magicmind.cli.progress import progress
+    from magicmind.quant.precision import mode_of
+    from magicmind.quant.table import Scales
+
+    if not mode_of(arguments.precision).bits:
+        return None
+    if arguments.scales:
+        return Scales.load(arguments.scales)
+    graph = magicmind.parse(arguments.model, **given_options)
+    with progress(f"calibrating {arguments.model.name}") as report:
+        return magicmind.calibrate(graph, arguments.calibration, progress=report)
+
+
 def print_comparison(found: Comparison, top: int | None) -> None:
     """The tensors in order, or the worst ones; then the outputs, the first and the worst."""
     rows = list(found.rows)
     if top is not None:
         rows = sorted(rows, key=lambda row: (bool(row.problem), row.relative_l2), reverse=True)[:top]
-    head = ["node", "op", "tensor", "shape", "max abs", "rel L2", "cosine", ""]
+    head = ["node", "op", "tensor", "shape", "max abs", "rel L2", "cosine", "SQNR, dB", "saturated", ""]
     print(text.table(head, [_cells(row, found) for row in rows]))
     print("\noutputs as the model is run:")
     print(text.table(head, [_cells(row, found) for row in found.outputs]))
@@ -103,7 +137,8 @@ def _cells(row: Row, found: Comparison) -> list[str]:
     note += " <- first" if row == found.first else ""
     shape = "x".join(map(str, row.shape)) or "scalar"
     return [
-        row.node, row.op, row.tensor, shape, f"{row.max_abs:.1e}", f"{row.relative_l2:.1e}", f"{row.cosine:.6f}", note,
+        row.node, row.op, row.tensor, shape, f"{row.max_abs:.1e}", f"{row.relative_l2:.1e}", f"{row.cosine:.6f}",
+        f"{row.sqnr:.1f}", "-" if row.saturated is None else f"{row.saturated:.2%}", note,
     ]  # fmt: skip
 
 
