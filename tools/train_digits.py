@@ -156,6 +156,14 @@ def export(network: Network, path: Path) -> None:
     path.write_bytes(model.SerializeToString(deterministic=True))
 
 
+CALIBRATION_IMAGES = 64
+
+
+def save_calibration(x: Array, folder: Path) -> None:
+    """The first training images, as the network's input `image`: to find ranges with, not to score."""
+    np.savez_compressed(folder / "digits_calibration.npz", image=x[:CALIBRATION_IMAGES].astype(np.float32))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seed", type=int, default=7)
@@ -175,6 +183,7 @@ def main() -> None:
     export(network, arguments.out / "digits.onnx")
     images = np.rint(x_test[:, 0] * 16).astype(np.uint8)
     np.savez_compressed(arguments.out / "digits_test.npz", images=images, labels=y_test.astype(np.uint8))
+    save_calibration(x, arguments.out)
 
 
 if __name__ == "__main__":
