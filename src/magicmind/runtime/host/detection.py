@@ -26,12 +26,10 @@ def ssd_detection_output(call: HostCall) -> Sequence[Any]:
             boxes, scores,
             least=call.attr("confidence_threshold", 0.0), threshold=call.attr("nms_threshold", 0.3),
             background=call.attr("background", 0), candidates=call.attr("nms_top_k", -1),
-            eta=call.attr("nms_eta", 1.0),
+            eta=call.attr("nms_eta", 1.0), limit=limit if limit > -1 else None,
         )  # fmt: skip
-        if -1 < limit < len(labels):
-            kept = np.sort(best(scores[places, labels], limit))  # which are by label, then by score
-            labels, places = labels[kept], places[kept]
-        rows.append(_rows(image, boxes, scores, labels, places))
+        order = np.argsort(labels, kind="stable")
+        rows.append(_rows(image, boxes, scores, labels[order], places[order]))
     return [np.concatenate(rows).astype(np.float32)]
 
 
@@ -102,7 +100,8 @@ def yolo_detection_output(call: HostCall) -> Sequence[Any]:
         score = scores[place, label]
         # Equality counts as an overlap there.
         threshold = np.nextafter(np.float32(call.attr("nms_threshold", 0.45)), 0)
-        kept = np.array(suppress(corners[place], best(score, len(score)), threshold), int)
+        order = best(score)
+        kept = order[suppress(corners[place[order]], threshold)]
         rows.append(_rows(image, corners[:, None], scores, label[kept], place[kept], first=1))
     return [np.concatenate(rows).astype(np.float32)]
 
@@ -144,11 +143,10 @@ def detection_output(call: HostCall) -> Sequence[Any]:
             background=-1 if algo.startswith("YOLO") else call.attr("background", 0),
             border=1.0 if algo == "FASTERRCNN" else 0.0,
         )  # fmt: skip
-        kept = best(scores[places, labels], limit)
         table = np.zeros((limit, 7), np.float32)
-        table[: len(kept)] = _rows(image, boxes, scores, labels[kept], places[kept])
+        table[: len(labels)] = _rows(image, boxes, scores, labels, places)
         tables.append(table)
-        counts.append(len(kept))
+        counts.append(len(labels))
     return [np.array(tables, np.float32).reshape(-1, limit, 7), np.array(counts, np.int32)]
 
 

@@ -29,7 +29,7 @@ def proposal(call: HostCall) -> Sequence[Any]:
         large = (boxes[:, 2:] - boxes[:, :2] + 1 >= call.attr("min_size") * zoom).all(axis=1)
         candidates = np.nonzero(large)[0]
         order = candidates[best(score[candidates], call.attr("nms_before"))]
-        kept = suppress(boxes, order, call.attr("nms_threshold"), border=1, limit=call.attr("nms_after"))
+        kept = order[suppress(boxes[order], call.attr("nms_threshold"), border=1, limit=call.attr("nms_after"))]
         regions.append(np.concatenate([np.full((len(kept), 1), image, np.float32), boxes[kept]], axis=1))
         found.append(score[kept].reshape(-1, 1))
     return [np.concatenate(regions), np.concatenate(found)][: call.outputs]

@@ -77,7 +77,7 @@ def _suppressed(call: HostCall, corners: Array, scores: Array) -> list[int]:
     limit, overlap, least = (_scalar(call.input(i), default) for i, default in ((2, 0), (3, 0.0), (4, None)))
     order = np.argsort(-scores, kind="stable")
     order = order if least is None else order[scores[order] > least]
-    return suppress(corners, order, overlap, limit=int(limit))
+    return [int(i) for i in order[suppress(corners[order], overlap, limit=int(limit))]]
 
 
 def _scalar(value: Array | None, default: Any) -> Any:
