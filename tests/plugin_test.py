@@ -285,6 +285,35 @@ def test_a_graph_with_plugins_is_written_and_read(tmp_path: Path) -> None:
     np.testing.assert_array_equal(run(onnx.load(tmp_path / "net.onnx"), {"x": X})["y"], EXPECTED)
 
 
+DETECTOR = """g (float[N, 3, 16, 16] x) => (tables, counts) {
+    a = Conv<pads=[1, 1, 1, 1]>(x, w1)
+    b = plugin.PluginReLU(a)
+    c = Conv<pads=[1, 1, 1, 1], strides=[4, 4]>(b, w2)
+    d = Transpose<perm=[0, 2, 3, 1]>(c)
+    tables, counts = magicmind.DetectionOutput<algo="YOLOV3", confidence_thresh=0.25, nms_thresh=0.45, num_class=3,
+        num_anchor=2, num_box_limit=60, image_shape=[16, 16]>(anchors, d)
+}"""
+
+
+@pytest.mark.parametrize(
+    "precision", ["force_float16", "qint8_mixed_float32", "qint8_mixed_float16", "qint16_mixed_float16"]
+)
+def test_steps_by_numpy_in_every_precision(precision: str) -> None:
+    """Between and behind layers of float16 and whole numbers they get and give float32."""
+    plugin.load_plugins([EXAMPLES / "plugin_relu.py"])
+    rng = np.random.default_rng(3)
+    proto = model_of(DETECTOR, 'magicmind": 1, "plugin')
+    for name, shape in (("w1", (16, 3, 3, 3)), ("w2", (16, 16, 3, 3)), ("anchors", (2, 2))):
+        array = np.abs(rng.standard_normal(shape)) * 8 if name == "anchors" else rng.standard_normal(shape) * 0.2
+        proto.graph.initializer.append(onnx.numpy_helper.from_array(array.astype(np.float32), name))
+    samples = [{"x": rng.standard_normal((1, 3, 16, 16)).astype(np.float32)} for _ in range(4)]
+    exact = run(proto, samples[0])
+    options = {"calibration": samples} if precision.startswith("qint") else {}
+    found = run(proto, samples[0], precision=precision, **options)
+    assert 5 < exact["counts"][0] < 60 and abs(int(found["counts"][0]) - int(exact["counts"][0])) <= 2
+    np.testing.assert_allclose(found["tables"][0, :5, 2], exact["tables"][0, :5, 2], atol=0.02)
+
+
 # -------------------------------------------------------------------------------------------------- Caffe and PyTorch
 
 
