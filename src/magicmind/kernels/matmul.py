@@ -120,9 +120,7 @@ def choose_matmul(target: Target, rows: object, columns: object = None, types: T
 
 
 def _tile(target: Target, rows: object, columns: object, types: Types) -> tuple[int, int]:
-    tiles = register_tiles(target)
-    if types.accumulator == "i64":
-        return max(1, target.vregs // (4 * target.registers_per_block)), 1
+    tiles = register_tiles(target, types.accumulator)
     if not isinstance(rows, int) or rows > _FEW_ROWS:
         return tiles[0]
     if (_FEW_ROWS, 4) in tiles:
@@ -160,15 +158,13 @@ def _blocks_per_copy(target: Target, rows: object, columns: object) -> int:
 def matmul_candidates(target: Target, rows: object, columns: object = None, types: Types = F32) -> list[MatMulSchedule]:
     """`choose_matmul` first, then other row blocks, then other register tiles: what is worth measuring."""
     best = choose_matmul(target, rows, columns, types)
-    if types.accumulator == "i64":
-        return [best]
     most = min(rows, _MANY_ROWS) if isinstance(rows, int) else _MANY_ROWS
     blocks = [max(1, min(most, count)) for count in (most, _ROWS_PER_ITEM, 2 * _ROWS_PER_ITEM, _ROWS_PER_ITEM // 2)]
     others = [replace(best, rows=count) for count in blocks if types.a == "f32" or count <= 2 * _ROWS_PER_ITEM]
     blocks_per_item = best.chunks * best.nr
     others += [
         MatMulSchedule(mr, nr, best.rows, best.chunks if best.chunks == 1 else -(-blocks_per_item // nr))
-        for mr, nr in register_tiles(target)
+        for mr, nr in register_tiles(target, types.accumulator)
     ]
     return list(dict.fromkeys([best, *others]))
 
