@@ -49,6 +49,7 @@ MAY_IMPORT = {
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
     "zoo": {"__init__", "evaluation", "frontends", "graph", "runtime"},
+    "mmtools": {"cli", "plugin", "runtime"},
     "cli": {
         "__init__",
         "codegen",

@@ -104,8 +104,8 @@ def measure(
     with progress(f"{source.name} in {precision}") as report:
         graph = magicmind.parse(source)
         calibration = source.parent / CALIBRATION if precision.startswith("q") else None
-        options = {"precision": precision, "calibration": calibration, "shapes": SHAPES, "progress": report}
-        magicmind.build(graph, **options).save(built)
+        made = magicmind.build(graph, precision=precision, calibration=calibration, shapes=SHAPES, progress=report)
+        made.save(built)
     build_s = time.perf_counter() - start
     with magicmind.load(built) as model, model.session(threads=arguments.threads) as session:
         counts = Counter(step["op"] for step in model.info()["steps"])
