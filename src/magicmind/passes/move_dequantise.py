@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+import numpy.typing as npt
 import onnx_ir
 from onnx_ir import DataType
 
 from magicmind.ir.types import TensorType, const_of, shape_of
 from magicmind.passes.edit import add_constant, attribute, graph_of, insert_node, is_op, only_user, replace_node
 from magicmind.passes.infra import Decline, Rewrite
-from magicmind.passes.quantised import Dequantised, dequantised, insert_dequantise, parameters_of
+from magicmind.passes.quantised import Dequantised, dequantised, dequantised_constant, insert_dequantise, parameters_of
+
+Array = npt.NDArray[Any]
 
 _FIRST = (
     "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Identity", "Slice", "Split", "Gather", "Expand", "Tile",
@@ -142,3 +147,25 @@ class DropRequantise(Rewrite[onnx_ir.Value]):
 
     def rewrite(self, node: onnx_ir.Node, found: onnx_ir.Value) -> None:
         replace_node(node, "Identity", [found])
+
+
+class TransposeWeights(Rewrite[tuple[Array, int]]):
+    """Transpose(DequantizeLinear(constant)) becomes DequantizeLinear of the transposed constant."""
+
+    roots = frozenset({"Transpose"})
+
+    def match(self, node: onnx_ir.Node) -> tuple[Array, int] | Decline:
+        found = dequantised_constant(node.inputs[0])
+        if found is None:
+            return Decline("it turns no dequantised constant")
+        array, parameters = found
+        perm = [int(axis) for axis in attribute(node, "perm", tuple(range(array.ndim))[::-1])]
+        return np.ascontiguousarray(array.transpose(perm)), perm.index(parameters.axis % array.ndim)
+
+    def rewrite(self, node: onnx_ir.Node, found: tuple[Array, int]) -> None:
+        array, axis = found
+        dequantise = node.inputs[0].producer()  # type: ignore[union-attr]
+        assert dequantise is not None
+        turned = add_constant(graph_of(node), array, f"{node.name}.turned")
+        inputs = [turned, *dequantise.inputs[1:]]
+        replace_node(node, "DequantizeLinear", inputs, {"axis": axis}, name=dequantise.name, fused=[dequantise])

@@ -40,7 +40,7 @@ from magicmind.passes.merge_affine import MergeAffine
 from magicmind.passes.merge_common import MergeCommon
 from magicmind.passes.merge_reshapes import MergeReshapes
 from magicmind.passes.merge_transposes import MergeTransposes, TransposeToReshape
-from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise
+from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise, TransposeWeights
 from magicmind.passes.outline import OutlineBodies
 from magicmind.passes.quantise_to_elementwise import FoldDequantise, QuantiseToElementwise
 from magicmind.passes.read_sizes import ReadSizes
@@ -100,6 +100,7 @@ def stages() -> list[Stage]:
             until_stable=True,
             passes=[
                 ShiftToUnsigned(),  # first: what the others make is unsigned from the start
+                TransposeWeights(),
                 MoveDequantise(),
                 HoistQuantise(),
                 DropRequantise(),

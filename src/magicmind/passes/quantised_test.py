@@ -10,7 +10,7 @@ from magicmind.ops.reference import run_graph
 from magicmind.passes.average_to_integer import AverageToInteger
 from magicmind.passes.fold_requantise import FoldRequantise
 from magicmind.passes.fuse_byte_table import FuseByteTable
-from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise
+from magicmind.passes.move_dequantise import DropRequantise, HoistQuantise, MoveDequantise, TransposeWeights
 from magicmind.passes.pipeline import simplify
 from magicmind.passes.quantise_to_elementwise import FoldDequantise, QuantiseToElementwise
 from magicmind.passes.shift_to_unsigned import ShiftToUnsigned
@@ -57,6 +57,17 @@ def test_padding_with_zero_is_padding_with_the_zero_point() -> None:
         "{ t = DequantizeLinear(q, s, z) y = Pad(t, p, one) }",
         "another number than zero",
     )
+
+
+def test_weights_are_turned_before_they_are_dequantised() -> None:
+    head = "(float[N,3] x) => (float[N,2] y) <float[2] s = {0.5, 2.0}, int8[2] z = {0, 0}, "
+    check_pass(
+        TransposeWeights(),
+        head + "int8[2,3] w = {1, 2, 3, 4, 5, 6}> "
+        "{ d = DequantizeLinear<axis=0>(w, s, z) t = Transpose<perm=[1,0]>(d) y = MatMul(x, t) }",
+        head + "int8[3,2] w = {1, 4, 2, 5, 3, 6}> { d = DequantizeLinear<axis=1>(w, s, z) y = MatMul(x, d) }",
+    )
+    check_declined(TransposeWeights(), "(float[N,3] x) => (float[3,N] y) { y = Transpose<perm=[1,0]>(x) }", "constant")
 
 
 def test_quantise_moves_in_front_of_a_reshape() -> None:
