@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "torch_backend": {"compiler", "frontends", "graph", "ir", "runtime", "source"},
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
-    "zoo": {"__init__", "evaluation", "frontends", "graph", "runtime"},
+    "zoo": {"__init__", "evaluation", "frontends", "graph", "ir", "quant", "runtime"},
     "mmtools": {"cli", "plugin", "runtime"},
     "cli": {
         "__init__",
@@ -62,6 +62,7 @@ MAY_IMPORT = {
         "plugin",
         "quant",
         "runtime",
+        "zoo",
     },
 }
 """For every folder and module of the package the others it may import, besides BASE."""

@@ -17,10 +17,11 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicmind.cli import latency, options, text
+from magicmind.cli import options, text
 from magicmind.cli.demo_formats import compare_formats, print_formats
 from magicmind.cli.progress import progress
 from magicmind.errors import MissingExtraError
+from magicmind.runtime import latency
 
 if TYPE_CHECKING:
     import numpy as np

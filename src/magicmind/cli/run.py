@@ -13,7 +13,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from magicmind.cli import feeds, latency, options, text
+from magicmind.cli import feeds, options, text
+from magicmind.runtime import latency
 
 if TYPE_CHECKING:
     from magicmind.runtime.profiler import Profile

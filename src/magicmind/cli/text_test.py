@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from magicmind.cli import latency, text
+from magicmind.cli import text
+from magicmind.runtime import latency
 from magicmind.tensorinfo import TensorInfo
 
 

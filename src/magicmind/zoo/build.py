@@ -1,0 +1,110 @@
+"""The second step: the network's files to an offline model, calibrated on pictures where it is to be in integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import magicmind
+from magicmind.errors import Error
+from magicmind.quant.precision import mode_of
+from magicmind.zoo.datasets import Dataset
+from magicmind.zoo.export import quiet, source_files
+from magicmind.zoo.fetch import Report
+from magicmind.zoo.geometry import Array
+from magicmind.zoo.graph import with_normalisation
+from magicmind.zoo.recipe import Dim
+from magicmind.zoo.workspace import Request
+
+
+@dataclass(frozen=True)
+class BuildOptions:
+    """target, tune: as of `magicmind.build`. count: of calibration pictures, None for the sample's own."""
+
+    target: str = "native"
+    tune: float | None = None
+    count: int | None = None
+
+
+DEFAULT = BuildOptions()
+
+
+def build(request: Request, data: Dataset | None, options: BuildOptions = DEFAULT, report: Report = quiet) -> Path:
+    """Builds and writes the model of a request, and returns its file.
+
+    data: pictures that scales come from, for the q* modes; random pixels stand in where there is None, which is good
+    for measuring speed alone.
+    Raises Error.
+    """
+    graph = image_graph(request)
+    arguments: dict[str, Any] = {}
+    mode = mode_of(request.precision)
+    if mode.bits:
+        arguments["calibration"] = calibration_data(request, graph, data, options.count)
+        arguments["layers"] = {p: mode.unquantised.name for p in request.sample.layers}
+        arguments["computation_preference"] = request.sample.computation_preference
+    with magicmind.build(
+        graph,
+        precision=request.precision,
+        targets=[options.target],
+        threads=request.threads,
+        tune=options.tune,
+        progress=report,
+        **arguments,
+    ) as model:
+        request.model.parent.mkdir(parents=True, exist_ok=True)
+        model.save(request.model)
+    return request.model
+
+
+def image_graph(request: Request) -> magicmind.Graph:
+    """The sample's network for pictures as NHWC: uint8 where it normalises them itself, else float32."""
+    sample, preparation = request.sample, request.preparation
+    ends: dict[str, Any] = {"input_shapes": [input_shape(request)]}
+    if not sample.channels_last:
+        ends["input_layouts"] = ["NHWC"]
+        ends["input_dtypes"] = [preparation.dtype]
+    graph = sample.source.parse(source_files(request), ends)
+    if preparation.inside and preparation.mean is not None and preparation.std is not None:
+        graph = with_normalisation(graph, preparation.mean, preparation.std)
+    return graph
+
+
+def input_shape(request: Request) -> tuple[Dim, ...]:
+    """[N, H, W, 3] with ranges where the model is mutable. Raises Error for a batch that it cannot have."""
+    sample = request.sample
+    limits = sample.batches
+    if limits is None and request.batch != 1:
+        raise Error(f"{sample.name} takes one picture a call, not {request.batch}", hint="--batch-size 1")
+    if limits is not None and not limits[0] <= request.batch <= limits[1]:
+        raise Error(f"{sample.name} takes batches of {limits[0]} to {limits[1]}, not {request.batch}")
+    if not request.mutable:
+        return request.batch, *sample.shape, 3
+    batch: Dim = 1 if limits is None else f"{limits[0]}..{limits[1]}"
+    return batch, *(sample.mutable_shape or sample.shape), 3
+
+
+def calibration_data(request: Request, graph: magicmind.Graph, data: Dataset | None, count: int | None) -> Any:
+    """Batches of prepared pictures as calibration reads them; random ones without data."""
+    how = request.calibration
+    number = how.count or request.batch if count is None else count
+    if data is None:
+        return f"random:{number}"
+    batch = 1 if request.mutable else request.batch
+    items = [item for item in data.items][: max(number, batch)]
+    if len(items) < batch:
+        raise Error(f"calibrating a batch of {batch} needs as many pictures; the data set has {len(items)}")
+    # Where normalisation is part of the model, calibration pictures pass through it as well: they match inference.
+    preparation = how.preparation or request.preparation
+    name = graph.inputs[0].name
+
+    def batches() -> Iterator[dict[str, Array]]:
+        for start in range(0, len(items) - batch + 1, batch):
+            pictures = [preparation(item.path).pixels for item in items[start : start + batch]]
+            yield {name: np.ascontiguousarray(np.stack(pictures))}
+
+    return list(batches())
