@@ -34,7 +34,6 @@ from magicmind.cli.zoo_options import (
 from magicmind.errors import Error
 
 if TYPE_CHECKING:
-    from magicmind.zoo.datasets import Dataset
     from magicmind.zoo.infer import InferOptions, Outcome
     from magicmind.zoo.workspace import Request
 
@@ -101,22 +100,11 @@ def build_model(arguments: argparse.Namespace, request: Request) -> None:
     data = None
     if mode_of(request.precision).bits:
         number = arguments.calibration or request.calibration.count or request.batch
-        data = _data_or_none(arguments, request, max(number, request.batch))
+        data = dataset_of(arguments, request, count=max(number, request.batch))
     options = step.BuildOptions(arguments.target, arguments.tune, arguments.calibration)
     with progress(request.sample.name) as report:
         step.build(request, data, options, report)
     print(f"Generate model done, model save to {request.model}")
-
-
-def _data_or_none(arguments: argparse.Namespace, request: Request, count: int) -> Dataset | None:
-    """The data set; None where a network with random weights, whose scales mean nothing, has none."""
-    try:
-        return dataset_of(arguments, request, count=count)
-    except Error as error:
-        if request.weights != "random":
-            raise
-        print(f"calibrated with random pixels: {str(error).splitlines()[0]}", file=sys.stderr)
-        return None
 
 
 def infer(arguments: argparse.Namespace) -> None:
@@ -208,7 +196,9 @@ def perf(arguments: argparse.Namespace) -> None:
         arguments.duration, tuple(arguments.peers or ()), arguments.output or request.data / "perf",
     )  # fmt: skip
     with progress(request.sample.name) as report:
-        result = measure(request, chosen, lambda r: _data_or_none(arguments, r, r.calibration.count or r.batch), report)
+        result = measure(
+            request, chosen, lambda r: dataset_of(arguments, r, count=max(r.calibration.count, r.batch)), report
+        )
     print(result.as_markdown())
     print(f"written {', '.join(str(path) for path in result.files)}")
 

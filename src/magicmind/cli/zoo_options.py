@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from magicmind.cli import options
+from magicmind.errors import Error
 
 if TYPE_CHECKING:
     from magicmind.zoo.datasets import Dataset, Given
     from magicmind.zoo.workspace import Request
+
+
+MADE = 64
+"""Most pictures that are made here."""
 
 
 def add(group: argparse._ArgumentGroup, *names: str, **how: Any) -> None:
@@ -254,9 +260,17 @@ def given_of(arguments: argparse.Namespace) -> Given:
 
 
 def dataset_of(arguments: argparse.Namespace, request: Request, *, count: int | None = None) -> Dataset:
+    """The user's data set; pictures made here where random weights, whose results mean nothing, have none."""
     from magicmind.zoo.datasets import load
+    from magicmind.zoo.pictures import made_dataset
 
     if count is None:
         asked = arguments.image_num
         count = int(request.sample.defaults["image_num"]) if asked is None else asked
-    return load(request.sample.dataset, given_of(arguments), count)
+    try:
+        return load(request.sample.dataset, given_of(arguments), count)
+    except Error as error:
+        if request.weights != "random" or arguments.dataset or arguments.image_dir:
+            raise
+        print(f"pictures are made here: {str(error).splitlines()[0]}", file=sys.stderr)
+        return made_dataset(request.data / "pictures", min(count, MADE) if count > 0 else MADE)

@@ -36,8 +36,7 @@ DEFAULT = BuildOptions()
 def build(request: Request, data: Dataset | None, options: BuildOptions = DEFAULT, report: Report = quiet) -> Path:
     """Builds and writes the model of a request, and returns its file.
 
-    data: pictures that scales come from, for the q* modes; random pixels stand in where there is None, which is good
-    for measuring speed alone.
+    data: pictures that scales come from, for the q* modes.
     Raises Error.
     """
     graph = image_graph(request)
@@ -89,11 +88,11 @@ def input_shape(request: Request) -> tuple[Dim, ...]:
 
 
 def calibration_data(request: Request, graph: magicmind.Graph, data: Dataset | None, count: int | None) -> Any:
-    """Batches of prepared pictures as calibration reads them; random ones without data."""
+    """Batches of prepared pictures as calibration reads them. Raises Error where there are too few."""
     how = request.calibration
     number = how.count or request.batch if count is None else count
     if data is None:
-        return f"random:{number}"
+        raise Error(f"{request.precision} needs pictures to calibrate with", hint="give a data set")
     batch = 1 if request.mutable else request.batch
     items = [item for item in data.items][: max(number, batch)]
     if len(items) < batch:

@@ -36,6 +36,8 @@ class Dataset:
     names: tuple[str, ...] = ()
     annotations: Path | None = None
     masks: Path | None = None
+    truth: bool = True
+    """Whether the pictures can be scored."""
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Layout:
     image_dirs: tuple[str, ...]
     lists: tuple[str, ...]
     labelled: bool = False
+    scored: bool = True
     suffix: str = ""
     """Of the pictures, where the list leaves it out."""
     names: tuple[str, ...] = ()
@@ -75,7 +78,9 @@ LAYOUTS: Mapping[str, Layout] = {
         tuple(f"{top}ImageSets/Segmentation/val.txt" for top in ("VOCdevkit/VOC2012/", "VOC2012/", "")), suffix=".jpg",
         masks=tuple(f"{top}SegmentationClass" for top in ("VOCdevkit/VOC2012/", "VOC2012/", "")),
     ),
-    "pictures": Layout("a folder of pictures", "DATASETS_PATH", "your own pictures", ("images", ""), ("images.txt",)),
+    "pictures": Layout(
+        "a folder of pictures", "DATASETS_PATH", "your own pictures", ("images", ""), ("images.txt",), scored=False,
+    ),
 }  # fmt: skip
 
 PICTURES = (".jpg", ".jpeg", ".png", ".bmp", ".webp")
@@ -108,12 +113,9 @@ class _Reader:
                 f"none of the {len(items)} listed pictures is in {folder}; the first is {items[0].name}",
                 hint="--image-dir says where they are",
             )
-        return Dataset(
-            items,
-            self._names(),
-            self.given.annotations or self._first(self.layout.annotations),
-            self.given.masks or self._first(self.layout.masks),
-        )
+        annotations = self.given.annotations or self._first(self.layout.annotations)
+        masks = self.given.masks or self._first(self.layout.masks)
+        return Dataset(items, self._names(), annotations, masks, truth=self.layout.scored or annotations is not None)
 
     def _folder(self) -> Path:
         if self.given.image_dir is not None:
@@ -128,11 +130,11 @@ class _Reader:
                 hint=f"set {self.layout.variable} (or DATASETS_PATH) to its folder, or give --dataset FOLDER",
             )
         candidates = [root / name for name in self.layout.image_dirs if (root / name).is_dir()]
-        holding = [c for c in candidates if _holds_pictures(c)]
         if not candidates:
             hint = f"get it from {self.layout.origin}"
             raise Error(f"{root} has no folder {' or '.join(filter(None, self.layout.image_dirs))}", hint=hint)
-        return (holding or candidates)[0]
+        # Pictures may also lie a level deeper, in a folder per class: then the deepest candidate is their folder's.
+        return next((c for c in candidates if _holds_pictures(c)), candidates[-1])
 
     def _first(self, names: Sequence[str]) -> Path | None:
         places = [place for place in (self.root(), _utilities()) if place is not None]
@@ -208,5 +210,6 @@ def _utilities() -> Path | None:
 
 
 def _holds_pictures(folder: Path) -> bool:
+    """Whether pictures lie in the folder itself."""
     with os.scandir(folder) as entries:
-        return any(entry.is_dir() or Path(entry.name).suffix.lower() in PICTURES for entry in entries)
+        return any(Path(entry.name).suffix.lower() in PICTURES for entry in entries)

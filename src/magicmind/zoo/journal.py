@@ -36,7 +36,7 @@ class Journal:
 
     def _read(self, key: Mapping[str, Any]) -> int:
         """Takes over the entries of the same run; how many bytes of the file are good."""
-        if not self.path.exists():
+        if not self.path.is_file():
             return 0
         lines = self.path.read_bytes().splitlines(keepends=True)
         if not lines or lines[0] != _line(key):

@@ -79,12 +79,12 @@ class PerfResult:
 def measure(
     request: Request,
     options: PerfOptions,
-    calibration: Callable[[Request], Dataset | None],
+    calibration: Callable[[Request], Dataset],
     report: Report = quiet,
 ) -> PerfResult:
     """Builds what is missing and measures; writes perf.md, perf.json and perf.png.
 
-    calibration: the pictures for a request in integers, or None for random ones. Raises Error.
+    calibration: the pictures for a request in integers. Raises Error.
     """
     cases = [(precision, batch) for precision in options.precisions for batch in options.batches]
     rows: list[Row] = []

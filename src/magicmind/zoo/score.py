@@ -64,8 +64,7 @@ class Score:
 def score(request: Request, data: Dataset, outcome: Outcome) -> Score:
     """Scores the files of a run; writes eval.json and eval.md beside them. Raises Error for a missing truth."""
     kinds = {"classification": _classes, "detection": _boxes, "segmentation": _masks}
-    has_truth = request.sample.dataset != "pictures" or data.annotations is not None
-    figures, lines = kinds[request.task.kind](request, data, outcome) if has_truth else ({}, [])
+    figures, lines = kinds[request.task.kind](request, data, outcome) if data.truth else ({}, [])
     sample = request.sample
     batches = {p.batch for p in sample.accuracy if p.precision == request.precision}
     fitting = {request.batch, -1} & batches or batches & {1}

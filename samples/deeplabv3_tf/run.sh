@@ -1,0 +1,5 @@
+#!/usr/bin/env bash
+# All of it: export, build, infer, score; options of `magicmind zoo run` may follow.
+set -euo pipefail
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh" > /dev/null
+magicmind zoo run deeplabv3_tf --precision force_float32 --shape-mutable true "$@"
