@@ -103,6 +103,7 @@ def _fetch(wanted: Download, url: str, target: Path, report: Report) -> Path:
         import pooch
     except ModuleNotFoundError as error:
         raise MissingExtraError("downloading needs pooch", hint="pip install 'magicmind[zoo]'") from error
+    pooch.get_logger().setLevel("WARNING")  # progress is the report's; its advice on checksums is not for users
     name = url.rsplit("/", 1)[-1].partition("?")[0] if wanted.member else wanted.name
     known = f"sha256:{wanted.sha256}" if len(wanted.sha256) == 64 else None
     try:

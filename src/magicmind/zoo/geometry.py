@@ -28,7 +28,7 @@ class Placement:
 
     def corners(self, boxes: Array) -> Array:
         """Boxes [n, 4] (x1, y1, x2, y2) of the network in the picture."""
-        return boxes * np.array([self.across, self.down] * 2) + np.array([self.left, self.top] * 2)
+        return np.asarray(boxes * np.array([self.across, self.down] * 2) + np.array([self.left, self.top] * 2))
 
 
 class Geometry(Protocol):

@@ -8,7 +8,8 @@ import numpy as np
 import onnx_ir
 
 from magicmind.graph import Graph
-from magicmind.ir.types import type_of
+from magicmind.ir.types import TensorType, set_type, type_of
+from magicmind.zoo.geometry import Array
 
 
 def with_normalisation(graph: Graph, mean: Sequence[float], std: Sequence[float]) -> Graph:
@@ -36,8 +37,10 @@ def with_normalisation(graph: Graph, mean: Sequence[float], std: Sequence[float]
     return Graph(model)
 
 
-def _constant(model: onnx_ir.Model, name: str, numbers: np.ndarray) -> onnx_ir.Value:  # type: ignore[type-arg]
-    tensor = onnx_ir.tensor(numbers.astype(np.float32).reshape(1, -1, 1, 1), name=name)
-    value = onnx_ir.Value(name=name, const_value=tensor, type=onnx_ir.TensorType(tensor.dtype), shape=tensor.shape)
+def _constant(model: onnx_ir.Model, name: str, numbers: Array) -> onnx_ir.Value:
+    value = onnx_ir.Value(
+        name=name, const_value=onnx_ir.tensor(numbers.astype(np.float32).reshape(1, -1, 1, 1), name=name)
+    )
+    set_type(value, TensorType(onnx_ir.DataType.FLOAT, (1, numbers.size, 1, 1)))
     model.graph.initializers[name] = value
     return value

@@ -28,9 +28,10 @@ class Journal:
             folder.mkdir(parents=True, exist_ok=True)
             good = self._read(key)
             self._file = self.path.open("r+b" if good else "wb")
-            self._file.truncate(good)
-            self._file.seek(good)
-            if not good:
+            if good:
+                self._file.truncate(good)
+                self._file.seek(good)
+            else:
                 self._file.write(_line(key))
                 self._file.flush()
 
