@@ -80,10 +80,10 @@ def product_of(
         return Decline("a product of scales is no float32")
     if b is None:
         return Product(data, centred, scale, None, None)
-    numbers = _bias_numbers(b)
-    if numbers is None:
+    biases = _bias_numbers(b)
+    if biases is None:
         return Decline("the bias is computed at run time")
-    row = np.broadcast_to(numbers.ravel(), (array.shape[axis],))
+    row = np.broadcast_to(biases.ravel(), (array.shape[axis],))
     steps = np.rint(row / scale.astype(np.float64))
     if np.abs(steps).max(initial=0) >= _BIAS_LIMIT:
         return Product(data, centred, scale, None, row.astype(np.float32))
