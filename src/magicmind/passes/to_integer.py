@@ -96,8 +96,8 @@ def _bias_numbers(b: onnx_ir.Value) -> npt.NDArray[np.float64] | None:
     if quantised is not None:
         array, parameters = quantised
         return (array.astype(np.float64) - parameters.zero) * parameters.scale.astype(np.float64)
-    array = const_of(b)
-    return None if array is None else array.astype(np.float64)
+    constant = const_of(b)
+    return None if constant is None else constant.astype(np.float64)
 
 
 def unsigned(node: onnx_ir.Node, x: Dequantised) -> tuple[onnx_ir.Value, int]:
