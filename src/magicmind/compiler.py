@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
@@ -139,6 +139,8 @@ class Options:
     computation_preference: str = "auto"
     tune: float | None = None
     progress: Progress = _quiet
+    ends: Callable[[ir.Model], None] | None = None
+    """What is put around the graph once it is quantised (passes/ends.py), in place."""
 
     def machines(self) -> list[Target]:
         """The targets, each once, with the threads to choose schedules for. Raises TargetError."""
@@ -165,6 +167,8 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
     machines = options.machines()
     ready = prepare(graph.with_shapes(options.shapes or {}), options)
     graph, plan = ready.graph, ready.plan
+    if options.ends is not None:
+        graph = graph.edited(options.ends)
     simplify(graph.model)
     exceeds = []
     if plan.halves:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
 
@@ -55,6 +55,15 @@ class Graph:
         model.metadata_props.pop(SAME_KEY, None)
         types = {v.name or "": t for v in model.graph.inputs if isinstance(t := _typed(v), TensorType)}
         apply_shapes(model, types, shapes, ranges_of(model))
+        return Graph(model)
+
+    def edited(self, edit: Callable[[onnx_ir.Model], None]) -> Graph:
+        """A copy that `edit` has changed in place (passes/ends.py): other layouts, dtypes, a normalisation in front.
+
+        Raises what `edit` raises, and ShapeError where the result does not fit together.
+        """
+        model = self.model.clone()
+        edit(model)
         return Graph(model)
 
     def save(self, path: str | os.PathLike[str]) -> None:

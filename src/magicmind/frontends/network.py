@@ -22,6 +22,8 @@ from magicmind.ops.emitter import Emitter, Value
 from magicmind.passes.infer_types import type_node
 
 _IR_VERSION = 10
+CALL = "magicmind.call"
+"""Where a node's `meta` keeps (number, layer) of the `at` it was made in: which nodes one call of the source became."""
 _ARITHMETIC = {ast.Add: "Add", ast.Sub: "Sub", ast.Mult: "Mul", ast.FloorDiv: "Div", ast.Mod: "Mod"}
 
 
@@ -39,6 +41,7 @@ class Network(Emitter):
         self.values: dict[str, Value] = {}
         self._names: set[str] = set()  # of nodes and constants, those of nested graphs too
         self._is_nested = False
+        self._call = 0
         self._bound: dict[int, str] = {}  # id of a value -> the name it was bound to
         self._sized: dict[str, tuple[Value, int]] = {}  # symbol -> a value and the axis that has this size
 
@@ -57,6 +60,7 @@ class Network(Emitter):
     ) -> Sequence[Value]:
         """As of `Emitter`."""
         outputs = super().add(domain, op_type, inputs, attributes, count)
+        self.nodes[-1].meta[CALL] = (self._call, self.scope)
         for value in outputs:
             self._narrow(value)
             self._find_symbols(value)
@@ -105,6 +109,7 @@ class Network(Emitter):
     def at(self, layer: str) -> Iterator[None]:
         """Names what is made inside after `layer`: its first node as it is, further ones `layer.Operator<n>`."""
         before, self.scope = self.scope, layer
+        self._call += 1
         try:
             yield
         finally:

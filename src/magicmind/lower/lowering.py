@@ -301,6 +301,11 @@ class Lowering:
         self._bind(out, ref)
         return True
 
+    def overlap(self, a: ir.Value, b: ir.Value) -> bool:
+        """Whether two values lie in the same memory: what writes one then changes the other."""
+        first, second = self._refs.get(a), self._refs.get(b)
+        return first is not None and second is not None and first.storage is second.storage
+
     def _dies_here(self, storage: Storage) -> bool:
         assert self._node is not None
         now = self._order[self._node]

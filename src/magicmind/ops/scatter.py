@@ -74,7 +74,7 @@ def _begin(low: Lowering, node: onnx_ir.Node) -> tuple[str, str, list[Ref]]:
     if low.dtype(indices) not in ("i32", "i64"):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: indices must be int32 or int64")
     refs = [low.ref(indices), low.ref(updates)]
-    if not low.reuse(out, data):
+    if low.overlap(data, indices) or low.overlap(data, updates) or not low.reuse(out, data):
         call_copy(low, node, [Axis(product(low.shape(data)), 1, 1)], low.ref(data), low.ref(out), low.dtype(out))
     moved = reduction_of(NodeView(node)) == "none"
     dtype = low.dtype(out)

@@ -18,6 +18,7 @@ from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorEr
 from magicmind.frontends.network import Network
 from magicmind.frontends.pytorch.arguments import Arguments, arguments_of
 from magicmind.frontends.pytorch.converter import Missing
+from magicmind.frontends.pytorch.listing import Listing, calls_of
 from magicmind.frontends.pytorch.torchscript import Program, missing_operators
 from magicmind.frontends.pytorch.values import Tensor, map_leaves
 from magicmind.ir.shape_spec import Range
@@ -63,6 +64,10 @@ class ScriptSource:
     def outputs(self) -> Sequence[str]:
         """Unknown before conversion."""
         return ()
+
+    def calls(self) -> Listing:
+        """The operators of the program in its order, as far as they are known without shapes."""
+        return calls_of(self._module, self._arguments)
 
     def convert(self, inputs: Mapping[str, TensorType], ranges: Mapping[str, Range]) -> onnx_ir.Model:
         """Runs `forward` until the state it keeps has settled."""

@@ -23,7 +23,7 @@ from magicmind.frontends.pytorch.importers import IMPORTERS
 from magicmind.frontends.pytorch.loops import run_loop
 from magicmind.frontends.pytorch.values import Items, Tensor
 
-_CALL = "magicmind::CallMethod"
+CALL_METHOD = "magicmind::CallMethod"
 _MAX_TURNS = 10_000  # of a loop that is executed at conversion
 
 Env = dict[int, Any]
@@ -57,7 +57,7 @@ class Program(Converter):
     # ------------------------------------------------------------------------------------------------------ methods
 
     def _method(self, module: Module, name: str, args: Sequence[Any]) -> Any:
-        graph = _graph_of(module.script, name)
+        graph = method_graph(module.script, name)
         self._modules.append(module.path)
         try:
             (result,) = self.block(graph, dict(zip(_ids(graph.inputs()), [module, *args], strict=True)))
@@ -153,7 +153,7 @@ def _wrapped(found: Any) -> Any:
 # ------------------------------------------------------------------------------------------------------------ graphs
 
 
-def _graph_of(module: torch.jit.ScriptModule, method: str) -> Any:
+def method_graph(module: torch.jit.ScriptModule, method: str) -> Any:
     """The graph of a method, with the functions it calls written out, but not the methods."""
     graph = module._c._get_method(method).graph.copy()
     _hide_methods(graph, graph)
@@ -167,7 +167,7 @@ def _hide_methods(graph: Any, block: Any) -> None:
         for inner in node.blocks():
             _hide_methods(graph, inner)
         if node.kind() == "prim::CallMethod":
-            call = graph.create(_CALL, list(node.inputs()), 1)
+            call = graph.create(CALL_METHOD, list(node.inputs()), 1)
             call.s_("name", node.s("name")).insertBefore(node)
             call.output().setType(node.output().type())
             node.output().replaceAllUsesWith(call.output())
@@ -246,7 +246,7 @@ def _module(node: Any, found: Any) -> Module:
     return found
 
 
-@_prim(_CALL)
+@_prim(CALL_METHOD)
 def _call_method(p: Program, node: Any, args: list[Any], env: Env) -> Any:
     return p._method(_module(node, args[0]), node.s("name"), args[1:])
 
@@ -322,4 +322,4 @@ def _isinstance(p: Program, node: Any, args: list[Any], env: Env) -> Any:
     raise UnsupportedOperatorError("isinstance on a value of several possible types")
 
 
-__all__ = ["Module", "Program", "missing_operators", "source_line"]
+__all__ = ["CALL_METHOD", "Module", "Program", "method_graph", "missing_operators", "source_line"]

@@ -1,0 +1,105 @@
+"""Engines and contexts: a model at work."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from magicmind.facade.device import Queue
+from magicmind.facade.status import Code, Refused, Status, guarded, or_none
+from magicmind.facade.tensor import Array, Tensor
+from magicmind.runtime import Engine as CoreEngine
+from magicmind.tensorinfo import TensorInfo
+
+Spec = tuple[str, np.dtype[Any], tuple[int, ...]]
+
+
+def reported(info: TensorInfo) -> tuple[int, ...]:
+    """The dims of an input or output, -1 where a size may change."""
+    return tuple(d if isinstance(d, int) else -1 for d in info.shape)
+
+
+class Engine:
+    """Made by `Model.create_i_engine`."""
+
+    def __init__(self, core: CoreEngine) -> None:
+        self._core = core
+
+    @or_none
+    def create_i_context(self) -> Context:
+        """A context; there may be several."""
+        return Context(self._core)
+
+
+class Context:
+    """One run at a time. Made by `Engine.create_i_context`."""
+
+    def __init__(self, engine: CoreEngine) -> None:
+        self._core = engine.context()
+        self._inputs: list[Spec] = [(i.name, i.dtype, reported(i)) for i in engine.model.inputs]
+        self._outputs: list[Spec] = [(i.name, i.dtype, reported(i)) for i in engine.model.outputs]
+        self._lock = threading.Lock()
+
+    def create_inputs(self) -> list[Tensor]:
+        """A tensor for every input, in order."""
+        return [Tensor.of_model(*spec) for spec in self._inputs]
+
+    def create_outputs(self, inputs: object = None, suppress_infer_shape_error: bool = True) -> tuple[Tensor, ...]:
+        """A tensor for every output. No list: one program takes another, broken way when it gets one."""
+        return tuple(Tensor.of_model(*spec) for spec in self._outputs)
+
+    @guarded
+    def enqueue(
+        self,
+        inputs: Sequence[Tensor],
+        outputs: list[Tensor],
+        queue: Queue | None = None,
+        input_by_tensor_order: bool = False,
+    ) -> Status | None:
+        """Runs the model; `outputs` then holds its results, whatever it held before.
+
+        `inputs` stand in the order of the model's. Tensors that a program made itself, or gave an address, receive
+        results in their own memory.
+        """
+        if not isinstance(outputs, list):
+            raise Refused(f"outputs is a list that the call fills, not {type(outputs).__name__}")
+        if queue is not None and not isinstance(queue, Queue):
+            raise Refused(f"queue is what Device.create_queue returns, not {type(queue).__name__}")
+        if len(inputs) != len(self._inputs):
+            raise Refused(f"the model has {len(self._inputs)} inputs; {len(inputs)} are given")
+        if not self._lock.acquire(blocking=False):
+            return Status(
+                Code.UNAVAILABLE,
+                "the context is in use by another thread: create a context for each with Engine.create_i_context",
+            )
+        try:
+            feeds = {spec[0]: _data(spec, tensor) for spec, tensor in zip(self._inputs, inputs, strict=True)}
+            results = self._core.run(feeds)
+            self._deliver(results, outputs)
+        finally:
+            self._lock.release()
+        return None
+
+    def _deliver(self, results: dict[str, Array], outputs: list[Tensor]) -> None:
+        old = outputs[:]
+        outputs[:] = [Tensor.of_model(name, dtype, dims, results[name]) for name, dtype, dims in self._outputs]
+        for i, tensor in enumerate(old[: len(outputs)]):
+            if isinstance(tensor, Tensor) and tensor.is_fixed:
+                result = outputs[i].array
+                assert result is not None
+                tensor.take(result)
+                outputs[i] = tensor
+
+
+def _data(spec: Spec, tensor: object) -> Array:
+    """The array to run on."""
+    name, dtype, _ = spec
+    if not isinstance(tensor, Tensor):
+        raise Refused(f"input {name!r} is a {type(tensor).__name__}, not a tensor of create_inputs")
+    array = tensor.array
+    if array is None or not tensor.is_filled:
+        raise Refused(f"input {name!r} holds no data: call from_numpy first", Code.FAILED_PRECONDITION)
+    return array if array.dtype == dtype else array.astype(dtype)

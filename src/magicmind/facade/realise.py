@@ -1,0 +1,244 @@
+"""From what a program asked of a Network to a graph of our own: the file's graph, then the nodes added to it.
+
+A Network is a list of wishes until somebody looks, because shapes, setters and outputs may change in any order. Here
+they become an onnx-ir model, in which the inputs and outputs bear the names that programs see.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy as np
+import onnx_ir
+
+from magicmind.errors import Error
+from magicmind.facade.status import Refused
+from magicmind.frontends.network import CALL
+from magicmind.frontends.onnx import read_onnx
+from magicmind.graph import Graph
+from magicmind.ir.evaluate import OPSET
+from magicmind.ir.input_shapes import apply_shapes
+from magicmind.ir.shape_spec import DimSpec
+from magicmind.ir.types import TensorType, type_of
+from magicmind.ops.emitter import Emitter
+from magicmind.ops.shapes import MustEqual
+from magicmind.passes.equal_symbols import unequal, unify
+from magicmind.passes.infer_types import infer_types, type_node
+from magicmind.tensorinfo import TensorInfo
+
+Key = tuple[Any, ...]
+"""Which tensor is meant: ("input", i), ("result", i) of the file, ("value", name), ("call", k, i), ("added", k, i)."""
+Shapes = Mapping[str, Sequence[DimSpec]]
+_IR_VERSION = 10
+
+
+@dataclass(frozen=True)
+class Wishes:
+    """What a Network has been told. `inputs` and `outputs`: name to be seen, and which tensor."""
+
+    file: File | None
+    own_names: Sequence[str]
+    """Of the inputs, as the file has them."""
+    types: Sequence[TensorType]
+    """Of inputs without a file."""
+    shown_names: Sequence[str]
+    added: Sequence[Added]
+    outputs: Sequence[tuple[str, Key]]
+    rewired: Mapping[tuple[Key, int], Key] = field(default_factory=dict)
+    """(a result of a node of the file, number of an input) -> what is read there instead."""
+    labels: Sequence[str] = ()
+    """Of the file's calls in their order, where they were listed before any shape was known."""
+
+
+class File(Protocol):
+    """What a parser has read: a `Graph`, or a `Waiting`."""
+
+    @property
+    def inputs(self) -> Sequence[TensorInfo]:
+        """The inputs by the file's names."""
+
+    def with_shapes(self, shapes: Shapes, /) -> Graph:
+        """The graph for these shapes.  Raises ShapeError."""
+
+
+class Waiting:
+    """An ONNX file whose open sizes do not all fit its operators: it is read for given shapes only."""
+
+    def __init__(self, path: str | os.PathLike[str], names: Sequence[str]) -> None:
+        self._path = path
+        self.inputs = [TensorInfo(name, np.dtype(np.float32), ()) for name in names]  # the names are what counts
+
+    def with_shapes(self, shapes: Shapes, /) -> Graph:
+        """The graph for these shapes.  Raises ShapeError."""
+        return Graph(read_onnx(self._path, input_shapes=shapes))
+
+
+@dataclass(frozen=True)
+class Added:
+    """A node that the program added: `emit` makes its results of the values at `operands`."""
+
+    name: str
+    emit: Callable[[Emitter, Callable[[Key], onnx_ir.Value]], Sequence[onnx_ir.Value]]
+
+
+class Realised:
+    """The model, and where the tensors are in it."""
+
+    def __init__(self, wishes: Wishes, shapes: Shapes) -> None:
+        """Raises Error for what does not fit together."""
+        base = _base(wishes, shapes)
+        while True:
+            self.model = base.clone()
+            try:
+                self._make(wishes)
+                break
+            except MustEqual as error:
+                if not unify(base, error.a, error.b, []):
+                    raise unequal(base, error) from error
+                infer_types(base)
+
+    def _make(self, wishes: Wishes) -> None:
+        graph = self.model.graph
+        self._values: dict[Key, onnx_ir.Value] = {("input", i): v for i, v in enumerate(graph.inputs)}
+        self._values |= {("result", i): _original(v) for i, v in enumerate(graph.outputs)}
+        self._named = {o.name: o for node in graph for o in node.outputs} | {v.name: v for v in graph.inputs}
+        self.calls = _calls(graph, wishes.labels)
+        emitter = _Appendix(graph)
+        for k, node in enumerate(wishes.added):
+            emitter.scope = node.name
+            try:
+                results = node.emit(emitter, self.value)
+            except MustEqual:
+                raise
+            except Error as error:
+                raise type(error)(f"{node.name}: {error}") from error
+            self._values |= {("added", k, i): value for i, value in enumerate(results)}
+        rewired = {key: self.value(new) for key, new in wishes.rewired.items()}
+        wanted = [(name, self.value(key)) for name, key in wishes.outputs]
+        emitter.flush()
+        _rewire(rewired, self.value, graph)
+        _set_outputs(graph, wanted, emitter)
+        for value, name in zip(graph.inputs, wishes.shown_names, strict=False):
+            value.name = name
+
+    def value(self, key: Key) -> onnx_ir.Value:
+        """The value of a tensor.  Raises Refused when the graph has none."""
+        found = self._values.get(key)
+        if found is None and key[0] == "value":
+            found = self._named.get(key[1])
+        if found is None and key[0] == "call" and key[1] in self.calls:
+            outputs = self.calls[key[1]][-1].outputs
+            found = outputs[key[2]] if key[2] < len(outputs) else None
+        if found is None:
+            raise Refused(f"the network has no tensor {key} any more: it was folded while its file was read")
+        return found
+
+    def type(self, key: Key) -> TensorType | None:
+        """The type of a tensor."""
+        return type_of(self.value(key))
+
+    def graph(self) -> Graph:
+        """The graph of our own API.  Raises what its inference raises."""
+        return Graph(self.model)
+
+
+def _original(value: onnx_ir.Value) -> onnx_ir.Value:
+    """What the front-end copied to give an output its name."""
+    node = value.producer()
+    copied = node is not None and node.op_type == "Identity" and str(node.name).endswith("/output")
+    return node.inputs[0] if copied and node is not None and node.inputs[0] is not None else value
+
+
+def _base(wishes: Wishes, shapes: Shapes) -> onnx_ir.Model:
+    """The file's graph for these shapes, or an empty one with the inputs alone."""
+    if wishes.file is not None:
+        known = [info.name for info in wishes.file.inputs]
+        return wishes.file.with_shapes({n: s for n, s in shapes.items() if n in known}).model
+    values = [onnx_ir.Value(name=name) for name in wishes.own_names]
+    graph = onnx_ir.Graph(values, [], nodes=[], opset_imports={"": OPSET}, name="network")
+    model = onnx_ir.Model(graph, ir_version=_IR_VERSION, producer_name="magicmind")
+    apply_shapes(model, dict(zip(wishes.own_names, wishes.types, strict=True)), shapes, {})
+    return model
+
+
+class _Appendix(Emitter):
+    """Nodes at the end of a graph."""
+
+    def __init__(self, graph: onnx_ir.Graph) -> None:
+        super().__init__("", graph.opset_imports.get("", OPSET), type_node)
+        self._graph = graph
+        self._number = 0
+
+    def flush(self) -> None:
+        """Puts what was made into the graph."""
+        self._graph.extend(self.nodes)
+        for value in self.constants:
+            self._graph.register_initializer(value)
+        for node in self.nodes:
+            if node.domain:
+                self._graph.opset_imports.setdefault(node.domain, 1)
+        self.nodes, self.constants = [], []
+
+    def _name_of(self, op_type: str) -> str:
+        self._number += 1
+        return f"{self.scope}/{op_type}_{self._number}"
+
+    def _name_of_constant(self) -> str:
+        self._number += 1
+        return f"{self.scope}/const_{self._number}"
+
+
+def _calls(graph: onnx_ir.Graph, labels: Sequence[str]) -> dict[int, list[onnx_ir.Node]]:
+    """The nodes that each listed call became: calls and nodes both stand in the program's order."""
+    runs: list[tuple[tuple[int, str], list[onnx_ir.Node]]] = []
+    for node in graph:
+        call = node.meta.get(CALL)
+        if call is not None and (not runs or runs[-1][0] != call):
+            runs.append((call, []))
+        if call is not None:
+            runs[-1][1].append(node)
+    found: dict[int, list[onnx_ir.Node]] = {}
+    start = 0
+    for (_, label), nodes in runs:
+        try:
+            start = labels.index(label, start) + 1
+        except ValueError:
+            continue  # made for an output, or by a loop that was written out
+        found[start - 1] = nodes
+    return found
+
+
+def _rewire(
+    rewired: Mapping[tuple[Key, int], onnx_ir.Value],
+    value: Callable[[Key], onnx_ir.Value],
+    graph: onnx_ir.Graph,
+) -> None:
+    for (key, i), new in rewired.items():
+        node = value(key).producer()
+        if node is None or i >= len(node.inputs):
+            raise Refused(f"the node has no input {i}")
+        node.replace_input_with(i, new)
+    if rewired:
+        graph.sort()
+
+
+def _set_outputs(graph: onnx_ir.Graph, wanted: Sequence[tuple[str, onnx_ir.Value]], emitter: _Appendix) -> None:
+    """Makes these the outputs, under these names: copies of what is no result of a node, or an output already."""
+    if not wanted:
+        raise Refused("the network has no outputs", hint="mark_output makes a tensor one")
+    taken: set[int] = set()
+    outputs = []
+    for name, value in wanted:
+        if value.producer() is None or id(value) in taken:
+            emitter.scope = f"{name}/output"
+            value = emitter.op("Identity", value)
+        taken.add(id(value))
+        outputs.append(value)
+    emitter.flush()
+    graph.outputs.clear()
+    for (name, _), value in zip(wanted, outputs, strict=True):
+        value.name = name
+        graph.outputs.append(value)

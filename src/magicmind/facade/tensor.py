@@ -1,0 +1,195 @@
+"""Run-time tensors: numpy arrays with the methods, and the addresses, that programs use."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Iterable, Sequence
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from magicmind.facade.device import Device
+from magicmind.facade.dims import Dims
+from magicmind.facade.enums import DataType, TensorLocation, get_datatype_by_numpy, get_numpy_dtype_by_datatype
+from magicmind.facade.status import Code, Refused, Status, guarded, or_none
+
+Array = np.ndarray[Any, np.dtype[Any]]
+
+_FIRST_PAGE = 4096  # no address of data lies below
+
+
+class Tensor:
+    """Memory of a type and a shape. `dims` of a model's inputs have -1 where any size may come."""
+
+    def __init__(
+        self,
+        shape: Iterable[int] = (),
+        dtype: DataType = DataType.FLOAT32,
+        location: TensorLocation = TensorLocation.kHost,
+        *,
+        name: str = "",
+    ) -> None:
+        self.name = name
+        self.location = location
+        self.dims: tuple[int, ...] = tuple(Dims(shape))
+        self.array: Array | None = None
+        self.is_filled = False
+        self.is_fixed = True  # results are written into the memory it has
+        self._dtype = get_numpy_dtype_by_datatype(dtype)
+        self._capacity: int | None = None  # bytes at an address that a program gave
+
+    @classmethod
+    def of_model(cls, name: str, dtype: np.dtype[Any], dims: tuple[int, ...], array: Array | None = None) -> Tensor:
+        """An input or output of a model; its memory may be replaced by results of another size."""
+        tensor = cls.__new__(cls)
+        tensor.name, tensor.location, tensor.dims = name, TensorLocation.kHost, dims
+        tensor.array, tensor.is_filled, tensor.is_fixed = array, array is not None, False
+        tensor._dtype, tensor._capacity = dtype, None
+        return tensor
+
+    # --------------------------------------------------------------------------------------------------------- data
+
+    @guarded
+    def from_numpy(self, array: Any) -> None:
+        """Copies an array, its elements converted by value; sizes that are open become the array's."""
+        given = np.asarray(array)
+        own = self.array
+        if own is not None and own.shape == given.shape:
+            pass
+        elif self._accepts(given.shape):
+            own = self._sized(given.shape)
+        elif -1 not in self.dims and given.size == prod(self.dims):
+            own, given = self._sized(self.dims), given.reshape(self.dims)
+        else:
+            raise Refused(f"tensor {self.name!r} has the dims {list(self.dims)}, the array {list(given.shape)}")
+        if given.dtype == own.dtype:
+            own[...] = given
+        else:
+            if given.dtype.kind not in "biuf":
+                raise Refused(f"tensor {self.name!r}: an array of {given.dtype} has no numbers to convert")
+            with np.errstate(all="ignore"):  # what does not fit a type has no value in it
+                np.copyto(own, given, casting="unsafe")
+        self.is_filled = True
+
+    @or_none
+    def asnumpy(self) -> Array:
+        """A copy of the data."""
+        if self.array is None:
+            raise Refused(f"tensor {self.name!r} holds no data yet", Code.FAILED_PRECONDITION)
+        return self.array.copy()
+
+    @guarded
+    def memcpy_from_host(self, array: Any) -> None:
+        """Copies the bytes of an array as they are."""
+        source = np.ascontiguousarray(array)
+        if self.array is None:
+            self._sized(source.shape if -1 in self.dims else self.dims)
+        assert self.array is not None
+        if source.nbytes > self.array.nbytes:
+            raise Refused(f"{source.nbytes} bytes do not fit into the {self.array.nbytes} of tensor {self.name!r}")
+        raw = source.reshape(-1).view(np.uint8)
+        self.array.reshape(-1).view(np.uint8)[: raw.size] = raw
+        self.is_filled = True
+
+    @or_none
+    def to(self, where: Device | TensorLocation | DataType) -> Tensor:
+        """The tensor itself for a device; a converted copy for a type."""
+        if not isinstance(where, DataType):
+            if not isinstance(where, (Device, TensorLocation)):
+                raise Refused(f"to takes a Device or a DataType, not {where!r:.60}")
+            return self
+        result = Tensor.of_model(self.name, get_numpy_dtype_by_datatype(where), self.dims)
+        if self.array is not None:
+            result.from_numpy(self.array)
+        return result
+
+    # -------------------------------------------------------------------------------------------------------- memory
+
+    def data_address(self) -> int:
+        """The address of the first byte; 0 while no memory can be had because sizes are open."""
+        if self.array is None:
+            if -1 in self.dims:
+                return 0
+            self._sized(self.dims)
+            self.is_filled = True  # who asks for the address writes there
+        assert self.array is not None
+        return int(self.array.__array_interface__["data"][0])
+
+    @guarded
+    def set_data_address(self, address: int, dims: Iterable[int] | None = None) -> None:
+        """Uses memory of the program's own, which must stay there: `dims` elements from `address` on."""
+        shape = self.shape if dims is None else tuple(Dims(dims))
+        if address < _FIRST_PAGE or any(d < 0 for d in shape):
+            raise Refused(f"there is no memory for {list(shape)} at address {address}")
+        self._capacity = prod(shape) * self._dtype.itemsize
+        self.array = _at(address, shape, self._dtype)
+        self.is_filled = self.is_fixed = True
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The sizes, -1 where one is open."""
+        return self.dims if self.array is None else self.array.shape
+
+    @property
+    def dtype(self) -> DataType:
+        """The type."""
+        return get_datatype_by_numpy(self._dtype)
+
+    def get_data_type(self) -> DataType:
+        """The type."""
+        return self.dtype
+
+    def get_dimension(self) -> Dims:
+        """The sizes."""
+        return Dims(self.shape)
+
+    @guarded
+    def reshape(self, shape: Sequence[int]) -> None:
+        """Changes the shape in place."""
+        if self.array is None:
+            self.dims = tuple(Dims(shape))
+        else:
+            self.array = self.array.reshape(tuple(shape))
+
+    def take(self, result: Array) -> None:
+        """Holds a result: in the memory it has where that is the program's, else in the result's own."""
+        if not self.is_fixed:
+            self.array, self.is_filled = result, True
+            return
+        if self.array is None or self.array.size != result.size or self._dtype != result.dtype:
+            if self._capacity is not None and result.size * self._dtype.itemsize > self._capacity:
+                raise Refused(f"{result.nbytes} bytes do not fit into the {self._capacity} at the address given")
+            own = self._sized(result.shape)
+        else:
+            own = self.array = self.array.reshape(result.shape)
+        np.copyto(own, result, casting="unsafe")
+        self.is_filled = True
+
+    def _accepts(self, shape: tuple[int, ...]) -> bool:
+        """Whether an array of this shape fits."""
+        return len(shape) == len(self.dims) and all(d in (-1, s) for d, s in zip(self.dims, shape, strict=True))
+
+    def _sized(self, shape: tuple[int, ...]) -> Array:
+        """Memory of this shape: at the program's address where there is one, and it has room."""
+        if self._capacity is not None and self.array is not None:
+            if prod(shape) * self._dtype.itemsize > self._capacity:
+                raise Refused(f"the shape {list(shape)} does not fit into the {self._capacity} bytes at the address")
+            self.array = _at(self.data_address(), shape, self._dtype)
+        else:
+            self.array = np.zeros(shape, self._dtype)
+        return self.array
+
+    def __repr__(self) -> str:
+        return f"Tensor({self.name!r}, {list(self.shape)}, {self.dtype})"
+
+
+def _at(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """The memory at an address as an array."""
+    size = prod(shape) * dtype.itemsize
+    memory = memoryview((ctypes.c_char * size).from_address(address)).cast("B")
+    array: Array = np.frombuffer(memory, dtype, prod(shape)).reshape(shape)
+    return array
+
+
+__all__ = ["Array", "Status", "Tensor"]

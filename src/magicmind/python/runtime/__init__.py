@@ -1,0 +1,26 @@
+"""`import magicmind.python.runtime as mm`: the MagicMind-compatible API.
+
+docs/guide/from-magicmind.md says what maps to what.
+"""
+
+from magicmind.facade.builder import Builder
+from magicmind.facade.calibrator import CalibDataInterface, Calibrator, RemoteConfig
+from magicmind.facade.config import BuilderConfig
+from magicmind.facade.device import Device, Queue, System
+from magicmind.facade.dims import Dims
+from magicmind.facade.engine import Context, Engine
+from magicmind.facade.model import EngineConfig, Model
+from magicmind.facade.network import INode, ITensor, Network
+from magicmind.facade.parser import Parser
+from magicmind.facade.status import Status
+from magicmind.facade.tensor import Tensor
+from magicmind.python.common.types import get_datatype_by_numpy, get_numpy_dtype_by_datatype
+from magicmind.python.runtime import enums, model, parser
+from magicmind.python.runtime.enums import *  # noqa: F403
+from magicmind.python.runtime.enums import __all__ as _enumerations
+
+__all__ = [
+    "BuilderConfig", "Builder", "CalibDataInterface", "Calibrator", "Context", "Device", "Dims", "Engine",
+    "EngineConfig", "INode", "ITensor", "Model", "Network", "Parser", "Queue", "RemoteConfig", "Status", "System",
+    "Tensor", "enums", "get_datatype_by_numpy", "get_numpy_dtype_by_datatype", "model", "parser", *_enumerations,
+]  # fmt: skip

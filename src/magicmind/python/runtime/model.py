@@ -1,0 +1,5 @@
+"""Models."""
+
+from magicmind.facade.model import Model
+
+__all__ = ["Model"]

@@ -1,0 +1,5 @@
+"""The parser."""
+
+from magicmind.facade.parser import Parser
+
+__all__ = ["Parser"]
