@@ -4,18 +4,26 @@ magicmind build net.onnx -o net.mm
 magicmind build net.caffemodel --prototxt net.prototxt
 magicmind build net.onnx -o net.mm --shape data=1..64,3,224,224 --target cascadelake --target x86-64-v3
 magicmind build net.onnx -o net.mm --tune             schedules measured on this machine
+magicmind build net.onnx --precision qint8_mixed_float32 --calibration images --preprocess 'size=224 std=255'
 """
 
 from __future__ import annotations
 
 import argparse
 import time
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from magicmind.cli import options, text
-from magicmind.cli.info import tuning_lines
+from magicmind.cli.info import precision_lines, tuning_lines
 from magicmind.cli.progress import progress
+from magicmind.cli.quantisation import add_data, add_quantisation, data_of, quantisation_of
 from magicmind.cli.source import add_source, source_options
+
+if TYPE_CHECKING:
+    from magicmind.compiler import Options as BuildOptions
+    from magicmind.graph import Graph
 
 SUMMARY = "compile a network to an offline model (.mm)"
 TUNING_SECONDS = 60.0
@@ -59,7 +67,33 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="measure schedules on this machine for so long (default: %(const)g s) and keep what is faster;"
         " a later build continues where this one stops",
     )
+    group = parser.add_argument_group("quantisation (modes q*)")
+    add_data(group)
+    add_quantisation(group)
+    group.add_argument("--scales-in", type=Path, metavar="FILE", help="scales from before, instead of --calibration")
+    group.add_argument("--scales-out", type=Path, metavar="FILE", help="write the scales that calibration finds")
+    group.add_argument(
+        "--layer",
+        type=layer_mode,
+        action="append",
+        metavar="PATTERN=MODE",
+        help="precision of the layers of this name or pattern (may be repeated)",
+    )
+    group.add_argument(
+        "--computation-preference",
+        default="auto",
+        metavar="WHAT",
+        help="auto, fast (attention too), or high_precision (first and last layers stay float)",
+    )
     options.add_json(parser)
+
+
+def layer_mode(value: str) -> tuple[str, str]:
+    """`conv*=force_float32`; the mode follows the last `=`, names may contain some."""
+    pattern, separator, mode = value.rpartition("=")
+    if not separator or not pattern or not mode:
+        raise argparse.ArgumentTypeError(f"{value!r} is not PATTERN=MODE")
+    return pattern, mode
 
 
 def tuning_seconds(value: str) -> float:
@@ -70,6 +104,18 @@ def tuning_seconds(value: str) -> float:
         raise argparse.ArgumentTypeError(f"{error}; write the network before --tune, or --tune=SECONDS") from None
 
 
+def with_scales_saved(graph: Graph, how: BuildOptions, path: Path) -> BuildOptions:
+    """Calibrates, writes the scales, and builds with them. Raises PrecisionError where there is no data."""
+    import magicmind
+    from magicmind.errors import PrecisionError
+
+    if how.calibration is None:
+        raise PrecisionError("--scales-out writes what calibration finds", hint="give --calibration")
+    scales = magicmind.calibrate(graph, how.calibration, how.quantisation, progress=how.progress)
+    scales.save(path)
+    return replace(how, calibration=None, scales=scales)
+
+
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
     from magicmind.compiler import Options, compile_parts
@@ -77,6 +123,7 @@ def execute(arguments: argparse.Namespace) -> None:
     from magicmind.runtime.model import host_nodes
 
     output = arguments.output or arguments.model.with_suffix(".mm")
+    data, quantisation = data_of(arguments), quantisation_of(arguments)
     start = time.perf_counter()
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
@@ -86,9 +133,16 @@ def execute(arguments: argparse.Namespace) -> None:
             precision=arguments.precision,
             targets=arguments.target or ["native"],
             threads=arguments.threads,
+            calibration=data,
+            quantisation=quantisation,
+            scales=arguments.scales_in,
+            layers=options.as_dict(arguments.layer),
+            computation_preference=arguments.computation_preference,
             tune=arguments.tune,
             progress=report,
         )
+        if arguments.scales_out is not None:
+            how = with_scales_saved(graph, how, arguments.scales_out)
         parts = compile_parts(graph, how)
         report("writing", 0, 1)
         write_model(output, parts)
@@ -112,7 +166,7 @@ def execute(arguments: argparse.Namespace) -> None:
         return
     names = ", ".join(target.name for target in parts.targets)
     print(f"written {output}: {text.size(file_bytes)}, {parts.precision}, for {names}, in {seconds:.1f} s")
-    for line in tuning_lines(parts.info):
+    for line in (*tuning_lines(parts.info), *precision_lines(parts.info)):
         print(line)
     if fallback:
         print(f"no native code, run by Python: {', '.join(fallback)}")

@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from magicmind import knobs
-from magicmind.cli import build, compare, demo, info, parse, run, zoo
+from magicmind.cli import build, calibrate, compare, demo, info, parse, run, zoo
 from magicmind.errors import Error
 from magicmind.plugin import load_plugins
 
-COMMANDS = (parse, build, run, info, compare, demo, zoo)
+COMMANDS = (parse, calibrate, build, run, info, compare, demo, zoo)
 
 FAILED = 1
 INTERRUPTED = 130

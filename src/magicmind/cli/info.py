@@ -53,6 +53,8 @@ def describe(file: OfflineFile) -> dict[str, Any]:
         "ranges": file.manifest["ranges"],
         "tuned": file.manifest.get("tuned", False),
         "picks": file.manifest.get("picks", {}),
+        "calibration": file.manifest.get("calibration", {}),
+        "float32": file.manifest.get("float32", []),
         "plugins": file.manifest.get("plugins", []),
         "targets": [_target(file, target) for target in file.targets],
         "sections": {name: section.size for name, section in file.sections.items()},
@@ -97,7 +99,7 @@ def print_description(description: Mapping[str, Any]) -> None:
     print(f"steps of {first['name']}: " + ", ".join(f"{count} {op}" for op, count in counts))
     if first["prepared"]["steps"]:
         print(f"made of weights at load: {text.size(first['prepared']['bytes'])} by {first['prepared']['steps']} steps")
-    for line in tuning_lines(description):
+    for line in (*tuning_lines(description), *precision_lines(description)):
         print(line)
     if description["plugins"]:
         print(f"needs the plugins: {', '.join(description['plugins'])}")
@@ -115,6 +117,16 @@ def tuning_lines(manifest: Mapping[str, Any]) -> list[str]:
         else f"tuned for {target}: the cost model's choices stand"
         for target, picks in manifest["picks"].items()
     ]
+
+
+def precision_lines(manifest: Mapping[str, Any]) -> list[str]:
+    """Where the scales of a quantised model come from, and what float16 could not hold."""
+    lines = []
+    given = manifest.get("calibration") or {}
+    if given:
+        samples = f"{given['samples']} samples ({given['data']})" if given.get("samples") else given.get("data")
+        lines.append(f"scales from {samples}" + (f": {given['remark']}" if "remark" in given else ""))
+    return [*lines, *(f"float16: {text}" for text in manifest.get("float32") or ())]
 
 
 def _target_rows(targets: Sequence[Mapping[str, Any]]) -> list[list[str]]:
