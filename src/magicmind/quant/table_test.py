@@ -1,0 +1,83 @@
+"""Scales as a file: saved, edited, loaded, refused."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from magicmind.errors import PrecisionError
+from magicmind.quant.scales import scale_of
+from magicmind.quant.table import Scales
+
+SCALES = Scales(
+    {"a": scale_of(-1.0, 3.0), "b/c:0": scale_of(0.0, 1.0, bits=16)}, {"a": np.array([0.5, -1.0])}, {"z": 70000.0}, 64
+)
+
+
+def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
+    SCALES.save(tmp_path / "s.json")
+    found = Scales.load(tmp_path / "s.json")
+    assert found.tensors == SCALES.tensors
+    np.testing.assert_array_equal(found.means["a"], SCALES.means["a"])
+    assert (found.peaks, found.samples, found.random) == ({"z": 70000.0}, 64, False)
+    assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
+    assert len((tmp_path / "s.json").read_text().splitlines()) < 20  # a line per tensor: to be edited
+
+
+def test_an_entry_may_be_a_range() -> None:
+    document = SCALES.to_json()
+    document["tensors"] = {"a": {"min": 0, "max": 2.55}, "b": [-1.27, 1.27]}
+    found = Scales.of_json(document).tensors
+    assert found["a"].scale == pytest.approx(0.01) and found["b"].zero in (127, 128)
+
+
+def test_custom_ranges() -> None:
+    found = Scales.of_json({"x": [-1, 1], "": {"min": [0], "max": [4]}})
+    assert found.of("anything", 8).high == 4 and found.of("x", 8).high == 1
+    found.require(["x", "y"], ["x", "y"])
+
+
+def test_other_widths_come_from_the_range() -> None:
+    assert SCALES.of("a", 8) is SCALES.tensors["a"]
+    assert SCALES.of("a", 16) == scale_of(-1.0, 3.0, bits=16)
+    assert SCALES.of("b/c:0", 8) == scale_of(0.0, 1.0)
+
+
+EDITED: list[tuple[Any, str]] = [
+    ({"a": {"scale": 0}}, "'a' has scale 0"),
+    ({"a": {"scale": "big"}}, "'a' has scale 'big'"),
+    ({"a": {"scale": 1.0, "zero_point": 300}}, "'a' has zero point 300"),
+    ({"a": {"scale": 1.0, "zero_point": 3, "dtype": "int16"}}, "'a' has zero point 3"),
+    ({"a": {"scale": 1.0, "dtype": "int4"}}, "'a' has dtype 'int4'"),
+    ({"a": {"min": 1}}, "range of 'a'"),
+    ({"a": [2, 1]}, "range of 'a'"),
+    ({"a": [0, float("nan")]}, "range of 'a'"),
+    ({"a": "wide"}, "range of 'a'"),
+]
+
+
+@pytest.mark.parametrize(("tensors", "message"), EDITED)
+def test_wrong_edits_are_named(tensors: Any, message: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(json.dumps({**SCALES.to_json(), "tensors": tensors}))
+    with pytest.raises(PrecisionError, match=message):
+        Scales.load(tmp_path / "s.json")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("{", "is not JSON"), ("[]", "a JSON object"), ('{"format": "x"}', "this is 'x'")]
+)
+def test_files_that_hold_no_scales(text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / "s.json").write_text(text)
+    with pytest.raises(PrecisionError, match=message):
+        Scales.load(tmp_path / "s.json")
+    with pytest.raises(PrecisionError, match="cannot be read"):
+        Scales.load(tmp_path / "none.json")
+
+
+def test_missing_and_unknown_tensors_are_named() -> None:
+    with pytest.raises(PrecisionError, match=r"none for 'd'; unknown 'b/c:0' \(close: b/c:1\)"):
+        SCALES.require(["a", "d"], ["a", "d", "b/c:1"])
