@@ -15,6 +15,7 @@ pytest.importorskip("cv2", reason="the extra 'zoo' is not installed")
 
 import magicmind
 from magicmind.cli import main
+from magicmind.cli.entry import parser
 from magicmind.evaluation.segmentation import nearest, read_labels
 from magicmind.zoo.build import build, image_graph
 from magicmind.zoo.datasets import Given, load
@@ -231,6 +232,20 @@ def test_what_is_wrong_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ):
         assert main(["zoo", *command]) == 1
         assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("order", [["--batch-size", "2", "a.jpg", "b.jpg"], ["a.jpg", "b.jpg", "--batch_size", "2"]])
+def test_options_and_pictures_in_any_order(order: list[str]) -> None:
+    found = parser().parse_args(["zoo", "infer", "resnet50_onnx", *order])
+    assert (found.name, found.images, found.batch) == ("resnet50_onnx", [Path("a.jpg"), Path("b.jpg")], 2)
+
+
+def test_every_spelling_of_the_samples_is_taken() -> None:
+    old = ["--quant_mode", "forced_float32", "--shape_mutable", "true", "--tf_mode", "g.pb", "--image_dir", "d"]
+    found = parser().parse_args(["zoo", "build", "deeplabv3_tf", *old, "--file_list", "val.txt", "--device_id", "0"])
+    assert (found.precision, found.mutable, found.model) == ("forced_float32", True, Path("g.pb"))
+    found = parser().parse_args(["zoo", "eval", "centernet_pytorch", "--dynamic_shape", "false", "--img_num", "10"])
+    assert (found.mutable, found.image_num, found.precision) == (False, 10, None)
 
 
 def test_made_pictures_repeat(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from magicmind.cli import text
 from magicmind.cli.progress import progress
 from magicmind.cli.zoo_options import (
+    Intermixed,
     add_compile,
     add_data,
     add_export,
@@ -41,7 +42,7 @@ SUMMARY = "complete samples: download, build, infer, score, measure"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
-    commands = parser.add_subparsers(dest="step", metavar="STEP", required=True)
+    commands = parser.add_subparsers(dest="step", metavar="STEP", required=True, parser_class=Intermixed)
     for name, (summary, groups, run) in STEPS.items():
         step = commands.add_parser(name, help=summary, description=f"{summary[0].upper()}{summary[1:]}.")
         if name != "list":

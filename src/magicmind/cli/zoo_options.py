@@ -19,6 +19,21 @@ MADE = 64
 """Most pictures that are made here."""
 
 
+class Intermixed(argparse.ArgumentParser):
+    """Options may stand between the name and the pictures."""
+
+    _inside = False
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        if self._inside:  # the two passes of intermixed parsing
+            return super().parse_known_args(args, namespace)
+        self._inside = True
+        try:
+            return self.parse_known_intermixed_args(args, namespace)
+        finally:
+            self._inside = False
+
+
 def add(group: argparse._ArgumentGroup, *names: str, **how: Any) -> None:
     """An option by its first name, the only one that help shows; the others, and underscores for dashes, work too."""
     dest = how.pop("dest", names[0].replace("-", "_"))

@@ -19,7 +19,7 @@ SAMPLE = Sample(
         Download("FastestDet.onnx", (f"{_RAW}/FastestDet.onnx",),
                  "31cb14c017fce347cb4c846ec62fdf00d76bb3beecdf4be21e7116ac67feb880"),
     ),
-    task=Detection(FastestDet(352), CLASSES, confidence=0.05, clipped=False),
+    task=Detection(FastestDet(352), CLASSES, confidence=0.05, shown=0.5, clipped=False),
     dataset="coco",
     shape=(352, 352),
     batches=None,  # the file reshapes for one picture
