@@ -1,7 +1,8 @@
 """Turns a record of `run.py` into a table, a plot, and the speed section of the READMEs.
 
 `python benchmarks/report.py record.json` prints the table; with `--readme FILE ...` it replaces what stands between
-the markers `<!-- speed:begin -->` and `<!-- speed:end -->`. No figure reaches a README by another way.
+the markers `<!-- speed:begin -->` and `<!-- speed:end -->`, or those of `--section precision`. No figure reaches a
+README by another way.
 """
 
 from __future__ import annotations
@@ -23,7 +24,8 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], str]] = {
     "best float32 peer / our int8": (PEERS, OURS + INT8),
 }
 """Columns of ratios: the fastest of these engines over that one; shown where both sides were measured."""
-BEGIN, END = "<!-- speed:begin -->", "<!-- speed:end -->"
+SECTIONS = ("speed", "precision")
+"""Parts of a README that are written from records, each between markers of its name."""
 
 
 def median_ms(engine: dict[str, Any]) -> float:
@@ -109,25 +111,32 @@ def plot(record: dict[str, Any], path: Path) -> None:
     pyplot.close(figure)
 
 
-def fill(readme: Path, text: str) -> None:
+def markers(section: str) -> tuple[str, str]:
+    """What begins and ends a section."""
+    return f"<!-- {section}:begin -->", f"<!-- {section}:end -->"
+
+
+def fill(readme: Path, text: str, section: str = "speed") -> None:
     """Replaces what stands between the markers of a README. Raises SystemExit when the markers are missing."""
-    before, begin, rest = readme.read_text().partition(BEGIN)
-    _, end, after = rest.partition(END)
+    first, last = markers(section)
+    before, begin, rest = readme.read_text().partition(first)
+    _, end, after = rest.partition(last)
     if not begin or not end:
-        raise SystemExit(f"{readme}: no {BEGIN} ... {END}")
-    readme.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+        raise SystemExit(f"{readme}: no {first} ... {last}")
+    readme.write_text(f"{before}{first}\n{text}\n{last}{after}")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("record", type=Path, help="what run.py --json wrote")
-    parser.add_argument("--readme", nargs="*", type=Path, default=[], help="files whose speed section to replace")
+    parser.add_argument("--readme", nargs="*", type=Path, default=[], help="files whose section to replace")
+    parser.add_argument("--section", choices=SECTIONS, default="speed")
     parser.add_argument("--plot", type=Path, default=None)
     arguments = parser.parse_args()
     record = json.loads(arguments.record.read_text())
     print(table(record))
     for readme in arguments.readme:
-        fill(readme, table(record))
+        fill(readme, table(record), arguments.section)
     if arguments.plot:
         plot(record, arguments.plot)
 

@@ -58,14 +58,15 @@ def test_table_goes_between_the_markers(tmp_path: Path) -> None:
     import report
 
     readme = tmp_path / "README.md"
-    readme.write_text(f"before\n{report.BEGIN}\nold\n{report.END}\nafter\n")
+    first, last = report.markers("speed")
+    readme.write_text(f"before\n{first}\nold\n{last}\nafter\n")
     report.fill(readme, report.table({**RECORD, "cases": [CASE]}))
     text = readme.read_text()
     assert text.startswith("before\n") and text.endswith("\nafter\n") and "old" not in text
     assert "| net | 1 | 2 | 2.00 (1.50) | 3.00 (2.50) | 5.00 (2.40) | 1.50 [0.75, 1.50] | 1.0e-06 |" in text
     (tmp_path / "bare.md").write_text("no markers")
     with pytest.raises(SystemExit):
-        report.fill(tmp_path / "bare.md", "x")
+        report.fill(tmp_path / "bare.md", "x", "precision")
 
 
 @pytest.mark.usefixtures("harness")
