@@ -53,6 +53,16 @@ def test_small_networks(network: Callable[[], onnx.ModelProto]) -> None:
     assert compare(network(), 2e-3).info()["precision"] == HALF
 
 
+def test_results_do_not_depend_on_the_batch() -> None:
+    graph, x = magicmind.parse(networks.mobile_inverted()), np.random.default_rng(0).standard_normal((3, 3, 32, 32))
+    with magicmind.build(graph, HALF, shapes={"x": ("1..4", 3, 32, 32)}) as model:
+        run = model.session(threads=2).run
+        (whole,) = run({"x": x.astype(np.float32)}).values()
+        for i in range(3):
+            (one,) = run({"x": x[i : i + 1].astype(np.float32)}).values()
+            np.testing.assert_array_equal(one[0], whole[i])
+
+
 @pytest.mark.parametrize("kind", ["LSTM", "GRU", "RNN"])
 @pytest.mark.parametrize("hidden", [24, 130])
 def test_recurrences_keep_their_states_in_float32(kind: str, hidden: int) -> None:
