@@ -53,7 +53,14 @@ def test_build_calibrates_and_says_what_random_data_is_worth(folder: Path, capsy
     assert json.loads((folder / "scales.json").read_text())["provenance"]["random"] is True
 
 
+def test_build_reports_what_an_accuracy_target_costs(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["--precision", "qint8_mixed_float32", "--calibration", "random:2", "--accuracy-target", "sqnr=500"]
+    assert main(["build", str(folder / "net.onnx"), "-o", str(folder / "net.mm"), *arguments]) == 0
+    assert "sqnr exact, 500 asked: 2 layers in float, 100.0% of the arithmetic" in capsys.readouterr().out
+
+
 WRONG = [
+    (["--accuracy-target", "top1=3"], "'top1'"),
     (["--precision", "qint8_mixed_float32"], "needs to know the range of every tensor"),
     (["--precision", "int8"], "'int8' is not supported"),
     (

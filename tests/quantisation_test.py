@@ -117,6 +117,44 @@ def test_the_same_from_saved_scales(graph: magicmind.Graph, tmp_path: Path) -> N
     np.testing.assert_array_equal(direct, again)
 
 
+# ------------------------------------------------------------------------------------------------------------ promises
+
+
+def test_layers_that_hurt_stay_floats_until_the_target_is_reached(graph: magicmind.Graph, wanted: Array) -> None:
+    calibration = samples(network())
+    plain = sqnr(outputs(magicmind.build(graph, INT8, calibration=calibration), calibration[:4]), wanted)
+    target = magicmind.AccuracyTarget(plain + 5, samples=4)
+    model = magicmind.build(graph, INT8, calibration=iter(calibration), accuracy_target=target)
+    found = model.info()["accuracy"]
+    assert 0 < len(found["kept"]) < 7 and 0 < found["share_of_flops"] < 1
+    assert found["kept"] == sorted(found["alone"], key=found["alone"].__getitem__)[: len(found["kept"])]
+    assert found["reached"] >= plain + 5
+    assert found["reached"] == pytest.approx(sqnr(outputs(model, calibration[:4]), wanted), abs=1e-6)
+    assert found["without"] == pytest.approx(plain, abs=1e-6)
+
+
+def test_a_target_of_ones_own(graph: magicmind.Graph) -> None:
+    """A function of outputs and references; one that nothing reaches."""
+
+    def worst(got: Any, want: Any) -> float:
+        return -max(float(np.abs(a[name] - b[name]).max()) for a, b in zip(got, want, strict=True) for name in b)
+
+    target = magicmind.AccuracyTarget(-0.2, worst)
+    with magicmind.build(graph, INT8, calibration=samples(network()), accuracy_target=target) as model:
+        assert model.info()["accuracy"]["metric"] == "worst"
+    with pytest.raises(PrecisionError, match=r"worst reaches -?0.* at best, not 1"):
+        magicmind.build(graph, INT8, calibration="random:2", accuracy_target=magicmind.AccuracyTarget(1, worst))
+    scales = magicmind.calibrate(graph, "random:2")
+    with pytest.raises(PrecisionError, match="needs samples to measure"):
+        magicmind.build(graph, INT8, scales=scales, accuracy_target=target)
+
+
+def test_never_slower(graph: magicmind.Graph) -> None:
+    with magicmind.build(graph, INT8, calibration=samples(network()), never_slower=True) as model:
+        found = model.info()["never_slower"]
+    assert found["chosen_ms"] <= found["float_ms"] and found["chosen_ms"] <= found["integer_ms"]
+
+
 # ---------------------------------------------------------------------------------------------------- other engines
 
 

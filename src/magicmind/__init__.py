@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from magicmind.compiler import build, calibrate, export_qdq
     from magicmind.frontends import parse
     from magicmind.graph import Graph
+    from magicmind.quant.accuracy import AccuracyTarget
     from magicmind.quant.quantise import Quantisation
     from magicmind.quant.samples import Images, Preprocessing
     from magicmind.quant.table import Scales
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = [
+    "AccuracyTarget",
     "CompileError",
     "Engine",
     "Error",
@@ -69,6 +71,7 @@ _LAZY = {
     "build": "magicmind.compiler",
     "calibrate": "magicmind.compiler",
     "export_qdq": "magicmind.compiler",
+    "AccuracyTarget": "magicmind.quant.accuracy",
     "Images": "magicmind.quant.samples",
     "Preprocessing": "magicmind.quant.samples",
     "Quantisation": "magicmind.quant.quantise",

@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, TypeAlias
 
 import onnx_ir as ir
 
 from magicmind.codegen.target import Target, find_target
-from magicmind.errors import ModelFormatError, PrecisionError, TargetError
+from magicmind.errors import ModelFormatError, TargetError
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import ShapeSpecs
 from magicmind.ir.types import ranges_of
@@ -20,19 +19,16 @@ from magicmind.modelfile.parts import ModelParts, WeightStore
 from magicmind.passes.convert_floats import half
 from magicmind.passes.edit import sources_of
 from magicmind.passes.pipeline import lower_layout, simplify
-from magicmind.quant.equalise import equalise
+from magicmind.quant.accuracy import AccuracyTarget
 from magicmind.quant.export import qdq_model, write_onnx
-from magicmind.quant.kinds import has_quantisers
-from magicmind.quant.place import place
-from magicmind.quant.precision import PrecisionPlan, mode_of
-from magicmind.quant.quantise import Quantisation, calibrate_model, observe_peaks, simplified
+from magicmind.quant.precision import mode_of
+from magicmind.quant.prepare import GivenScales, Prepared, Request, prepare
+from magicmind.quant.quantise import Quantisation, calibrate_model, simplified
 from magicmind.quant.samples import Data, samples_of
 from magicmind.quant.table import Scales
 from magicmind.runtime.limits import thread_limit
 from magicmind.runtime.model import Model, from_parts
 
-GivenScales: TypeAlias = Scales | str | os.PathLike[str] | Mapping[str, Any]
-"""Scales, the file of some, or ranges by tensor: {tensor: [min, max]}."""
 DEFAULT = Quantisation()
 
 
@@ -52,6 +48,8 @@ def build(
     scales: GivenScales | None = None,
     layers: Mapping[str, str] | None = None,
     computation_preference: str = "auto",
+    accuracy_target: AccuracyTarget | None = None,
+    never_slower: bool = False,
     tune: float | None = None,
     progress: Progress = _quiet,
 ) -> Model:
@@ -62,6 +60,8 @@ def build(
         the network came quantised.
     quantisation: the algorithm and its options; the defaults need no choice.
     layers: modes of layers, by name or pattern. computation_preference: auto, fast or high_precision.
+    accuracy_target: layers that hurt stay out of the integers until the outputs reach it on the calibration data.
+    never_slower: layers stay float where integers are measured slower on this machine.
     shapes: per input a list of dims (int, "lo..hi", "lo..", "name=lo..hi"), by name or in order; they override the
         graph's.
     targets: names of `codegen/target.py` or "native", or one alone; the first is preferred among those that fit a CPU.
@@ -72,7 +72,7 @@ def build(
     """
     options = Options(
         precision, shapes, targets, threads, calibration, quantisation, scales, layers or {}, computation_preference,
-        tune, progress,
+        accuracy_target, never_slower, tune, progress,
     )  # fmt: skip
     return from_parts(compile_parts(graph, options))
 
@@ -115,7 +115,7 @@ def export_qdq(
         precision, shapes, (), None, calibration, quantisation, scales, layers or {}, computation_preference,
         progress=progress,
     )  # fmt: skip
-    write_onnx(qdq_model(prepare(graph.with_shapes(shapes or {}), options).graph.model), path)
+    write_onnx(qdq_model(_prepared(graph, options).graph.model), path)
 
 
 def _calibrate(model: ir.Model, data: Data, how: Quantisation, progress: Progress) -> Scales:
@@ -137,6 +137,8 @@ class Options:
     scales: GivenScales | None = None
     layers: Mapping[str, str] = field(default_factory=dict)
     computation_preference: str = "auto"
+    accuracy_target: AccuracyTarget | None = None
+    never_slower: bool = False
     tune: float | None = None
     progress: Progress = _quiet
     ends: Callable[[ir.Model], None] | None = None
@@ -165,7 +167,25 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
     """`build` up to the parts of the file; runs nothing unless it is to tune, so targets may be foreign."""
     _require_graph(graph)
     machines = options.machines()
-    ready = prepare(graph.with_shapes(options.shapes or {}), options)
+    return _finished(_prepared(graph, options), options, machines)
+
+
+def _prepared(graph: Graph, options: Options) -> Prepared:
+    """The graph in its shapes and precision."""
+    request = Request(
+        mode_of(options.precision), options.calibration, options.quantisation, options.scales, options.layers,
+        options.computation_preference, options.accuracy_target, options.never_slower,
+    )  # fmt: skip
+    here = replace(options, targets=("native",), tune=None, ends=None, progress=_quiet)
+
+    def finish(ready: Prepared) -> Model:
+        return from_parts(_finished(ready, here, here.machines()))
+
+    return prepare(graph.with_shapes(options.shapes or {}), request, build, finish, options.progress)
+
+
+def _finished(ready: Prepared, options: Options, machines: Sequence[Target]) -> ModelParts:
+    """A graph in its precision, compiled."""
     graph, plan = ready.graph, ready.plan
     if options.ends is not None:
         graph = graph.edited(options.ends)
@@ -205,51 +225,6 @@ def compile_parts(graph: Graph, options: Options) -> ModelParts:
     chosen = list(zip(machines, choices, strict=True))
     picks = {machine.name: dict(sorted(how.picks.items())) for machine, how in chosen}
     return parts(chosen, options.progress, tuned=True, picks=picks)
-
-
-@dataclass(frozen=True)
-class Prepared:
-    """A graph ready for its precision. `peaks`: magnitudes that float16 may not hold; `info`: what the file says."""
-
-    graph: Graph
-    plan: PrecisionPlan
-    peaks: Mapping[str, float] = field(default_factory=dict)
-    info: Mapping[str, object] = field(default_factory=dict)
-
-
-def prepare(graph: Graph, options: Options) -> Prepared:
-    """The graph quantised, if that is asked for. Raises PrecisionError for what cannot be honoured."""
-    mode, how = mode_of(options.precision), options.quantisation
-    given = options.calibration is not None or options.scales is not None
-    if mode.name == "force_float32" and not options.layers:
-        if given:
-            raise PrecisionError(f"{mode.name} takes no calibration data", hint="leave calibration and scales out")
-        return Prepared(graph, PrecisionPlan(mode, options.computation_preference))
-    known = [node.name or "" for node in graph.model.graph]
-    model = simplified(graph.model)
-    plan = PrecisionPlan.of(model, mode, options.layers, options.computation_preference, known)
-    if has_quantisers(graph.model):  # it has its scales, and stays as it is
-        return Prepared(graph, plan)
-    if options.scales is not None:
-        source = options.scales
-        scales = source if isinstance(source, Scales) else Scales.given(source, symmetric=how.symmetric)
-        if scales.equalised and plan.quantises:
-            equalise(model)
-    elif options.calibration is None:
-        if plan.quantises:
-            raise PrecisionError(
-                f"{mode.name} needs to know the range of every tensor",
-                hint="give calibration (samples, a folder of images, a .npz file, random:8 to try), or scales",
-            )
-        return Prepared(graph, plan)
-    elif plan.quantises:
-        scales = _calibrate(model, options.calibration, how, options.progress)
-    else:
-        samples = samples_of(options.calibration, graph.inputs)
-        return Prepared(graph, plan, observe_peaks(model, samples, build, options.progress))
-    if plan.quantises:
-        place(model, plan, scales, how.placing)
-    return Prepared(Graph(model), plan, scales.peaks, {"calibration": scales.provenance})
 
 
 def _require_graph(graph: object) -> None:

@@ -85,6 +85,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="WHAT",
         help="auto, fast (attention too), or high_precision (first and last layers stay float)",
     )
+    group.add_argument(
+        "--accuracy-target",
+        metavar="METRIC=VALUE",
+        help="sqnr=25 (dB) or cosine=0.999 of the outputs: layers that hurt stay float until it is reached",
+    )
+    group.add_argument(
+        "--never-slower", action="store_true", help="layers stay float where integers are measured slower here"
+    )
     options.add_json(parser)
 
 
@@ -113,17 +121,19 @@ def with_scales_saved(graph: Graph, how: BuildOptions, path: Path) -> BuildOptio
         raise PrecisionError("--scales-out writes what calibration finds", hint="give --calibration")
     scales = magicmind.calibrate(graph, how.calibration, how.quantisation, progress=how.progress)
     scales.save(path)
-    return replace(how, calibration=None, scales=scales)
+    return replace(how, scales=scales)
 
 
 def execute(arguments: argparse.Namespace) -> None:
     import magicmind
     from magicmind.compiler import Options, compile_parts
     from magicmind.modelfile.writer import write_model
+    from magicmind.quant.accuracy import parse_target
     from magicmind.runtime.model import host_nodes
 
     output = arguments.output or arguments.model.with_suffix(".mm")
     data, quantisation = data_of(arguments), quantisation_of(arguments)
+    target = None if arguments.accuracy_target is None else parse_target(arguments.accuracy_target)
     start = time.perf_counter()
     with progress(arguments.model.name) as report:
         # Not `magicmind.build`, which also opens the model: the targets may all be foreign to this machine.
@@ -138,6 +148,8 @@ def execute(arguments: argparse.Namespace) -> None:
             scales=arguments.scales_in,
             layers=options.as_dict(arguments.layer),
             computation_preference=arguments.computation_preference,
+            accuracy_target=target,
+            never_slower=arguments.never_slower,
             tune=arguments.tune,
             progress=report,
         )

@@ -55,6 +55,8 @@ def describe(file: OfflineFile) -> dict[str, Any]:
         "picks": file.manifest.get("picks", {}),
         "calibration": file.manifest.get("calibration", {}),
         "float32": file.manifest.get("float32", []),
+        "accuracy": file.manifest.get("accuracy", {}),
+        "never_slower": file.manifest.get("never_slower", {}),
         "plugins": file.manifest.get("plugins", []),
         "targets": [_target(file, target) for target in file.targets],
         "sections": {name: section.size for name, section in file.sections.items()},
@@ -126,6 +128,17 @@ def precision_lines(manifest: Mapping[str, Any]) -> list[str]:
     if given:
         samples = f"{given['samples']} samples ({given['data']})" if given.get("samples") else given.get("data")
         lines.append(f"scales from {samples}" + (f": {given['remark']}" if "remark" in given else ""))
+    found = manifest.get("accuracy") or {}
+    if found:
+        cost = f"{len(found['kept'])} layers in float, {found['share_of_flops']:.1%} of the arithmetic"
+        reached = "exact" if found["reached"] is None else f"{found['reached']:.6g}"
+        lines.append(f"{found['metric']} {reached}, {found['target']:.6g} asked: {cost}")
+    timed = manifest.get("never_slower") or {}
+    if timed:
+        times = (
+            f"{timed['float_ms']:.3g} ms in float, {timed['integer_ms']:.3g} in integers, {timed['chosen_ms']:.3g} now"
+        )
+        lines.append(f"{len(timed['kept'])} layers in float because integers are slower here: {times}")
     return [*lines, *(f"float16: {text}" for text in manifest.get("float32") or ())]
 
 

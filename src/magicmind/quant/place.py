@@ -7,7 +7,7 @@ or int16 behind a DequantizeLinear with `axis`. Biases stay floats, corrected by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -53,9 +53,10 @@ def place(model: onnx_ir.Model, plan: PrecisionPlan, scales: Scales, how: Placin
 
         for node in products:  # first: the means and scales are those of the tensors they read now
             if weight_of(node) is not None:
-                _quantise_weights(node, scale_of, scales, bits, how)
+                quantise_weights_of(node, scale_of, scales, bits, how)
         for value in places.roots:
-            _insert_pair(graph, value, scale_of(value), products)
+            readers = [(node, i) for node, i in value.uses() if not is_product(node) or node in products]
+            insert_pair(graph, value, scale_of(value), readers)
 
 
 def _names(graph: onnx_ir.Graph) -> set[str]:
@@ -63,16 +64,19 @@ def _names(graph: onnx_ir.Graph) -> set[str]:
     return {value.name or "" for value in values}
 
 
-def _insert_pair(
-    graph: onnx_ir.Graph, value: onnx_ir.Value, scale: TensorScale, products: Container[onnx_ir.Node]
+def insert_pair(
+    graph: onnx_ir.Graph,
+    value: onnx_ir.Value,
+    scale: TensorScale,
+    readers: Sequence[tuple[onnx_ir.Node, int]],
+    label: str = "",
 ) -> None:
-    """`products`: those that read integers of this scale's type."""
-    readers = [use for use in value.uses() if not is_product(use.node) or use.node in products]
+    """A pair behind `value` that these uses of it read. `label` tells the pairs of one tensor apart."""
     if not readers:
         return
     type_ = type_of(value)
     assert type_ is not None
-    name = f"{value.name}.{scale.dtype}"
+    name = f"{value.name}.{label or scale.dtype}"
     parameters = [
         add_constant(graph, np.array(scale.scale, np.float32), f"{name}.scale"),
         add_constant(graph, np.array(scale.zero, scale.dtype), f"{name}.zero"),
@@ -88,11 +92,12 @@ def _insert_pair(
         graph.insert_before(graph[0], [q, dq])
     else:
         graph.insert_after(producer, [q, dq])
-    for use in readers:
-        use.node.replace_input_with(use.idx, dq.outputs[0])
+    for node, index in readers:
+        node.replace_input_with(index, dq.outputs[0])
 
 
-def _quantise_weights(node: onnx_ir.Node, scale_of: ScaleOf, scales: Scales, bits: int, how: Placing) -> None:
+def quantise_weights_of(node: onnx_ir.Node, scale_of: ScaleOf, scales: Scales, bits: int, how: Placing) -> None:
+    """The constant factor of a product as integers behind a DequantizeLinear, its bias corrected."""
     weight = weight_of(node)
     weights = None if weight is None else const_of(weight)
     graph = node.graph
