@@ -29,11 +29,12 @@ from magicmind.kernels.conv.pack import (
     pad_axis,
 )
 from magicmind.kernels.conv.shape import ConvShape
-from magicmind.kernels.conv.types import F32, ConvTypes
+from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.conv.winograd import WinogradConv, WinogradSchedule, pack_winograd
 from magicmind.kernels.conv.winograd_weights import WinogradWeights
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.kernels.matmul import MatMul, matmul_candidates
+from magicmind.kernels.matmul_operands import Types
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
 from magicmind.ops.fused import conv, program_of
@@ -215,12 +216,13 @@ def lower(low: Lowering, node: ir.Node) -> None:
         packed = pack_depthwise(g.weights if depthwise.w == types.w else g.weights.astype(np.float32))
         call(spec, packed, 1, spec.scratch_bytes(low.target, g.output[1]))
         return
-    all_float = types == F32 and set(epilogue.types) <= {"f32"}
-    if all_float and g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
+    if g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):
         # One pixel per image: the blocked tensors are matrices with a row per image.
         columns = pad_axis(g.weights.reshape(oc, ic).T, 1, BLOCK)
         m = p.size(g.batch)
-        tile = low.choose(matmul_candidates(low.target, g.batch), p, "matmul", 1, m, oc, ic, epilogue)
+        factors = Types(types.x, types.w, types.y)
+        candidates = matmul_candidates(low.target, g.batch, oc, factors)
+        tile = low.choose(candidates, p, "matmul", 1, m, oc, ic, factors, epilogue)
         product_spec = MatMul(
             batch=1,
             m=m,
@@ -229,16 +231,18 @@ def lower(low: Lowering, node: ir.Node) -> None:
             schedule=tile,
             has_bias=True,
             epilogue=epilogue,
+            types=factors,
         )
-        call(product_spec, pack_chunks(columns, tile.nr), 1)
+        kr = weight_group(low.target, types.w)
+        call(product_spec, pack_chunks(columns, tile.nr, kr), 1, product_spec.scratch_bytes(low.target, ic))
         return
     _join_groups(g)
     plain = has_few_channels(node)
     sizes = low.params()
     shape = conv_shape(g, sizes)
     exact = bool(NodeView(node).attr("exact", 0)) or types.is_integer
-    candidates = _candidates(g, shape, low, types, plain=plain, exact=exact)
-    schedule = low.choose(candidates, sizes, "first conv" if plain else "conv", repr(shape), types, epilogue)
+    schedules = _candidates(g, shape, low, types, plain=plain, exact=exact)
+    schedule = low.choose(schedules, sizes, "first conv" if plain else "conv", repr(shape), types, epilogue)
     if isinstance(schedule, FlatSchedule):
         g.input = g.output = [product(g.input) // schedule.width, schedule.width]
         schedule = schedule.schedule

@@ -41,10 +41,10 @@ def check(inputs: list[Array | None], attributes: dict[str, Any], rtol: float = 
     return kernels
 
 
-def bytes_of(ic: int, oc: int, k: int, groups: int = 1, size: int = 9) -> list[Array | None]:
+def bytes_of(ic: int, oc: int, k: int, groups: int = 1, size: tuple[int, int] = (9, 11)) -> list[Array | None]:
     rng = np.random.default_rng(5)
     return [
-        rng.integers(0, 256, (2, ic * groups, size, size + 2)).astype(np.uint8),
+        rng.integers(0, 256, (2, ic * groups, *size)).astype(np.uint8),
         rng.integers(-128, 128, (oc * groups, ic, k, k)).astype(np.int8),
         rng.integers(-30000, 30000, oc * groups).astype(np.int32),
         (rng.uniform(0.5, 2, (1, oc * groups, 1, 1)) / (400 * np.sqrt(ic * k * k))).astype(np.float32),
@@ -58,7 +58,7 @@ CASES = [
     ("u8_conv_first", bytes_of(3, 24, 3), {"pads": [1, 1, 1, 1], "strides": [2, 2]}),
     ("u8_conv_", bytes_of(4, 4, 3, groups=8), {"group": 8}),
     ("u8_depthwise", bytes_of(1, 1, 3, groups=20), {"pads": [1, 1, 1, 1], "group": 20}),
-    ("u8_conv", bytes_of(16, 40, 1, size=1), {}),
+    ("u8i8_matmul", bytes_of(16, 40, 1, size=(1, 1)), {}),
 ]
 
 
