@@ -34,6 +34,9 @@ algorithm may not depend on it."""
 _LOADS_PER_CYCLE, _FMAS_PER_CYCLE = 2.0, 2.0
 _PAIRS_PER_CYCLE = 1.5
 """Multiplications of pairs with the addition that follows each of them (three ports, of which two multiply)."""
+_UNPACK = 1.0
+"""Cycles of converting one 512-bit register of float16 weights, on the ports that multiply. (AVX2 has others for it:
+Zen 3 multiplied at the same speed as float32, and slower where the weights went through scratch.)"""
 _COPY = 1.5
 """Cycles of one input register on its way to scratch."""
 _TILE_OVERHEAD = 12.0
@@ -124,13 +127,15 @@ class _Sizes:
         ]
 
 
-def _tile_cycles(pixels: int, nr: int, depth: int, target: Target, types: ConvTypes = F32) -> float:
+def _tile_cycles(
+    pixels: int, nr: int, depth: int, target: Target, types: ConvTypes = F32, unpacked: bool = False
+) -> float:
     """Cycles of one register tile: multiply-adds, loads or the latency of the accumulators, whichever is longest."""
     registers = target.registers_per_block
     single = types.acc != "i32" or dot_instruction(target).adds
     fmas = pixels * nr * registers / (_FMAS_PER_CYCLE if single else _PAIRS_PER_CYCLE)
-    if types.w == "f16":  # each weight register is converted: half of that hides
-        fmas += nr * registers / 2
+    if types.w == "f16" and target.lanes == BLOCK and not unpacked:
+        fmas += _UNPACK * nr
     loads = (pixels + nr * registers) / _LOADS_PER_CYCLE
     steps = whole_steps(target, types.w, depth) // weight_group(target, types.w)
     return max(fmas, loads, 4.0) * steps + _TILE_OVERHEAD + pixels * nr * registers
@@ -150,7 +155,11 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     busiest = _share(parts * sizes.n * row_blocks, target.threads)
     rows = min(schedule.rows, sizes.height)
     tiles = sizes.tiles(schedule.mr, rows)
-    column = sum(count * _tile_cycles(pixels, nr, sizes.depth, target, sizes.types) for pixels, count in tiles)
+    column = sum(
+        count * _tile_cycles(pixels, nr, sizes.depth, target, sizes.types, schedule.unpack) for pixels, count in tiles
+    )
+    if schedule.unpack:
+        column += (_UNPACK + 1.0) * nr * sizes.depth
     item = column * per_item * (sizes.blocks / (chunks * nr)) + _ITEM_OVERHEAD + sizes.copy_cycles(rows, target)
     weights = per_item * nr * sizes.block_bytes
     # Weights of an item stay in L2 over the items of one thread when they fit beside the pixels.
@@ -186,8 +195,9 @@ def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
         for wanted in _options(height, height, rows_in_l2, *(-(-height // (threads * i)) for i in (1, 2, 4))):
             rows = min(height, -(-wanted // together) * together)
             for per_item in _options(chunks, chunks, -(-chunks // threads), -(-chunks // (2 * threads)), in_l2, 1):
-                schedule = DirectSchedule(mr, nr, rows, per_item)
-                candidates.append((_weighed_direct(shape, schedule, target, types), schedule))
+                for unpack in _unpacking(sizes, nr, target):
+                    schedule = DirectSchedule(mr, nr, rows, per_item, unpack=unpack)
+                    candidates.append((_weighed_direct(shape, schedule, target, types), schedule))
     candidates.sort(key=lambda c: c[0])
     heavy = sizes.blocks * sizes.block_bytes > target.l2 // 2
     if not heavy:
@@ -195,8 +205,17 @@ def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
     return [(cycles, _fetching_ahead(sizes, schedule)) for cycles, schedule in candidates]
 
 
+def _unpacking(sizes: _Sizes, nr: int, target: Target) -> tuple[bool, ...]:
+    """Whether a chunk of weights may be unpacked: those of float16 that then stay in L2."""
+    fits = nr * BLOCK * sizes.depth * ITEMSIZE["f32"] <= target.l2 // 3
+    possible = sizes.types.w == "f16" and target.lanes == BLOCK and fits
+    return (False, True) if possible else (False,)
+
+
 def _fetching_ahead(sizes: _Sizes, schedule: DirectSchedule) -> DirectSchedule:
     """With the register tiles asking for the next chunk's weights."""
+    if schedule.unpack:  # streams them already
+        return schedule
     per_chunk = sum(count for _, count in sizes.tiles(schedule.mr, min(schedule.rows, sizes.height)))
     if not sizes.fixed:  # better to ask for a line too many than to miss some in pictures smaller than assumed
         per_chunk = -(-per_chunk // 3)

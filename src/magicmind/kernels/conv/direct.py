@@ -11,13 +11,14 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile
 from magicmind.codegen.target import BLOCK, Target
+from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim
 from magicmind.kernels.contract import Ahead, line_elements, multiply_accumulate, whole_steps
 from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
-from magicmind.kernels.scalar import store_value
+from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.work import even_items
@@ -29,6 +30,7 @@ class DirectSchedule:
     register tiles (nr blocks each) per item, so that their weights stay in cache over the item's pixels.
 
     `ahead`: cache lines of the next chunk's weights that every register tile asks for per 16 input channels, or 0.
+    `unpack`: float16 weights of a chunk become float32 in scratch before its register tiles read them.
     """
 
     mr: int
@@ -36,6 +38,7 @@ class DirectSchedule:
     rows: int
     chunks: int
     ahead: int = 0
+    unpack: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,9 +66,21 @@ class DirectConv:
         """The input rows of an item."""
         return RowCopy(self.shape, self.types, self.schedule.rows, self.plain_input)
 
+    def block_weights(self, target: Target) -> int:
+        """Packed weights of one block of output channels, in elements."""
+        s, run = self.shape, self.copy.run
+        if self.plain_input:
+            return s.kh * (s.kw // run) * whole_steps(target, self.types.w, run * s.ic) * BLOCK
+        return s.kh * s.kw * s.ic_blocks * BLOCK * BLOCK
+
+    def unpacked(self, target: Target) -> int:
+        """Weights that are unpacked together, at the start of the scratch."""
+        return self.schedule.nr * self.block_weights(target) if self.schedule.unpack else 0
+
     def scratch_bytes(self, target: Target, columns: Dim) -> Dim:
         """Bytes of scratch for so many output columns."""
-        return self.copy.scratch_bytes(target, columns) if self.copy.is_needed(target) else 0
+        rows = self.copy.scratch_bytes(target, columns) if self.copy.is_needed(target) else 0
+        return rows + self.unpacked(target) * ITEMSIZE["f32"]
 
     def build(self, target: Target, symbol: str) -> Kernel:
         k = self.types.kernel(symbol, target, self.epilogue, count_params(self))
@@ -86,12 +101,8 @@ class DirectEmitter:
         self.full_chunks, self.tail = divmod(s.oc_blocks, spec.schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
         self.run = spec.copy.run
-        depth = s.kh * s.kw * s.ic_blocks * BLOCK
-        if spec.plain_input:
-            depth = s.kh * (s.kw // self.run) * whole_steps(k.target, spec.types.w, self.run * s.ic)
-        self.block_weights = depth * BLOCK
-        """Packed weights of one block of output channels, in elements."""
-        self.copied = RowSource(k, spec.copy, self.x, k.scratch)
+        self.block_weights = spec.block_weights(k.target)
+        self.copied = RowSource(k, spec.copy, self.x, k.scratch.offset(spec.unpacked(k.target)))
 
     def emit(self) -> None:
         k = self.k
@@ -141,7 +152,7 @@ class DirectEmitter:
         """One column of register tiles (nr blocks of output channels) over the item's pixels."""
         k, s = self.k, self.s
         block0 = chunk * self.spec.schedule.nr
-        weights = self.w.offset((group * s.oc_blocks + block0) * self.block_weights)
+        weights = self._weights(self.w.offset((group * s.oc_blocks + block0) * self.block_weights), nr)
 
         def tiles(row: Index, rows: int) -> None:
             def tile(column: Index, columns: int) -> None:
@@ -157,6 +168,15 @@ class DirectEmitter:
                 tiles(row, 1)
         else:
             for_even_tiles(k, "row", count, together, tiles)
+
+    def _weights(self, packed: Pointer, nr: int) -> Pointer:
+        """A chunk's weights where they are multiplied."""
+        k = self.k
+        if not self.spec.schedule.unpack:
+            return packed
+        with k.loop("unpack", 0, nr * self.block_weights, BLOCK) as at:
+            k.scratch.store(load_value(packed, BLOCK, at), at)
+        return k.scratch
 
     def _rows_together(self) -> int:
         """Output rows per register tile: several when a row is narrower than half a tile."""
