@@ -49,7 +49,7 @@ MAY_IMPORT = {
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
     "zoo": {"__init__", "evaluation", "frontends", "graph", "ir", "quant", "runtime"},
-    "facade": {"compiler", "frontends", "graph", "ir", "ops", "passes", "quant", "runtime"},
+    "facade": {"compiler", "frontends", "graph", "ir", "ops", "passes", "plugin", "quant", "runtime"},
     "python": {"facade"},
     "legacy": set(),
     "mmtools": {"cli", "plugin", "runtime"},

@@ -15,6 +15,7 @@ from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType
 from magicmind.facade.naming import MAIN, Numbered, type_of_kind
 from magicmind.facade.nodes import ROWS, Row
+from magicmind.facade.nodes.plugin import plugin_row
 from magicmind.facade.status import Code, Refused, guarded, or_none
 
 if TYPE_CHECKING:
@@ -184,6 +185,13 @@ class INode:
         if self.row is None:
             self.network.rewired[self.results[0].key, i] = new.key
         self.network.touch()
+
+    @guarded
+    def set_attr(self, name: str, value: Any) -> None:
+        """Sets an attribute of a plugin's node."""
+        if self.row is None or name not in self.row.setters:
+            raise Refused(f"{self.name} has no attribute {name!r}")
+        return self._set(name, [value])  # type: ignore[return-value]
 
     def __getattr__(self, name: str) -> Any:
         row = self.__dict__.get("row")
@@ -383,6 +391,13 @@ class Network:
         self._added.append(node)
         self.touch()
         return node
+
+    @or_none
+    def add_i_plugin_node(
+        self, name: str, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
+    ) -> INode:
+        """A node of an operator that `magicmind.plugin` knows: tensors, or lists of them, and attributes by name."""
+        return self.add_node(*plugin_row(name, inputs, attributes or {}))
 
     def _operand(self, row: Row, name: str, value: Any) -> Any:
         """Nodes stand for their first result, tensors of other networks are refused."""

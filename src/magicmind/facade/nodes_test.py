@@ -112,6 +112,7 @@ BATCHES = np.arange(2 * 4 * 4, dtype=np.float32).reshape(1, 4, 4, 2)
 TO_BATCH = BATCHES.reshape(1, 2, 2, 2, 2, 2).transpose(2, 4, 0, 1, 3, 5).reshape(4, 2, 2, 2)
 MASK = np.array([[True, False, True, False], [False, False, True, True], [True, True, True, False]])
 BOXES = np.array([[[0, 0, 2, 2], [0, 0, 2, 1.9], [5, 5, 6, 6]]], np.float32)
+CENTRES = np.concatenate([(BOXES[..., :2] + BOXES[..., 2:]) / 2, BOXES[..., 2:] - BOXES[..., :2]], axis=-1)
 SCORES = np.array([[[0.9, 0.8, 0.7]]], np.float32)
 ORDER = np.array([2, 0, 1], np.int32)
 NORMED = (X - X.mean(-1, keepdims=True)) / np.sqrt(X.var(-1, keepdims=True) + 1e-5)
@@ -224,7 +225,10 @@ CASES: Sequence[Case] = (
     call("cosine_similarity", M, M + 1, c([1]),
          expect=(M * (M + 1)).sum(1) / np.linalg.norm(M, axis=1) / np.linalg.norm(M + 1, axis=1)),
     call("non_max_suppression", BOXES, SCORES, c([3]), c([0.5], "FLOAT32"), c([0.1], "FLOAT32"),
-         expect=np.array([[0, 0, 0], [0, 0, 2]])),
+         expect=[i(0, 0, 0, 0, 0, 2).reshape(2, 3), np.int32(2)]),
+    call("non_max_suppression", CENTRES[0].T.copy(), SCORES[0, 0], c([4]), c([0.5], "FLOAT32"), c([0.1], "FLOAT32"),
+         input_layout=1, boxes_coorinate_format="CENTER", pad_to_max_output_size=True, output_mode=0,
+         expect=[i(0, 2, 0, 0), np.int32(2)]),
 )  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Nodes of operators that users bring (`magicmind.plugin`), as the front-ends of Caffe and PyTorch make them."""
+"""Nodes of operators that users bring (`magicmind.plugin`), as the front-ends and the graph API make them."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Any
 
 import onnx_ir
 
-from magicmind.frontends.network import Network
-from magicmind.ops.emitter import Value
+from magicmind.ops.emitter import Emitter, Value
 from magicmind.plugin import Plugin
 
 
 def add_plugin(
-    net: Network, plugin: Plugin, inputs: Mapping[str, Value | Sequence[Value | None]], settings: Mapping[str, Any]
+    net: Emitter, plugin: Plugin, inputs: Mapping[str, Value | Sequence[Value | None]], settings: Mapping[str, Any]
 ) -> Sequence[Value]:
     """The outputs of a new node. Raises ModelFormatError for inputs and settings that the operator does not have."""
     operands, groups = plugin.operands(inputs)
-    given = {name: value for name, value in {**settings, **groups}.items() if value is not None}
-    attributes = [_attribute(name, value) for name, value in given.items()]
+    return emit_plugin(net, plugin, operands, {**settings, **groups})
+
+
+def emit_plugin(
+    net: Emitter, plugin: Plugin, operands: Sequence[Value | None], settings: Mapping[str, Any]
+) -> Sequence[Value]:
+    """As `add_plugin`, with what `Plugin.operands` gives."""
+    attributes = [_attribute(name, value) for name, value in settings.items() if value is not None]
     return net.add(plugin.domain, plugin.name, operands, attributes, len(plugin.outputs))
 
 
