@@ -1,4 +1,4 @@
-"""Pascal VOC's mAP of boxes: the command line that the samples' READMEs name; `magicmind zoo eval` does the same and more."""
+"""Pascal VOC's mAP of boxes, by the command line of the samples' READMEs; `magicmind zoo eval` does more."""
 
 import sys
 

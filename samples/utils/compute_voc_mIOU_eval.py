@@ -1,4 +1,4 @@
-"""Mean IoU of VOC's classes: the command line that the samples' READMEs name; `magicmind zoo eval` does the same and more."""
+"""Mean IoU of VOC's classes, by the command line of the samples' READMEs; `magicmind zoo eval` does more."""
 
 import sys
 
