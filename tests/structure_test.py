@@ -48,7 +48,7 @@ MAY_IMPORT = {
     "torch_backend": {"compiler", "frontends", "graph", "ir", "runtime", "source"},
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
-    "zoo": {"__init__", "evaluation", "frontends", "graph", "ir", "quant", "runtime"},
+    "zoo": {"__init__", "evaluation", "frontends", "graph", "ir", "passes", "quant", "runtime"},
     "facade": {"compiler", "frontends", "graph", "ir", "ops", "passes", "plugin", "quant", "runtime"},
     "python": {"facade"},
     "legacy": set(),

@@ -115,7 +115,10 @@ def with_ends(graph: Graph, shapes: ShapeSpecs | None, **wanted: Names) -> Graph
 
     Raises ModelFormatError, ShapeError.
     """
-    if isinstance(graph, SourceGraph):
+    if isinstance(graph, SourceGraph) and not graph.source.outputs and _names_outputs(wanted):
+        # What a program returns is known once it is converted; its inputs then are as `shapes` says.
+        graph, shapes = graph if shapes is None else graph.with_shapes(shapes), None
+    elif isinstance(graph, SourceGraph):
         source = graph.source
         ends = Ends.of(list(source.inputs), list(source.outputs), **wanted)
         return SourceGraph.of(AdaptedSource(source, ends, source.layout), shapes, ranges=graph.ranges)
@@ -124,6 +127,10 @@ def with_ends(graph: Graph, shapes: ShapeSpecs | None, **wanted: Names) -> Graph
     ends.apply(model, CHANNELS_FIRST)
     adapted = Graph(model)
     return adapted if shapes is None else adapted.with_shapes(shapes)
+
+
+def _names_outputs(wanted: Mapping[str, Names]) -> bool:
+    return any(key.startswith("output") and value is not None for key, value in wanted.items())
 
 
 class AdaptedSource:

@@ -16,7 +16,7 @@ from magicmind.zoo.datasets import Dataset
 from magicmind.zoo.export import quiet, source_files
 from magicmind.zoo.fetch import Report
 from magicmind.zoo.geometry import Array
-from magicmind.zoo.graph import with_normalisation
+from magicmind.zoo.graph import for_pictures
 from magicmind.zoo.recipe import Dim
 from magicmind.zoo.workspace import Request
 
@@ -62,18 +62,14 @@ def build(request: Request, data: Dataset | None, options: BuildOptions = DEFAUL
 
 def image_graph(request: Request) -> magicmind.Graph:
     """The sample's network for pictures as NHWC: uint8 where it normalises them itself, else float32."""
-    sample, preparation = request.sample, request.preparation
-    ends: dict[str, Any] = {"input_shapes": [input_shape(request)]}
-    if not sample.channels_last:
-        ends["input_layouts"] = ["NHWC"]
-        ends["input_dtypes"] = [preparation.dtype]
-    graph = sample.source.parse(source_files(request), ends)
-    if preparation.inside and preparation.mean is not None and preparation.std is not None:
-        graph = with_normalisation(graph, preparation.mean, preparation.std)
-    return graph
+    sample = request.sample
+    batch, height, width, channels = input_shape(request)
+    shape = (batch, height, width, channels) if sample.channels_last else (batch, channels, height, width)
+    graph = sample.source.parse(source_files(request), {"input_shapes": [shape]})
+    return for_pictures(graph, request.preparation, channels_last=sample.channels_last)
 
 
-def input_shape(request: Request) -> tuple[Dim, ...]:
+def input_shape(request: Request) -> tuple[Dim, Dim, Dim, Dim]:
     """[N, H, W, 3] with ranges where the model is mutable. Raises Error for a batch that it cannot have."""
     sample = request.sample
     limits = sample.batches
@@ -81,10 +77,11 @@ def input_shape(request: Request) -> tuple[Dim, ...]:
         raise Error(f"{sample.name} takes one picture a call, not {request.batch}", hint="--batch-size 1")
     if limits is not None and not limits[0] <= request.batch <= limits[1]:
         raise Error(f"{sample.name} takes batches of {limits[0]} to {limits[1]}, not {request.batch}")
+    height, width = sample.shape
     if not request.mutable:
-        return request.batch, *sample.shape, 3
-    batch: Dim = 1 if limits is None else f"{limits[0]}..{limits[1]}"
-    return batch, *(sample.mutable_shape or sample.shape), 3
+        return request.batch, height, width, 3
+    height, width = sample.mutable_shape or sample.shape
+    return 1 if limits is None else f"{limits[0]}..{limits[1]}", height, width, 3
 
 
 def calibration_data(request: Request, graph: magicmind.Graph, data: Dataset | None, count: int | None) -> Any:

@@ -58,11 +58,6 @@ class Preparation:
         """Raises BrokenImage."""
         return self.of(self.read(path))
 
-    @property
-    def dtype(self) -> str:
-        """What the built network takes."""
-        return "uint8" if self.inside or self.mean is None else "float32"
-
 
 def read_bgr(path: Path) -> Array:
     """uint8 [H, W, 3], the right way up. Raises BrokenImage for files that are missing, damaged or no pictures."""
