@@ -7,58 +7,17 @@ engine's default. An engine's package is imported by the worker process of that 
 from __future__ import annotations
 
 import time
-from abc import ABC, abstractmethod
 from pathlib import Path
 
 import numpy as np
 import quantised
 
+from magicmind.zoo.peers import OnnxRuntime, OpenVino, Peer
+
 Feeds = dict[str, np.ndarray]
 
 
-class Engine(ABC):
-    """One network, opened and ready; `run` is the call that is timed."""
-
-    @abstractmethod
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None: ...
-
-    @abstractmethod
-    def run(self, feeds: Feeds) -> list[np.ndarray]: ...
-
-
-class OnnxRuntime(Engine):
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
-        import onnxruntime as ort
-
-        options = ort.SessionOptions()
-        options.intra_op_num_threads = threads
-        options.inter_op_num_threads = 1
-        self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-
-    def run(self, feeds: Feeds) -> list[np.ndarray]:
-        return self.session.run(None, feeds)
-
-
-class OpenVino(Engine):
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
-        import openvino as ov
-
-        core = ov.Core()
-        model = core.read_model(path)
-        model.reshape({name: list(array.shape) for name, array in feeds.items()})
-        config = {
-            "PERFORMANCE_HINT": "LATENCY",
-            "INFERENCE_PRECISION_HINT": "f32",
-            "INFERENCE_NUM_THREADS": threads,
-        }
-        self.request = core.compile_model(model, "CPU", config).create_infer_request()
-
-    def run(self, feeds: Feeds) -> list[np.ndarray]:
-        results = self.request.infer(feeds, share_inputs=True, share_outputs=True)
-        return list(results.values())
-
-
-class MagicMind(Engine):
+class MagicMind(Peer):
     """Ours, from a model file built for exactly the measured shapes."""
 
     def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
@@ -94,7 +53,7 @@ def open_dims(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int | str,
     return ("batch=1..64", *rest)
 
 
-class MagicMindHalf(Engine):
+class MagicMindHalf(Peer):
     """Ours in float16."""
 
     def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
@@ -143,7 +102,7 @@ class OpenVinoInt8(OpenVino):
 HALF, INT8 = "-half", "-int8"
 """What the name of an engine ends in where it runs another precision than float32."""
 
-ENGINES: dict[str, type[Engine]] = {
+ENGINES: dict[str, type[Peer]] = {
     "magicmind": MagicMind,
     "magicmind-mutable": MagicMindMutable,
     "magicmind-half": MagicMindHalf,
@@ -158,7 +117,7 @@ REFERENCE = "onnxruntime"
 """Outputs of the others are compared with this engine's."""
 
 
-def time_calls(engine: Engine, feeds: Feeds, seconds: float, at_least: int) -> list[float]:
+def time_calls(engine: Peer, feeds: Feeds, seconds: float, at_least: int) -> list[float]:
     """Wall-clock seconds of single calls, for `seconds` and at least that many calls."""
     samples: list[float] = []
     deadline = time.perf_counter() + seconds

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from engines import ENGINES, Engine, Feeds, time_calls
+from engines import ENGINES, Feeds, time_calls
+
+from magicmind.zoo.peers import Peer
 
 
 class Worker:
@@ -23,7 +25,7 @@ class Worker:
 
     def __init__(self, engine_name: str) -> None:
         self.engine_name = engine_name
-        self.engine: Engine | None = None
+        self.engine: Peer | None = None
         self.feeds: Feeds = {}
 
     def open(self, path: str, feeds: str, threads: int) -> dict[str, Any]:
