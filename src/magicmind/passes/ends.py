@@ -160,14 +160,15 @@ def _replace_input(model: onnx_ir.Model, number: int, outside: TensorType, chang
     graph = model.graph
     old = graph.inputs[number]
     name = old.name or ""
-    old.name = f"{name}.inside"
+    scope = _scope(graph, name)
+    old.name = f"{scope}.inside"
     new = Value(name=name)
     set_type(new, outside)
     graph.inputs[number] = new
-    emitter = Emitter(_scope(graph, name), graph.opset_imports.get("", OPSET), type_node)
+    emitter = Emitter(scope, graph.opset_imports.get("", OPSET), type_node)
     result = change(emitter, new)
     if result is not new and result.producer() is not None:
-        result.name = f"{name}.inside"
+        result.name = f"{scope}.inside"
     onnx_ir.convenience.replace_all_uses_with(old, result, replace_graph_outputs=True)
     for value in emitter.constants:
         graph.register_initializer(value)
@@ -182,9 +183,10 @@ def _replace_output(model: onnx_ir.Model, number: int, change: Change) -> None:
     graph = model.graph
     old = graph.outputs[number]
     name = old.name or ""
-    emitter = Emitter(_scope(graph, name), graph.opset_imports.get("", OPSET), type_node)
+    scope = _scope(graph, name)
+    emitter = Emitter(scope, graph.opset_imports.get("", OPSET), type_node)
     if not old.is_graph_input():
-        old.name = f"{name}.inside"
+        old.name = f"{scope}.inside"
     result = change(emitter, old)
     result.name = name
     graph.outputs[number] = result
