@@ -148,7 +148,7 @@ def _add_gate(node: onnx_ir.Node, bits: int, scales: Scales, how: Placing) -> st
     assert type_ is not None
     twin = onnx_ir.Node("", node.op_type, list(node.inputs), list(node.attributes.values()), name=f"{node.name}.twin")
     set_type(twin.outputs[0], type_)
-    gate = onnx_ir.Input(f"{node.name}.gate", onnx_ir.Shape(()), onnx_ir.TensorType(DataType.FLOAT))
+    gate = onnx_ir.Value(name=f"{node.name}.gate", shape=onnx_ir.Shape(()), type=onnx_ir.TensorType(DataType.FLOAT))
     graph.inputs.append(gate)
     last = node
     chain = [twin]
