@@ -86,6 +86,8 @@ class Context:
     def _deliver(self, results: dict[str, Array], outputs: list[Tensor]) -> None:
         old = outputs[:]
         outputs[:] = [Tensor.of_model(name, dtype, dims, results[name]) for name, dtype, dims in self._outputs]
+        if not old:
+            return
         for i, tensor in enumerate(old[: len(outputs)]):
             if isinstance(tensor, Tensor) and tensor.is_fixed:
                 result = outputs[i].array

@@ -53,10 +53,13 @@ class Tensor:
     @guarded
     def from_numpy(self, array: Any) -> None:
         """Copies an array, its elements converted by value; sizes that are open become the array's."""
-        given = np.asarray(array)
+        given = array if type(array) is np.ndarray else np.asarray(array)
         own = self.array
         if own is not None and own.shape == given.shape:
-            pass
+            if own.dtype == given.dtype:  # what nearly all calls are
+                np.copyto(own, given)
+                self.is_filled = True
+                return
         elif self._accepts(given.shape):
             own = self._sized(given.shape)
         elif -1 not in self.dims and given.size == prod(self.dims):
@@ -95,8 +98,10 @@ class Tensor:
     @or_none
     def to(self, where: Device | TensorLocation | DataType) -> Tensor:
         """The tensor itself for a device; a converted copy for a type."""
+        if isinstance(where, Device):
+            return self
         if not isinstance(where, DataType):
-            if not isinstance(where, (Device, TensorLocation)):
+            if not isinstance(where, TensorLocation):
                 raise Refused(f"to takes a Device or a DataType, not {where!r:.60}")
             return self
         result = Tensor.of_model(self.name, get_numpy_dtype_by_datatype(where), self.dims)

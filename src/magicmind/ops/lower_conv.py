@@ -17,6 +17,7 @@ from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_c
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.depthwise_copied import MOST_TAPS
 from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.pack import (
     Weights,
     merge_groups,
@@ -37,6 +38,7 @@ from magicmind.kernels.matmul import MatMul, matmul_candidates
 from magicmind.kernels.matmul_operands import Types
 from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Params, Ref
+from magicmind.ops.first_conv import first_conv, load_of, loaded_dtype
 from magicmind.ops.fused import conv, program_of
 from magicmind.ops.operands import has_few_channels, operand_kind
 from magicmind.ops.registry import NodeView
@@ -67,11 +69,14 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
     return Epilogue(program, tuple(kinds), tuple(dtypes)), refs
 
 
-def conv_types(low: Lowering, node: ir.Node) -> ConvTypes:
-    """The element types of a convolution. Raises UnsupportedOperatorError for weights that have no kernel."""
+def conv_types(low: Lowering, node: ir.Node, loaded: str | None = None) -> ConvTypes:
+    """The element types of a convolution, `loaded` where its input becomes another type on the way.
+
+    Raises UnsupportedOperatorError for weights that have no kernel.
+    """
     x, w, out = node.inputs[0], node.inputs[1], node.outputs[0]
     assert x is not None and w is not None
-    types = ConvTypes(low.dtype(x), low.dtype(w), low.dtype(out), int(NodeView(node).attr("x_zero", 0)))
+    types = ConvTypes(loaded or low.dtype(x), low.dtype(w), low.dtype(out), int(NodeView(node).attr("x_zero", 0)))
     if (types.x, types.w) not in _SUPPORTED:
         known = ", ".join(f"{w} weights on {x}" for x, w in _SUPPORTED)
         raise UnsupportedOperatorError(
@@ -96,7 +101,7 @@ def folded_bias(weights: Weights, bias: Weights | None, types: ConvTypes) -> Wei
 class Geometry:
     """The node's attributes for two spatial axes; a 1-D convolution is 2-D with one row."""
 
-    def __init__(self, low: Lowering, node: ir.Node, weights: Weights) -> None:
+    def __init__(self, low: Lowering, node: ir.Node, weights: Weights, *, channels_last: bool = False) -> None:
         spatial = weights.ndim - 2
         lead = [0] * (2 - spatial)
 
@@ -108,7 +113,9 @@ class Geometry:
         pads = list(NodeView(node).attr("pads", [0] * (2 * spatial)))
         self.begin, self.end = lead + pads[:spatial], lead + pads[spatial:]
         self.batch = low.shape(node.inputs[0])[0]  # type: ignore[arg-type]
-        self.input: list[Dim] = [*([1] * len(lead)), *low.shape(node.inputs[0])[2:]]  # type: ignore[arg-type]
+        first = 1 if channels_last else 2
+        positions = low.shape(node.inputs[0])[first : first + spatial]  # type: ignore[arg-type]
+        self.input: list[Dim] = [*([1] * len(lead)), *positions]
         self.output: list[Dim] = [*([1] * len(lead)), *low.shape(node.outputs[0])[2:]]
         self.weights = weights.reshape(weights.shape[0], weights.shape[1], *([1] * len(lead)), *weights.shape[2:])
 
@@ -176,6 +183,7 @@ def _join_groups(g: Geometry) -> None:
 
 
 @conv.lower
+@first_conv.lower
 def lower(low: Lowering, node: ir.Node) -> None:
     x, out = node.inputs[0], node.outputs[0]
     weights = low.const(node.inputs[1])
@@ -187,8 +195,9 @@ def lower(low: Lowering, node: ir.Node) -> None:
     if weights.ndim not in (3, 4):
         raise UnsupportedOperatorError(f"{low.describe_node(node)}: {weights.ndim - 2}-D convolution is not supported")
     assert x is not None
-    types = conv_types(low, node)
-    g = Geometry(low, node, weights)
+    load = load_of(node, weights.shape[1]) if node.op_type == "FirstConv" else None
+    types = conv_types(low, node, None if load is None else loaded_dtype(node))
+    g = Geometry(low, node, weights, channels_last=load is not None and load.channels_last)
     packed_bias = folded_bias(g.weights, bias, types)
     epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     p = low.params()
@@ -238,6 +247,8 @@ def lower(low: Lowering, node: ir.Node) -> None:
         return
     _join_groups(g)
     plain = has_few_channels(node)
+    if plain and load is None:
+        load = Load(types.x)
     sizes = low.params()
     shape = conv_shape(g, sizes)
     exact = bool(NodeView(node).attr("exact", 0)) or types.is_integer
@@ -251,7 +262,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         winograd = WinogradConv(shape, schedule, epilogue, types)
         call(winograd, _winograd_weights(low, node, g, shape, schedule), 1, winograd.scratch_bytes())
         return
-    direct = DirectConv(shape, schedule, epilogue, plain, types)
+    direct = DirectConv(shape, schedule, epilogue, load, types)
     kr = weight_group(low.target, types.w)
     packed = (
         pack_few_channels(g.weights, schedule.nr, kr, direct.copy.run)

@@ -144,6 +144,7 @@ def _split(node: ir.Node, blocked: tuple[bool, ...]) -> Layouts | None:
 
 RULES: dict[tuple[str, str], Rule] = {
     ("magicmind", "Conv"): _conv,
+    ("magicmind", "FirstConv"): _conv,
     ("magicmind", "SeparableConv"): _separable,
     ("magicmind", "Elementwise"): _elementwise,
     ("magicmind", "ByteTable"): _follow,

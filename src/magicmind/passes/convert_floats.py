@@ -22,6 +22,7 @@ from magicmind.ops.registry import LATE_KEY, HalfRule, lookup
 from magicmind.passes.edit import DOMAIN, add_constant, graph_of, is_op, sources_of
 from magicmind.passes.fuse_elementwise import program_of
 from magicmind.passes.infra import Pass, Runner, Stage
+from magicmind.passes.pipeline import layout_stages, stages
 from magicmind.passes.remove_dead import RemoveDead
 
 __all__ = ["LARGEST", "ConvertFloats", "Exceeds", "half"]
@@ -60,7 +61,7 @@ def half(
 ) -> list[Exceeds]:
     """Makes a fused graph float16, in place; the arguments and the result are those of `ConvertFloats`."""
     convert = ConvertFloats(keep, magnitudes or {})
-    Runner().run([Stage("convert floats", passes=[convert, RemoveDead()])], model)
+    Runner().run([Stage("convert floats", passes=[convert, RemoveDead()])], model, [*stages(), *layout_stages()])
     return convert.exceeds
 
 

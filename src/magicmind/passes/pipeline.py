@@ -29,6 +29,7 @@ from magicmind.passes.fuse_epilogue import FuseEpilogue
 from magicmind.passes.fuse_gelu import FuseGelu
 from magicmind.passes.fuse_group_norm import FuseGroupNorm
 from magicmind.passes.fuse_l2_norm import FuseL2Norm
+from magicmind.passes.fuse_load import FuseLoad
 from magicmind.passes.fuse_normalization import FuseNormalization
 from magicmind.passes.fuse_separable import FuseSeparable
 from magicmind.passes.hoist_strides import HoistStrides
@@ -163,7 +164,7 @@ def layout_stages() -> list[Stage]:
     """What follows once the portable form is saved: how values lie in memory."""
     return [
         Stage("nested graphs", passes=[OutlineBodies(_optimise)]),  # portable passes are done with them
-        Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), ChooseLayout(), RemoveDead()]),
+        Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), FuseLoad(), ChooseLayout(), RemoveDead()]),
     ]
 
 

@@ -12,7 +12,7 @@ from magicmind.graph import Graph
 from magicmind.ir.types import shape_of
 from magicmind.passes.edit import only_user
 from magicmind.passes.infra import Runner
-from magicmind.passes.pipeline import stages
+from magicmind.passes.pipeline import layout_stages, stages
 from magicmind.quant.equalise import equalise
 from magicmind.quant.histogram import Histogram
 from magicmind.quant.kinds import activations, is_float, is_product, weight_of
@@ -62,7 +62,7 @@ def simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     """The portable form in the ONNX domain, where tensors are observed and quantised; a copy."""
     copy = model.clone()
     first, *rest = stages()
-    Runner().run([first], copy, rest)
+    Runner().run([first], copy, [*rest, *layout_stages()])
     return copy
 
 

@@ -17,6 +17,7 @@ from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
 from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct, pack_few_channels
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.epilogue import Epilogue
@@ -100,7 +101,7 @@ def unblocked(y: Array, n: int, oc: int, groups: int) -> Array:
 def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False, threads: int = 2) -> Array:
     x, w, bias, scales, residual = data(case)
     schedule = replace(rank_direct(case.shape(False), target)[0][1], rows=2, chunks=1)
-    spec = DirectConv(case.shape(runtime), schedule, REQUANTISE, plain, U8_TO_U8)
+    spec = DirectConv(case.shape(runtime), schedule, REQUANTISE, Load("u8") if plain else None, U8_TO_U8)
     kr = weight_group(target, "i8")
     packed = pack_few_channels(w, schedule.nr, kr, spec.copy.run) if plain else pack_direct(w, case.g, schedule.nr, kr)
     arrays = [

@@ -15,6 +15,7 @@ from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.conv.choose import choose_depthwise, rank_direct, rank_separable, rank_winograd
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.pack import (
     merge_groups,
     pack_bias,
@@ -101,7 +102,7 @@ def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False
     x, w, bias, residual = case.data()
     shape = case.shape(runtime)
     schedule = replace(rank_direct(case.shape(False), target)[0][1], rows=2, chunks=1)
-    spec = DirectConv(shape, schedule, RELU_ADD, plain)
+    spec = DirectConv(shape, schedule, RELU_ADD, Load("f32") if plain else None)
     packed = pack_few_channels(w, schedule.nr) if plain else pack_direct(w, case.g, schedule.nr)
     source = np.nan_to_num(x) if plain else blocked(x, case.g)
     y = np.full((case.n * case.g, -(-case.oc // BLOCK), *case.out, BLOCK), np.nan, np.float32)
@@ -147,6 +148,41 @@ def test_first_layer_reads_plain_input(case: Case, target: str) -> None:
     constant = run_direct(case, find_target(target), False, plain=True)
     check(case, constant)
     np.testing.assert_array_equal(constant, run_direct(case, find_target(target), True, plain=True, threads=1))
+
+
+NORMALISE = ScalarProgram.parse(["t0 = Cast(x0, FLOAT)", "t1 = Mul(t0, x1)", "t2 = Add(t1, x2)"])
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize("last", [True, False])
+@pytest.mark.parametrize(
+    "case", [Case(2, 3, 40, 17, 19, k=7, s=2, p=3), Case(1, 4, 20, 5, 40), Case(1, 1, 3, 2, 33)], ids=str
+)
+def test_first_layer_normalises_bytes_as_it_reads_them(case: Case, last: bool, target: str) -> None:
+    """Padding is zero after the normalisation, as if the image had been normalised before."""
+    rng = np.random.default_rng(3)
+    pixels = rng.integers(0, 256, (case.n, case.ic, case.h, case.w)).astype(np.uint8)
+    scale, shift = (rng.standard_normal(case.ic).astype(np.float32) for _ in range(2))
+    _, w, bias, residual = case.data()
+    load = Load("u8", last, NORMALISE, tuple(tuple(float(v) for v in values) for values in (scale, shift)))
+    found = run_first(case, find_target(target), load, pixels.transpose(0, 2, 3, 1) if last else pixels)
+    per_channel = (-1, 1, 1)
+    x = pixels.astype(np.float32) * scale.reshape(per_channel) + shift.reshape(per_channel)
+    expected = np.maximum(reference(case, x, w, bias) + residual, 0)
+    assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
+
+
+def run_first(case: Case, target: Target, load: Load, source: npt.NDArray[np.uint8]) -> F32:
+    _, w, bias, residual = case.data()
+    schedule = replace(rank_direct(case.shape(False), target)[0][1], rows=2, chunks=1)
+    spec = DirectConv(case.shape(False), schedule, RELU_ADD, load)
+    y = np.full((case.n, -(-case.oc // BLOCK), *case.out, BLOCK), np.nan, np.float32)
+    packed = pack_few_channels(w, schedule.nr)
+    residual = np.nan_to_num(blocked(residual, 1))
+    arrays = [np.ascontiguousarray(source), packed, pack_bias(bias, 1, case.oc), residual, y]
+    scratch = evaluate(spec.scratch_bytes(target, case.out[1]), {})
+    run_kernel(spec, arrays, (), target.name, 2, scratch)
+    return unblocked(y, case.n, case.oc, 1)
 
 
 DEPTHWISE = [

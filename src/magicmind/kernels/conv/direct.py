@@ -14,6 +14,7 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim
 from magicmind.kernels.contract import Ahead, line_elements, multiply_accumulate, whole_steps
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
@@ -45,31 +46,33 @@ class DirectSchedule:
 class DirectConv:
     """y = epilogue(conv(x, w) + bias).
 
-    Pointers: x, w (`pack_direct`, or `pack_few_channels` when `plain_input`), bias, epilogue operands, y (blocked).
-    `plain_input`: x is row-major NCHW with few channels (the first layer).
+    Pointers: x, w (`pack_direct`, or `pack_few_channels` with a `load`), bias, epilogue operands, y (blocked).
+    `load`: x is row-major, with few channels (the first layer), and this is how it is read.
     """
 
     shape: ConvShape
     schedule: DirectSchedule
     epilogue: Epilogue = NO_EPILOGUE
-    plain_input: bool = False
+    load: Load | None = None
     types: ConvTypes = F32
 
     @property
     def name(self) -> str:
-        kind = "conv_first" if self.plain_input else "conv"
+        kind = "conv" if self.load is None else "conv_first"
+        if self.load not in (None, Load(self.types.x)):
+            kind += f"_{self.load}"
         tile = f"{self.schedule.mr}x{self.schedule.nr}"
         return f"{self.types.x}_{kind}_{self.shape}_{tile}{self.epilogue.label}"
 
     @property
     def copy(self) -> RowCopy:
         """The input rows of an item."""
-        return RowCopy(self.shape, self.types, self.schedule.rows, self.plain_input)
+        return RowCopy(self.shape, self.types, self.schedule.rows, self.load)
 
     def block_weights(self, target: Target) -> int:
         """Packed weights of one block of output channels, in elements."""
         s, run = self.shape, self.copy.run
-        if self.plain_input:
+        if self.load is not None:
             return s.kh * (s.kw // run) * whole_steps(target, self.types.w, run * s.ic) * BLOCK
         return s.kh * s.kw * s.ic_blocks * BLOCK * BLOCK
 
@@ -83,7 +86,8 @@ class DirectConv:
         return rows + self.unpacked(target) * ITEMSIZE["f32"]
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = self.types.kernel(symbol, target, self.epilogue, count_params(self))
+        memory = self.types.x if self.load is None else self.load.dtype
+        k = self.types.kernel(symbol, target, self.epilogue, count_params(self), memory)
         DirectEmitter(k, self, k.pointers).emit()
         return k
 
@@ -241,7 +245,7 @@ class DirectEmitter:
     ) -> None:
         """Loops over input channel blocks and the window."""
         k, s = self.k, self.s
-        if self.spec.plain_input:
+        if self.spec.load is not None:
             depth, runs = self.run * s.ic, s.kw // self.run
             size = whole_steps(k.target, self.spec.types.w, depth) * nr * BLOCK
             with k.loop("kh", 0, s.kh) as kh, k.loop("kw", 0, runs) as kw:

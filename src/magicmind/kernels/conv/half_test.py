@@ -16,6 +16,7 @@ from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
 from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case, reference
 from magicmind.kernels.conv.depthwise import DepthwiseConv
 from magicmind.kernels.conv.direct import DirectConv
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct, pack_few_channels, pad_axis
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.epilogue import Epilogue
@@ -48,7 +49,7 @@ def run_direct(case: Case, target: Target, runtime: bool, unpack: bool, *, plain
     x, w, bias, residual = halves(case)
     best = rank_direct(case.shape(False), target, HALF)[0][1]
     schedule = replace(best, rows=2, chunks=1, unpack=unpack)
-    spec = DirectConv(case.shape(runtime), schedule, RESIDUAL, plain, HALF)
+    spec = DirectConv(case.shape(runtime), schedule, RESIDUAL, Load("f16") if plain else None, HALF)
     packed = pack_few_channels(w, schedule.nr) if plain else pack_direct(w, case.g, schedule.nr)
     y = np.full((case.n * case.g, -(-case.oc // BLOCK), *case.out, BLOCK), np.nan, np.float16)
     source = x if plain else blocked(x, case.g)

@@ -13,6 +13,7 @@ from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim
+from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.scalar import load_value
@@ -41,12 +42,18 @@ class Rows:
 
 @dataclass(frozen=True)
 class RowCopy:
-    """How the input rows of `rows` output rows are copied; `plain`: from NCHW (few channels), else from blocks."""
+    """How the input rows of `rows` output rows are copied; with a `load` from plain memory (few channels), else from
+    blocks."""
 
     shape: ConvShape
     types: ConvTypes
     rows: int
-    plain: bool = False
+    load: Load | None = None
+
+    @property
+    def plain(self) -> bool:
+        """Whether x is row-major."""
+        return self.load is not None
 
     def is_needed(self, target: Target) -> bool:
         """Whether the rows cannot be multiplied as they lie in memory."""
@@ -106,6 +113,22 @@ class RowSource:
             return self._copy_interleaved(image, row0, row1)
         return self._copy_planes(image, row0, row1)
 
+    def _planes(self, image: Index, row: Index) -> list[Pointer]:
+        """Where the row of each channel begins in plain memory, the columns of padding before it counted in."""
+        s, load = self.s, self.copy.load
+        assert load is not None
+        if load.channels_last:
+            start = self.x.offset(((image * self.ih + row) * self.iw - s.pl) * s.ic)
+            return [start.offset(c) for c in range(s.ic)]
+        start = self.x.offset((image * s.ic * self.ih + row) * self.iw - s.pl)
+        return [start.offset(self.ih * self.iw * c) for c in range(s.ic)]
+
+    def _pixels(self, planes: Sequence[Pointer], lanes: int, at: Index) -> list[Vec]:
+        """Pixels in the type of the scratch, by channel."""
+        assert self.copy.load is not None
+        numbers = self.copy.load.pixels(self.k, planes, at, lanes)
+        return [self.k.convert(v, self.scratch.dtype) for v in numbers]
+
     def _group(self, image: Index, group: Index) -> Index:
         s = self.s
         return (image * s.groups + group) * s.ic_blocks * (self.ih * self.iw) * BLOCK
@@ -159,48 +182,50 @@ class RowSource:
         for_tiles(k, "copy", k.index_max(hi - lo, 0), 4, body)
 
     def _copy_planes(self, image: Index, row0: Index, row1: Index) -> Rows:
-        """Rows with padding to scratch, [channel][row][column]: x is NCHW."""
+        """Rows with padding to scratch, [channel][row][column]: x is plain."""
         k, s = self.k, self.s
         width, height = self._width(), self.copy.height(self.copy.rows)
-        zero = self._padding(1)
         left, right = self._column_bounds(width)
-        with k.loop("ic", 0, s.ic) as c, k.loop("r", 0, self._needed(row1 - row0)) as r:
-            to = self.scratch.offset((c * height + r) * width)
+        zeros = [self._padding(1)] * s.ic
+
+        def store(row: Index, column: Index, numbers: Sequence[Vec]) -> None:
+            for c, number in enumerate(numbers):
+                self.scratch.store(number, (c * height + row) * width + column)
+
+        with k.loop("r", 0, self._needed(row1 - row0)) as r:
             row = row0 * s.sh + r - s.pt
-            source = self.x.offset(((image * s.ic + c) * self.ih + row) * self.iw - s.pl)
+            planes = self._planes(image, row)
             lo, hi = self._clip(self._inside(row), left, right)
             with k.loop("left", 0, lo) as i:
-                to.store(zero, i)
+                store(r, i, zeros)
             vectors = lo + ((k.index_max(hi - lo, 0)) // BLOCK) * BLOCK
             with k.loop("middle", lo, vectors, BLOCK) as i:
-                to.store(self._read(source, BLOCK, i), i)
+                store(r, i, self._pixels(planes, BLOCK, i))
             with k.loop("rest", vectors, hi) as i:
-                to.store(self._read(source, 1, i), i)
+                store(r, i, self._pixels(planes, 1, i))
             with k.loop("right", k.index_max(hi, lo), width) as i:
-                to.store(zero, i)
+                store(r, i, zeros)
         return Rows(self.scratch, width * s.sh, s.sw, width * s.dh, s.dw, 0, width * height)
 
     def _copy_interleaved(self, image: Index, row0: Index, row1: Index) -> Rows:
-        """Rows with padding to scratch, [row][column][channel]: a window row is one run of numbers. x is NCHW."""
+        """Rows with padding to scratch, [row][column][channel]: a window row is one run of numbers. x is plain."""
         k, s = self.k, self.s
-        width, plane = self._width(), self.ih * self.iw
+        width = self._width()
         left, right = self._column_bounds(width)
         padding = self._padding(1)
         with k.loop("r", 0, self._needed(row1 - row0)) as r:
             to = self.scratch.offset(r * width * s.ic)
             row = row0 * s.sh + r - s.pt
-            start = self.x.offset((image * s.ic * self.ih + row) * self.iw - s.pl)
-            sources = [start.offset(plane * c) for c in range(s.ic)]
+            planes = self._planes(image, row)
             lo, hi = self._clip(self._inside(row), left, right)
             with k.loop("left", 0, lo * s.ic) as i:
                 to.store(padding, i)
             vectors = lo + ((k.index_max(hi - lo, 0)) // BLOCK) * BLOCK
             with k.loop("middle", lo, vectors, BLOCK) as i:
-                numbers = interleave(k, [p.load(BLOCK, i) for p in sources])
-                to.store(k.convert(numbers, to.dtype), i * s.ic)
+                to.store(interleave(k, self._pixels(planes, BLOCK, i)), i * s.ic)
             with k.loop("rest", vectors, hi) as i:
-                for c, p in enumerate(sources):
-                    to.store(self._read(p, 1, i), i * s.ic + c)
+                for c, number in enumerate(self._pixels(planes, 1, i)):
+                    to.store(number, i * s.ic + c)
             with k.loop("right", k.index_max(hi, lo) * s.ic, width * s.ic) as i:
                 to.store(padding, i)
         line = width * s.ic

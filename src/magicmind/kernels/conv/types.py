@@ -46,12 +46,12 @@ class ConvTypes:
         """Depthwise convolutions of bytes and float16 are computed in float32, and their few weights not worth less."""
         return self if self.x == "i16" else replace(self, w="f32")
 
-    def kernel(self, symbol: str, target: Target, epilogue: Epilogue, params: int) -> Kernel:
-        """A function of the pointers x, w, bias, epilogue operands, y.
+    def kernel(self, symbol: str, target: Target, epilogue: Epilogue, params: int, memory: str = "") -> Kernel:
+        """A function of the pointers x (of `memory`, where that is another type), w, bias, epilogue operands, y.
 
         Whole numbers are scaled without contraction, so that all targets give the same bits.
         """
-        pointers = [self.x, self.w, self.acc, *epilogue.types, self.y]
+        pointers = [memory or self.x, self.w, self.acc, *epilogue.types, self.y]
         return Kernel(symbol, target, pointers, params, contract=not self.is_integer)
 
 
