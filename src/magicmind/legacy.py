@@ -1,17 +1,20 @@
 """Runs a program that was written for older libraries: `python -m magicmind.legacy SCRIPT ARGS`.
 
 The script is not touched. What newer libraries have removed, and what can be supplied without guessing, is put back
-before it starts: numpy's names of Python's own types, Pillow's older names of filters, distutils.util.strtobool.
+before it starts: numpy's names of Python's own types, lines as fields of numpy.loadtxt, Pillow's older names of
+filters, distutils.util.strtobool.
 """
 
 from __future__ import annotations
 
+import functools
 import importlib.util
 import runpy
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 USAGE = "usage: python -m magicmind.legacy SCRIPT [ARGS ...]"
 
@@ -63,7 +66,24 @@ def supply_distutils() -> None:
     sys.modules.update({"distutils": package, "distutils.util": util})
 
 
-SUPPLIES: tuple[Callable[[], None], ...] = (supply_numpy, supply_pillow, supply_distutils)
+def supply_loadtxt() -> None:
+    """numpy.loadtxt with lines as its fields (delimiter="\\n"), which newer versions refuse."""
+    import numpy
+
+    original = numpy.loadtxt
+
+    @functools.wraps(original)
+    def loadtxt(fname: Any, *args: Any, **kwargs: Any) -> Any:
+        if kwargs.get("delimiter") != "\n":
+            return original(fname, *args, **kwargs)
+        lines = Path(fname).read_text().splitlines() if isinstance(fname, (str, Path)) else list(fname)
+        kind = kwargs.get("dtype", float)
+        return numpy.array([str(line).strip() for line in lines if str(line).strip()]).astype(kind)
+
+    numpy.loadtxt = loadtxt
+
+
+SUPPLIES: tuple[Callable[[], None], ...] = (supply_numpy, supply_loadtxt, supply_pillow, supply_distutils)
 
 
 def main(arguments: list[str]) -> int:

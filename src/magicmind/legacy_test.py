@@ -21,6 +21,7 @@ arguments = parser.parse_args()
 assert __name__ == "__main__"
 print(np.zeros(2, np.float).dtype, np.array([1], dtype=np.int).dtype, isinstance(np.float(2), float))
 print(arguments.dynamic, helper.VALUE)
+print(np.loadtxt(helper.LIST, dtype=str, delimiter="\\n").tolist(), np.loadtxt(["1 2"]).tolist())
 """
 
 
@@ -31,10 +32,11 @@ def legacy(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 def test_an_old_script(tmp_path: Path) -> None:
     (tmp_path / "old.py").write_text(SCRIPT)
-    (tmp_path / "helper.py").write_text("VALUE = 7\n")
+    (tmp_path / "names").write_text("a cat, sitting\ndog\n")
+    (tmp_path / "helper.py").write_text(f"VALUE = 7\nLIST = {str(tmp_path / 'names')!r}\n")
     ended = legacy(tmp_path / "old.py", "--dynamic", "yes")
     assert ended.returncode == 0, ended.stderr
-    assert ended.stdout == "float64 int64 True\nTrue 7\n"
+    assert ended.stdout == "float64 int64 True\nTrue 7\n['a cat, sitting', 'dog'] [1.0, 2.0]\n"
 
 
 def test_old_names_of_pillow(tmp_path: Path) -> None:

@@ -27,7 +27,8 @@ _OWN = ("load", "values", "channels_last")
 def load_of(node: onnx_ir.Node, channels: int) -> Load:
     """How the node reads its input."""
     view = NodeView(node)
-    flat = [float(v) for v in view.attr("values", [])]
+    attr = node.attributes.get("values")
+    flat = [] if attr is None else [float(v) for v in attr.as_floats()]
     rows = [tuple(flat[i : i + channels]) for i in range(0, len(flat), channels)]
     dtype = KERNEL_DTYPES[view.input(0).dtype]
     return Load(dtype, bool(view.attr("channels_last", 0)), program_of(node, "load"), tuple(rows))
