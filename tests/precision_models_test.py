@@ -1,8 +1,9 @@
 """What quantisation costs real networks, with the default settings.
 
 SqueezeNet, faces, portraits and the random networks are scored on other data than they are calibrated with. Of the
-digits, the small pictures, the keywords and the detectors' pictures some are both: there is no more of them. The default
-algorithm was chosen by what these very networks scored with each, so the margins are those of a choice, not a forecast.
+digits, the small pictures, the keywords and the detectors' pictures some are both: there is no more of them. The
+default algorithm was chosen by what these very networks scored with each, so the margins are those of a choice, not a
+forecast.
 """
 
 from __future__ import annotations
