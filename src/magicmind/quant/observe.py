@@ -20,10 +20,13 @@ from magicmind.ir.types import ranges_of, type_of
 from magicmind.quant.histogram import Histogram, finite_range
 from magicmind.quant.samples import Sample
 from magicmind.runtime.model import Model
+from magicmind.runtime.session import Session
+from magicmind.tensorinfo import TensorInfo
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Progress = Callable[[str, int, int], None]
 Build = Callable[[Graph], Model]
+Shapes = dict[str, tuple[int, ...]]
 
 GROUP_BYTES = 512 << 20
 """What the watched tensors of one build may take together."""
@@ -134,33 +137,65 @@ def _require_names(sample: Sample, inputs: Set[str], where: str) -> None:
 
 
 class _Watchers:
-    """Builds of a graph with groups of its tensors as further outputs."""
+    """Builds of a graph with groups of its tensors as further outputs.
+
+    Kernels for one shape compile and run faster than those for a range, and most data has one: a graph with mutable
+    dims is built for the first sample's shapes, and as it is only when a sample has others.
+    """
 
     def __init__(self, graph: Graph, names: Sequence[str], build: Build) -> None:
+        self._graph, self._names, self._build = graph, names, build
         self._models: list[Model] = []
-        try:
-            for group in _groups(graph.model, names):
-                self._models.append(build(watching(graph, group)))
-        except BaseException:
-            self.__exit__()
-            raise
-        self._sessions = [model.session() for model in self._models]
+        self._sessions: list[Session] = []
+        self._shapes: Shapes | None = None
+        """What the sessions are for; None before the first sample; empty: whatever the graph takes."""
 
     def run(self, sample: Sample, where: str) -> Iterator[dict[str, Array]]:
         """The outputs of one build after the other."""
-        for session in self._sessions:
-            try:
-                outputs = session.run(sample)
-            except Error as error:
-                raise PrecisionError(f"{where}: {error}") from error
-            yield outputs
+        try:
+            self._require(sample)
+            for session in self._sessions:
+                yield session.run(sample)
+        except Error as error:
+            raise PrecisionError(f"{where}: {error}") from error
+
+    def _require(self, sample: Sample) -> None:
+        """Builds for the sample where what there is does not take it."""
+        shapes = {name: tuple(np.shape(array)) for name, array in sample.items()}
+        if self._shapes == {} or self._shapes == shapes:
+            return
+        fixed = self._shapes is None and _is_one_of_many(shapes, self._graph.inputs)
+        self.close()
+        self._shapes = shapes if fixed else {}
+        graph = self._graph.with_shapes(shapes) if fixed else self._graph
+        for group in _groups(graph.model, self._names):
+            self._models.append(self._build(watching(graph, group)))
+        self._sessions = [model.session() for model in self._models]
+
+    def close(self) -> None:
+        """Gives back what the builds hold."""
+        for model in self._models:
+            model.close()
+        self._models, self._sessions = [], []
 
     def __enter__(self) -> _Watchers:
         return self
 
     def __exit__(self, *_: object) -> None:
-        for model in self._models:
-            model.close()
+        self.close()
+
+
+def _is_one_of_many(shapes: Shapes, inputs: Sequence[TensorInfo]) -> bool:
+    """Whether the inputs may have these shapes, and others as well."""
+
+    def may_be(size: int, dim: int | tuple[int, int | None]) -> bool:
+        low, high = (dim, dim) if isinstance(dim, int) else dim
+        return low <= size and (high is None or size <= high)
+
+    mutable = any(not isinstance(dim, int) for info in inputs for dim in info.shape)
+    return mutable and all(
+        len(info.shape) == len(shapes[info.name]) and all(map(may_be, shapes[info.name], info.shape)) for info in inputs
+    )
 
 
 def watching(graph: Graph, names: Iterable[str]) -> Graph:
