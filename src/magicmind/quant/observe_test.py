@@ -52,5 +52,5 @@ def test_samples_of_many_shapes_need_two_builds(doubling: Graph) -> None:
 
 @pytest.mark.parametrize("shape", [(5, 3), (2,), (0, 3)])
 def test_a_shape_that_the_network_does_not_take_is_named_with_its_sample(doubling: Graph, shape: tuple[int]) -> None:
-    with pytest.raises(PrecisionError, match="calibration sample 2: .*x"):
+    with pytest.raises(PrecisionError, match=r"calibration sample 2: .*x"):
         watch(doubling, [(1, 3), shape])
