@@ -9,9 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import onnx
+from onnx import version_converter
 
 COUNT = 8
 """Calibration samples. The weights are random, so more say nothing more."""
+
+PER_CHANNEL_OPSET = 13
+"""The first whose Q/DQ operators have a scale per channel."""
 
 
 def samples(feeds: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
@@ -44,7 +49,8 @@ def _quantise(path: Path, feeds: dict[str, np.ndarray], to: Path) -> None:
             return next(self.left, None)
 
     prepared = to.with_suffix(".prepared")
-    quant_pre_process(path, prepared, skip_symbolic_shape=True)  # folds normalisation, as its guide asks
+    onnx.save(_with_scales_per_channel(onnx.load(path)), prepared)
+    quant_pre_process(prepared, prepared, skip_symbolic_shape=True)  # folds normalisation, as its guide asks
     quantize_static(
         prepared,
         to,
@@ -55,3 +61,9 @@ def _quantise(path: Path, feeds: dict[str, np.ndarray], to: Path) -> None:
         weight_type=QuantType.QInt8,
     )
     prepared.unlink()
+
+
+def _with_scales_per_channel(model: onnx.ModelProto) -> onnx.ModelProto:
+    """The model in an opset whose DequantizeLinear has an axis, which the quantiser takes for granted."""
+    (opset,) = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
+    return model if opset >= PER_CHANNEL_OPSET else version_converter.convert_version(model, PER_CHANNEL_OPSET)
