@@ -53,7 +53,7 @@ def build_model(name: str, network: Network, config: BuilderConfig) -> CoreModel
             if problems:
                 LOG.warning("%s: not every size can vary: %s", name, str(problems[-1]).partition("\n")[0])
             return model
-    raise problems[0]
+    raise problems[-1]  # of the sizes as they are: what came before was about open ones
 
 
 def _built(name: str, network: Network, config: BuilderConfig, shapes: Shapes) -> CoreModel:
@@ -184,10 +184,14 @@ def _open(dims: Sequence[int] | None) -> list[list[DimSpec]]:
 # --------------------------------------------------------------------------------------------------------------- ends
 
 
+_COLOURS = 3
+
+
 def put_ends(model: onnx_ir.Model, network: Network, config: BuilderConfig) -> None:
     """Puts what the built model takes and delivers around the graph, in place."""
-    for i in range(network.get_input_count()):
-        _put_input(model, i, network.inputs[i].wanted, config)
+    reversed_ = [_put_input(model, i, network.inputs[i].wanted, config) for i in range(network.get_input_count())]
+    if config.value("rgb2bgr") and not any(reversed_):
+        raise Refused("rgb2bgr: no input is an image of three channels")
     for i in range(network.get_output_count()):
         _put_output(model, i, network.output_type(i), config)
 
@@ -216,12 +220,15 @@ def _layout(config: BuilderConfig, end: str, i: int) -> Mapping[str, str]:
     return found
 
 
-def _put_input(model: onnx_ir.Model, i: int, wanted: DataType | None, config: BuilderConfig) -> None:
-    """From the inside out: reversed channels, normalisation of bytes or a type, and the layout."""
+def _put_input(model: onnx_ir.Model, i: int, wanted: DataType | None, config: BuilderConfig) -> bool:
+    """From the inside out: reversed channels, normalisation of bytes or a type, and the layout.
+
+    Returns whether channels were reversed.
+    """
     norm = config.value("insert_bn_before_firstnode", {}).get(str(i))
     layout = _layout(config, "input", i)
-    axis = channel_axis(model.graph.inputs[i], layout, norm)
-    reverse = bool(config.value("rgb2bgr", False)) and axis is not None
+    axis = channel_axis(model.graph.inputs[i], layout, _COLOURS if norm is None else len(norm["mean"]))
+    reverse = bool(config.value("rgb2bgr", False)) and _has_colours(model.graph.inputs[i], axis)
     if reverse:
         ends.reverse_input_channels(model, i, axis or 0)
     if norm is not None:
@@ -234,6 +241,17 @@ def _put_input(model: onnx_ir.Model, i: int, wanted: DataType | None, config: Bu
             ends.cast_input(model, i, target)
     if layout:
         ends.lay_out_input(model, i, ends.layout_order(layout["src"], layout["dst"]))
+    return reverse
+
+
+def _has_colours(value: onnx_ir.Value, axis: int | None) -> bool:
+    """Whether an input is of images with three channels.  Raises ShapeError while that is open."""
+    t = type_of(value)
+    if axis is None or t is None or t.shape is None or t.rank != 4:
+        return False
+    if t.dims[axis] != _COLOURS and not all(isinstance(t.dims[i], int) for i in (axis, 1, 3)):
+        raise ShapeError(f"rgb2bgr: which axis of input {value.name} {t} are its channels is not known")
+    return t.dims[axis] == _COLOURS
 
 
 def _put_output(model: onnx_ir.Model, i: int, wanted: DataType | None, config: BuilderConfig) -> None:
@@ -245,15 +263,14 @@ def _put_output(model: onnx_ir.Model, i: int, wanted: DataType | None, config: B
         ends.cast_output(model, i, target)
 
 
-def channel_axis(value: onnx_ir.Value, layout: Mapping[str, str], norm: Mapping[str, Any] | None) -> int | None:
-    """Which axis of a parsed input are the channels: as its layout says, else the first that fits the means."""
+def channel_axis(value: onnx_ir.Value, layout: Mapping[str, str], count: int) -> int | None:
+    """Which axis of a parsed input are the channels: as its layout says, else the first that is as long as `count`."""
     if layout and "C" in layout["src"]:
         return layout["src"].index("C")
     t = type_of(value)
     if t is None or t.shape is None or t.rank < 2:
         return None
-    count = None if norm is None else len(norm["mean"])
-    fitting = [axis for axis in (1, t.rank - 1) if count is None or t.dims[axis] == count]
+    fitting = [axis for axis in (1, t.rank - 1) if t.dims[axis] == count]
     return fitting[0] if fitting else 1
 
 

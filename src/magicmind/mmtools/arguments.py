@@ -6,6 +6,7 @@ any case; `_` is a scalar shape. A repeated or unknown key is an error, `--help`
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -30,6 +31,8 @@ class Flag:
     default: Any
     meaning: str
     required: bool = False
+    effect: bool = True
+    """False: it is about a card; it is read, and changes nothing here."""
 
 
 def parse(flags: Sequence[Flag], words: Sequence[str]) -> dict[str, Any]:
@@ -62,11 +65,17 @@ def _value(flag: Flag, words: Sequence[str]) -> Any:
         raise UsageError(f"--{flag.name} {' '.join(words)}: expected {flag.words}") from error
 
 
+def without_effect(flags: Sequence[Flag], values: Mapping[str, Any]) -> list[str]:
+    """Those of the given flags that change nothing, `--name`."""
+    return [f"--{flag.name}" for flag in flags if not flag.effect and values[flag.name] is not None]
+
+
 def usage(program: str, flags: Sequence[Flag]) -> str:
     """The flags with what they take, their defaults and meanings."""
     rows = [f"usage: {program} --key value ...", ""]
     for flag in flags:
         default = "required" if flag.required else f"default {flag.default}" if flag.default is not None else ""
+        default = default if flag.effect else "no effect on a CPU"
         rows.append(f"  --{flag.name} {flag.words}".ljust(44) + flag.meaning + (f" ({default})" if default else ""))
     return "\n".join(rows)
 
@@ -95,22 +104,39 @@ def integer(words: Sequence[str]) -> int:
     return int(text(words))
 
 
+def natural(words: Sequence[str]) -> int:
+    """One whole number, not below zero."""
+    return _at_least(0, text(words))
+
+
 def count(words: Sequence[str]) -> int:
     """One whole number above zero."""
-    number = integer(words)
-    if number < 1:
-        raise ValueError(number)
-    return number
+    return _at_least(1, text(words))
 
 
 def counts(words: Sequence[str]) -> list[int]:
-    """Whole numbers above zero."""
-    return [count([word]) for word in texts(words)]
+    """Whole numbers above zero, by blanks or commas."""
+    return [_at_least(1, part) for part in _parts(words)]
 
 
-def integers(words: Sequence[str]) -> list[int]:
-    """Whole numbers, by blanks or commas."""
-    return [int(part) for word in texts(words) for part in word.split(",")]
+def naturals(words: Sequence[str]) -> list[int]:
+    """Whole numbers, none below zero, by blanks or commas."""
+    return [_at_least(0, part) for part in _parts(words)]
+
+
+def count_lists(words: Sequence[str]) -> list[list[int]]:
+    """Whole numbers above zero, a list per word."""
+    return [counts([word]) for word in texts(words)]
+
+
+def numbers(words: Sequence[str]) -> list[float]:
+    """Numbers by blanks or commas, none of them infinite."""
+    return [_finite(part) for part in _parts(words)]
+
+
+def number_lists(words: Sequence[str]) -> list[list[float]]:
+    """Numbers, a list per word; `_` is the empty list."""
+    return [[] if word == "_" else numbers([word]) for word in texts(words)]
 
 
 def boolean(words: Sequence[str]) -> bool:
@@ -124,8 +150,8 @@ def boolean(words: Sequence[str]) -> bool:
 
 
 def shapes(words: Sequence[str]) -> list[tuple[int, ...]]:
-    """One shape per word; `_` is a scalar."""
-    return [() if word == "_" else tuple(int(part) for part in word.split(",")) for word in texts(words)]
+    """One shape per word; `_` is a scalar, -1 an open size."""
+    return [() if word == "_" else tuple(_at_least(-1, part) for part in word.split(",")) for word in texts(words)]
 
 
 def choice(*allowed: str) -> Callable[[Sequence[str]], str]:
@@ -140,6 +166,25 @@ def choice(*allowed: str) -> Callable[[Sequence[str]], str]:
     return read
 
 
-def as_lines(values: Mapping[str, Any]) -> list[str]:
-    """`name: value` of everything that was given."""
-    return [f"{name}: {value}" for name, value in values.items() if value is not None]
+def choices(*allowed: str) -> Callable[[Sequence[str]], list[str]]:
+    """A reader of some of these words, in any case."""
+    one = choice(*allowed)
+    return lambda words: [one([word.upper()]) for word in texts(words)]
+
+
+def _parts(words: Sequence[str]) -> list[str]:
+    return [part for word in texts(words) for part in word.split(",")]
+
+
+def _at_least(least: int, word: str) -> int:
+    number = int(word)
+    if number < least:
+        raise ValueError(word)
+    return number
+
+
+def _finite(word: str) -> float:
+    number = float(word)
+    if not math.isfinite(number):
+        raise ValueError(word)
+    return number

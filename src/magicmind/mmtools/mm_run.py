@@ -7,7 +7,6 @@ mm_run --magicmind_model net.mm --input_dims 1,3,224,224 --input_files data.bin 
 from __future__ import annotations
 
 import os
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -17,8 +16,9 @@ import numpy as np
 
 from magicmind.errors import Error
 from magicmind.mmtools import arguments as grammar
-from magicmind.mmtools.arguments import Flag, UsageError
+from magicmind.mmtools.arguments import Flag
 from magicmind.mmtools.measure import Load, measure
+from magicmind.mmtools.program import run_program
 from magicmind.mmtools.shape_groups import Group, shape_groups
 from magicmind.mmtools.summary import heading, model_block, performance, performance_block, trace_block
 from magicmind.tensorinfo import TensorInfo
@@ -39,38 +39,20 @@ FLAGS = (
     Flag("input_files", grammar.texts, "FILE ...", None, "raw data per input, in the model's types"),
     Flag("output_path", grammar.text, "FOLDER", None, "where to write output<i>; with --input_files"),
     Flag("plugin", grammar.texts, "FILE ...", None, "Python files that register operators"),
-    Flag("devices", grammar.integers, "N ...", [0], "devices; each is this CPU"),
+    Flag("devices", grammar.naturals, "N ...", [0], "devices; each is this CPU"),
     Flag("threads", grammar.count, "N", 1, "threads that run at once, per device"),
     Flag("warmup", grammar.integer, "MS", 200, "milliseconds before measuring"),
     Flag("duration", grammar.integer, "MS", 3000, "milliseconds to measure at least"),
     Flag("iterations", grammar.count, "N", 100, "runs at least"),
     Flag("disable_data_copy", grammar.boolean, "BOOL", False, "leave out copies of inputs and outputs"),
     Flag("json", grammar.boolean, "BOOL", False, "print one JSON object instead"),
-    *(Flag(name, list, "...", None, "no effect on a CPU") for name in NO_EFFECT),
+    *(Flag(name, list, "...", None, "", effect=False) for name in NO_EFFECT),
 )
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Exit codes: 0 done, 1 failed, 2 usage, 130 interrupted."""
-    words = list(sys.argv[1:] if argv is None else argv)
-    if not words or any(word in grammar.HELP for word in words):
-        print(grammar.usage("mm_run", FLAGS))
-        return 0 if words else 2
-    try:
-        run(grammar.parse(FLAGS, words))
-    except UsageError as error:
-        print(f"mm_run: {error}", file=sys.stderr)
-        return 2
-    except Error as error:
-        print(f"mm_run: {error}", file=sys.stderr)
-        return 1
-    except OSError as error:
-        print(f"mm_run: {error.filename or ''}: {error.strerror or error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("mm_run: interrupted", file=sys.stderr)
-        return 130
-    return 0
+    return run_program("mm_run", FLAGS, run, argv)
 
 
 def run(values: Mapping[str, Any]) -> None:
@@ -78,9 +60,6 @@ def run(values: Mapping[str, Any]) -> None:
     from magicmind.plugin import load_plugins
     from magicmind.runtime import load
 
-    ignored = [f"--{name}" for name in NO_EFFECT if values[name] is not None]
-    if ignored:
-        print(f"mm_run: {', '.join(ignored)}: no effect on a CPU", file=sys.stderr)
     load_plugins(values["plugin"] or ())
     path, began = values["magicmind_model"], time.perf_counter()
     with load(path) as model:

@@ -16,6 +16,11 @@ KEY = 30
 """Columns of a key."""
 
 
+def type_name(dtype: str) -> str:
+    """The name of a numpy dtype on MagicMind's command lines: FLOAT for float32."""
+    return TYPE_NAMES.get(dtype, dtype.upper())
+
+
 def heading(title: str, width: int = 20) -> str:
     """`==================== Title`."""
     return f"{'=' * width} {title}"
@@ -32,7 +37,7 @@ def model_block(kind: str, infos: Sequence[TensorInfo], shapes: Mapping[str, tup
         lines += [
             f"[{i}]: ",
             f"  Name: {info.name}",
-            f"  Datatype: {TYPE_NAMES.get(dtype.name, dtype.name.upper())}",
+            f"  Datatype: {type_name(dtype.name)}",
             f"  Layout: {LAYOUTS[len(shape)] if channels_last else 'NONE'}",
             f"  Dim: {list(shape)}",
             f"  Size: {size}",
