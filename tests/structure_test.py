@@ -49,10 +49,11 @@ MAY_IMPORT = {
     "__init__": {"compiler", "frontends", "graph", "quant", "runtime"},
     "evaluation": {"runtime"},  # scores files that a run has written; boxes overlap as in detectors
     "zoo": {"__init__", "evaluation", "frontends", "graph", "ir", "passes", "quant", "runtime"},
-    "facade": {"compiler", "frontends", "graph", "ir", "ops", "passes", "plugin", "quant", "runtime"},
+    "facade": {"compiler", "frontends", "graph", "ir", "ops", "passes", "plugin", "quant", "remote", "runtime"},
     "python": {"facade"},
+    "remote": {"__init__", "compiler", "frontends", "graph", "ir", "modelfile", "quant", "runtime"},
     "legacy": set(),
-    "mmtools": {"cli", "plugin", "runtime"},
+    "mmtools": {"cli", "plugin", "remote", "runtime"},
     "cli": {
         "__init__",
         "codegen",
@@ -64,6 +65,7 @@ MAY_IMPORT = {
         "modelfile",
         "plugin",
         "quant",
+        "remote",
         "runtime",
         "zoo",
     },

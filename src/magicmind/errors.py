@@ -46,5 +46,13 @@ class OfflineModelError(Error):
     """An offline model that is damaged, foreign or from an incompatible version."""
 
 
+class RemoteError(Error):
+    """A remote server that cannot be reached, refuses, or stopped answering. `code`: the name of gRPC's status code."""
+
+    def __init__(self, message: str, code: str = "UNAVAILABLE", *, hint: str | None = None) -> None:
+        super().__init__(message, hint=hint)
+        self.code = code
+
+
 class MissingExtraError(Error, ImportError):
     """An optional dependency is not installed; the text names the extra and the command."""

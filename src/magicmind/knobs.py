@@ -67,9 +67,15 @@ DEBUG = Knob("MAGICMIND_DEBUG", "0", "1 phases, 2 passes, 3 schedules and loop n
 SKIP = Knob("MAGICMIND_SKIP", "", "passes to leave out, between commas")
 STOP = Knob("MAGICMIND_STOP", "", "pass after which the pipeline stops")
 CHECK = Knob("MAGICMIND_CHECK", "0", "1 verify the graph after every pass, 2 also run the reference before and after")
+REMOTE_TOKEN = Knob("MAGICMIND_REMOTE_TOKEN", "", "token of a remote server, for its clients and for itself")
+REMOTE_CA = Knob(
+    "MAGICMIND_REMOTE_CA", "", "file of the certificates (PEM) that a remote server's is signed with; switches TLS on"
+)
+REMOTE_TIMEOUT = Knob("MAGICMIND_REMOTE_TIMEOUT", "60", "seconds that a remote server may be silent")
 
 KNOBS: tuple[Knob, ...] = (
     LOG, NUM_THREADS, OMP_NUM_THREADS, TARGET, CACHE_DIR, CACHE_MB, DUMP, DUMP_PASSES, DEBUG, SKIP, STOP, CHECK,
+    REMOTE_TOKEN, REMOTE_CA, REMOTE_TIMEOUT,
 )  # fmt: skip
 
 

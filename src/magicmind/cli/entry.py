@@ -14,11 +14,11 @@ from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 
 from magicmind import knobs
-from magicmind.cli import build, calibrate, compare, demo, info, parse, run, zoo
+from magicmind.cli import build, calibrate, compare, demo, info, parse, remote_server, run, zoo
 from magicmind.errors import Error
 from magicmind.plugin import load_plugins
 
-COMMANDS = (parse, calibrate, build, run, info, compare, demo, zoo)
+COMMANDS = (parse, calibrate, build, run, info, compare, demo, zoo, remote_server)
 
 FAILED = 1
 INTERRUPTED = 130
@@ -59,7 +59,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"magicmind {package_version()}")
     commands = top.add_subparsers(dest="command", metavar="COMMAND", required=True)
     for module in COMMANDS:
-        name = module.__name__.rpartition(".")[2]
+        name = module.__name__.rpartition(".")[2].replace("_", "-")
         command = commands.add_parser(
             name,
             help=module.SUMMARY,

@@ -15,6 +15,7 @@ from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType, QuantizationAlgorithm, get_numpy_dtype_by_datatype
 from magicmind.facade.network import Network
 from magicmind.facade.status import LOG, Code, Refused, Status, guarded
+from magicmind.remote.address import Address
 
 if TYPE_CHECKING:
     from magicmind.quant.table import Scales
@@ -146,6 +147,7 @@ class Calibrator:
         """Calibrates on another machine."""
         if not isinstance(remote, RemoteConfig) or not isinstance(remote.address, str) or not remote.address:
             raise Refused("set_remote takes a RemoteConfig whose address is host:port")
+        Address.parse(remote.address)
         self._remote = remote
 
     @guarded

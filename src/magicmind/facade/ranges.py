@@ -14,7 +14,8 @@ from magicmind.errors import PrecisionError, ShapeError
 from magicmind.facade.build import candidates, settings
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.enums import DataType, QuantizationAlgorithm
-from magicmind.facade.status import LOG, Refused
+from magicmind.facade.status import LOG
+from magicmind.graph import Graph
 from magicmind.ir.shape_spec import DimSpec
 from magicmind.passes import ends
 from magicmind.quant.quantise import Quantisation
@@ -57,8 +58,6 @@ def _per_axis_nodes(config: BuilderConfig) -> bool:
 
 def measured(network: Network, config: BuilderConfig, calibration: Calibration) -> Calibration:
     """The calibration with the scales that its data gives the network as it was parsed.  Raises PrecisionError."""
-    if calibration.remote:
-        raise Refused(f"calibrating on {calibration.remote} is not possible: this installation has no remote client")
     how = quantisation(config, calibration.algorithm)
     first = calibration.samples.first()
     with settings(config):
@@ -79,14 +78,23 @@ def _scales(
     """The scales for these shapes; where the samples have others than the first, for all of theirs."""
     graph = parsed(network, config, shapes).graph()
     try:
-        return calibrate(graph, calibration.samples, how)
+        return _calibrated(graph, calibration, how)
     except (PrecisionError, ShapeError):
         every = [[array.shape for array in sample.values()] for sample in calibration.samples]
         if len({tuple(shapes) for shapes in every}) == 1:
             raise
     for found in every:
         shapes = _fitting(network, shapes, found)
-    return calibrate(parsed(network, config, shapes).graph(), calibration.samples, how)
+    return _calibrated(parsed(network, config, shapes).graph(), calibration, how)
+
+
+def _calibrated(graph: Graph, calibration: Calibration, how: Quantisation) -> Scales:
+    """Measured here, or by the server whose address the calibration has."""
+    if not calibration.remote:
+        return calibrate(graph, calibration.samples, how)
+    from magicmind.remote.calibrate import calibrate as calibrate_remotely
+
+    return calibrate_remotely(calibration.remote, graph, calibration.samples, how)
 
 
 def parsed(network: Network, config: BuilderConfig, shapes: Shapes) -> Realised:

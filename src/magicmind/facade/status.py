@@ -92,7 +92,7 @@ class Status:
     @classmethod
     def of(cls, error: BaseException) -> Status:
         """What an exception means."""
-        code = error.code if isinstance(error, Refused) else next((c for k, c in _CODES if isinstance(error, k)), None)
+        code = _code(error)
         known = code is not None and not (isinstance(error, (TypeError, ValueError)))
         text = "\n".join([str(error) if known else f"{type(error).__name__}: {error}", *_notes(error)])
         return cls(code or Code.INTERNAL, text)
@@ -125,6 +125,14 @@ class Status:
 
 
 _OK = Status()
+
+
+def _code(error: BaseException) -> Code | None:
+    if isinstance(error, Refused):
+        return error.code
+    if isinstance(error, errors.RemoteError):
+        return Code[error.code]
+    return next((code for kind, code in _CODES if isinstance(error, kind)), None)
 
 
 def _notes(error: BaseException) -> list[str]:

@@ -6,14 +6,28 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from magicmind.runtime.engine import Engine
-
 Array = np.ndarray[Any, np.dtype[Any]]
 Feeds = Mapping[str, Array]
+
+
+class Runs(Protocol):
+    """A context."""
+
+    def run(self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None = None) -> dict[str, Array]: ...
+
+    def __enter__(self) -> Runs: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class Engine(Protocol):
+    """What is measured: an engine here, or one on a server."""
+
+    def context(self) -> Runs: ...
 
 
 @dataclass

@@ -39,6 +39,7 @@ FLAGS = (
     Flag("input_files", grammar.texts, "FILE ...", None, "raw data per input, in the model's types"),
     Flag("output_path", grammar.text, "FOLDER", None, "where to write output<i>; with --input_files"),
     Flag("plugin", grammar.texts, "FILE ...", None, "Python files that register operators"),
+    Flag("rpc_server", grammar.text, "HOST:PORT", None, "run on a `magicmind remote-server`"),
     Flag("devices", grammar.naturals, "N ...", [0], "devices; each is this CPU"),
     Flag("threads", grammar.count, "N", 1, "threads that run at once, per device"),
     Flag("warmup", grammar.integer, "MS", 200, "milliseconds before measuring"),
@@ -58,11 +59,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 def run(values: Mapping[str, Any]) -> None:
     """Opens, runs, prints. Raises Error."""
     from magicmind.plugin import load_plugins
-    from magicmind.runtime import load
 
     load_plugins(values["plugin"] or ())
     path, began = values["magicmind_model"], time.perf_counter()
-    with load(path) as model:
+    with _opened(path, values["rpc_server"]) as model:
         opened = time.perf_counter()
         groups = shape_groups(model.inputs, values)
         feeds = [_feeds(model.inputs, group, values["input_files"]) for group in groups]
@@ -95,6 +95,17 @@ def run(values: Mapping[str, Any]) -> None:
             *trace_block(result.times.compute, result.times.enqueue),
         ]  # fmt: skip
         print("\n".join(blocks))
+
+
+def _opened(path: str, server: str | None) -> Any:
+    """The model, here or on a remote server."""
+    if server is None:
+        from magicmind.runtime import load
+
+        return load(path)
+    from magicmind.remote.models import RemoteModel
+
+    return RemoteModel(server, path)
 
 
 def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | None) -> dict[str, Array]:
