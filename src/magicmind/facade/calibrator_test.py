@@ -171,6 +171,7 @@ WRONG: dict[str, Callable[[], Any]] = {
     "no data object": lambda: mm.Calibrator([1]).calibrate(digits(), config(QINT8)),
     "no algorithm": lambda: mm.Calibrator([]).set_quantization_algorithm("linear"),  # type: ignore[arg-type]
     "no remote": lambda: mm.Calibrator([]).set_remote("localhost:8008"),  # type: ignore[arg-type]
+    "no such address": lambda: mm.Calibrator([]).set_remote(remote("host:port")),
     "no address": lambda: mm.Calibrator([]).set_remote(mm.RemoteConfig()),
 }
 
@@ -264,3 +265,44 @@ def test_nodes_keep_another_precision() -> None:
     exact = run_model(build(digits(), '{"graph_shape_mutable": false}'), x)[0]
     np.testing.assert_allclose(run_model(build(raised, QINT8), x)[0], exact, rtol=1e-5, atol=1e-7)
     assert not np.allclose(run_model(build(plain, QINT8), x)[0], exact, rtol=1e-5, atol=1e-7)
+
+
+# -------------------------------------------------------------------------------------------------------------- remote
+
+
+def remote(address: str) -> mm.RemoteConfig:
+    made = mm.RemoteConfig()
+    made.address = address
+    return made
+
+
+def test_calibration_on_a_server() -> None:
+    pytest.importorskip("grpc", reason="needs the extra [remote]")
+    from magicmind.testing.remote import serving
+
+    image = images(1)
+    there, here = digits(), calibrated(Samples(batches(4, 8)))
+    with serving() as address:
+        calibrator = mm.Calibrator([Samples(batches(4, 8))])
+        assert calibrator.set_remote(remote(address)).ok()
+        status = calibrator.calibrate(there, config(QINT8))
+        assert status.ok(), status
+        data = Samples([np.full((4, 1, 8, 8), np.nan, np.float32)])
+        calibrator = mm.Calibrator([data])
+        assert calibrator.set_remote(remote(address)).ok()
+        status = calibrator.calibrate(digits(), config(QINT8))
+        assert status.code is mm.Code.INVALID_ARGUMENT and "contains NaN" in str(status)
+    for a, b in zip(run_model(build(there, QINT8), image), run_model(build(here, QINT8), image), strict=True):
+        np.testing.assert_allclose(a, b, atol=1e-6)
+
+
+def test_a_server_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("grpc", reason="needs the extra [remote]")
+    monkeypatch.delenv("MAGICMIND_REMOTE_TOKEN", raising=False)
+    for address, code in (("127.0.0.1:1", mm.Code.UNAVAILABLE), ("10.0.0.1:8008", mm.Code.UNAUTHENTICATED)):
+        calibrator = mm.Calibrator([Samples(batches(4, 8))])
+        assert calibrator.set_remote(remote(address)).ok()
+        status = calibrator.calibrate(digits(), config(QINT8))
+        assert status.code is code and address in str(status), status
+        network = digits()
+        assert calibrator.calibrate(network, config('{"graph_shape_mutable": false}')).ok(), "no ranges are needed"

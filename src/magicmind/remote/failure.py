@@ -20,6 +20,7 @@ _HINTS = {
     "UNAVAILABLE": "is the server running, and does the network let you reach it?",
     "DEADLINE_EXCEEDED": "MAGICMIND_REMOTE_TIMEOUT is how many seconds a server may be silent",
     "UNAUTHENTICATED": "MAGICMIND_REMOTE_TOKEN has to be the server's token",
+    "RESOURCE_EXHAUSTED": "the server's options --calls, --max-models and --max-bytes bound what it does at once",
     "UNIMPLEMENTED": "is what answers there a `magicmind remote-server`?",
 }
 _CERTIFICATE = "MAGICMIND_REMOTE_CA has to be the certificates that the server's is signed with, for this host name"
@@ -53,6 +54,6 @@ def raised(address: object, error: grpc.RpcError) -> Error:
     if kind is not None:
         return kind(f"remote server {address}: {text}")
     hint = _HINTS.get(code)
-    if code == "UNAVAILABLE" and ("handshake" in text.lower() or "certificate" in text.lower()):
+    if code == "UNAVAILABLE" and any(word in text.lower() for word in ("handshake", "certificate", "verification")):
         hint = _CERTIFICATE
     return RemoteError(f"remote server {address}: {code}: {text}", code, hint=hint)

@@ -22,7 +22,7 @@ from magicmind.remote.store import Store
 if TYPE_CHECKING:
     from magicmind.quant.samples import Sample
 
-HEARTBEAT_SECONDS = 2.0
+HEARTBEAT_SECONDS = 1.0
 _ALIVE = protocol.encode({"kind": "alive"})
 _calibrating = threading.Lock()
 """LLVM and the native team take one network at a time; further calibrations wait, and their clients hear so."""
