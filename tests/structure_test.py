@@ -53,7 +53,7 @@ MAY_IMPORT = {
     "python": {"facade"},
     "remote": {"__init__", "compiler", "frontends", "graph", "ir", "modelfile", "quant", "runtime"},
     "legacy": set(),
-    "mmtools": {"cli", "plugin", "remote", "runtime"},
+    "mmtools": {"cli", "facade", "plugin", "remote", "runtime"},
     "cli": {
         "__init__",
         "codegen",
