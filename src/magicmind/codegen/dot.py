@@ -28,7 +28,7 @@ def dot4(acc: Lanes, a: Lanes, w: Lanes) -> Lanes:
 
 
 def dot2(acc: Lanes, a: Lanes, w: Lanes) -> Lanes:
-    """acc[l] + a[2l] * w[2l] + a[2l + 1] * w[2l + 1]; i16 times i16, wraps. Intel SDM, PMADDWD, and an addition."""
+    """acc[l] + a[2l] * w[2l] + a[2l + 1] * w[2l + 1]; i16 times i16, wraps. Intel SDM, VPDPWSSD, PMADDWD."""
     return _plus(acc, a, w, 2)
 
 
@@ -59,12 +59,14 @@ class Instruction:
 _INSTRUCTIONS = (
     Instruction(dot4, 4, 16, ("avx512vnni",), "llvm.x86.avx512.vpdpbusd.512", True),
     Instruction(dot4, 4, 8, ("avxvnni",), "llvm.x86.avx512.vpdpbusd.256", True),
+    Instruction(dot2, 2, 16, ("avx512vnni",), "llvm.x86.avx512.vpdpwssd.512", True),
+    Instruction(dot2, 2, 8, ("avxvnni",), "llvm.x86.avx512.vpdpwssd.256", True),
     Instruction(dot2, 2, 16, ("avx512bw",), "llvm.x86.avx512.pmaddw.d.512", False),
     Instruction(dot2, 2, 8, ("avx2",), "llvm.x86.avx2.pmadd.wd", False),
     Instruction(dot2, 2, 4, ("sse4.1",), "llvm.x86.sse2.pmadd.wd", False),
     Instruction(dot1, 1, 4, ("neon",), None, True),
 )
-"""Best first."""
+"""Best first; of those for bytes, and of those for 16 bits."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import numpy as np
 import onnx_ir as ir
 
 from magicmind.codegen.builder import Size
+from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import BLOCK
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
@@ -251,7 +252,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         load = Load(types.x)
     sizes = low.params()
     shape = conv_shape(g, sizes)
-    exact = bool(NodeView(node).attr("exact", 0)) or types.is_integer
+    exact = bool(NodeView(node).attr("exact", 0)) and not types.is_integer  # whole numbers are exact in any way
     schedules = _candidates(g, shape, low, types, plain=plain, exact=exact)
     schedule = low.choose(schedules, sizes, "first conv" if plain else "conv", repr(shape), types, epilogue)
     if isinstance(schedule, FlatSchedule):
@@ -275,12 +276,13 @@ def lower(low: Lowering, node: ir.Node) -> None:
 def _winograd_weights(
     low: Lowering, node: ir.Node, g: Geometry, shape: ConvShape, schedule: WinogradSchedule
 ) -> Weights | Ref:
-    """float32 ones are transformed here, so that the file is mapped and nothing is left to do; float16 ones at load, or
+    """float32 ones are transformed here, so that the file is mapped and nothing is left to do; smaller ones at load, or
     the file would be larger than what it was made of."""
-    if g.weights.dtype != np.float16:
+    if g.weights.dtype == np.float32:
         return pack_winograd(g.weights, schedule.m, schedule.nr)
-    spec = WinogradWeights(schedule.m, schedule.nr, shape.ic_blocks, shape.oc_blocks, "f16")
-    source = low.weight(pack_direct(g.weights, 1, schedule.nr))
+    dtype, kr = ("f16", 1) if g.weights.dtype == np.float16 else ("i8", dot_format(low.target, words=True).kr)
+    spec = WinogradWeights(schedule.m, schedule.nr, shape.ic_blocks, shape.oc_blocks, dtype)
+    source = low.weight(pack_direct(g.weights, 1, schedule.nr, kr))
     return low.prepared(node, spec, [source], spec.bytes, flops=spec.flops)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -9,10 +10,11 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from magicmind.codegen.dot import dot_format
 from magicmind.codegen.target import BLOCK, Target, find_target
 from magicmind.ir.dims import evaluate
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.contract import weight_group
+from magicmind.kernels.contract import register_tiles, weight_group
 from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
 from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case
 from magicmind.kernels.conv.depthwise import DepthwiseConv
@@ -20,6 +22,8 @@ from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.load import Load
 from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct, pack_few_channels
 from magicmind.kernels.conv.types import ConvTypes
+from magicmind.kernels.conv.winograd import MOST_BYTE_CHANNELS, WinogradConv, WinogradSchedule
+from magicmind.kernels.conv.winograd_weights import WinogradWeights
 from magicmind.kernels.epilogue import Epilogue
 from magicmind.testing.emulate import emulated_targets
 from magicmind.testing.run_kernel import run_kernel, runnable_targets
@@ -170,6 +174,51 @@ def test_depthwise(case: Case, target: str) -> None:
     check(case, run_depthwise(case, find_target(target), True, 1))
 
 
+WINOGRAD = [Case(1, 16, 32, 8, 8), Case(2, 40, 56, 9, 11), Case(1, 33, 17, 7, 5)]
+
+
+def run_winograd(case: Case, target: Target, runtime: bool, threads: int, given: Sequence[Array] = ()) -> Array:
+    x, w, bias, scales, residual = given or data(case)
+    (mr, nr), *_ = register_tiles(target, "i32")
+    spec = WinogradConv(case.shape(runtime), WinogradSchedule(2, mr, nr, 5, 1), REQUANTISE, U8_TO_U8)
+    made = WinogradWeights(2, nr, -(-case.ic // BLOCK), -(-case.oc // BLOCK), "i8")
+    transformed = np.full(made.bytes // 2, 12345, np.int16)
+    packed = pack_direct(w, 1, nr, dot_format(target, words=True).kr)
+    run_kernel(made, [packed, transformed], (), target.name, threads, 0)
+    arrays = [
+        blocked(x),
+        transformed,
+        pack_bias(folded_bias(w, bias), 1, case.oc),
+        pack_bias(scales, 1, case.oc),
+        blocked(residual),
+        np.full((case.n, -(-case.oc // BLOCK), *case.out, BLOCK), 99, np.uint8),
+    ]
+    run_kernel(spec, arrays, case.sizes if runtime else (), target.name, threads, spec.scratch_bytes())
+    return unblocked(arrays[-1], case.n, case.oc, 1)
+
+
+@pytest.mark.parametrize("target", TARGETS)
+@pytest.mark.parametrize("case", WINOGRAD, ids=str)
+def test_winograd(case: Case, target: str) -> None:
+    check(case, run_winograd(case, find_target(target), False, 2))
+    check(case, run_winograd(case, find_target(target), True, 1))
+
+
+@pytest.mark.parametrize("target", TARGETS)
+def test_winograd_of_the_largest_numbers(target: str) -> None:
+    """The most channels that are allowed, with nothing but 255 and -128: sums fill 31 bits."""
+    case = Case(1, MOST_BYTE_CHANNELS, 16, 3, 3)
+    x = np.full((1, case.ic, 3, 3), 255, np.uint8)
+    w = np.full((16, case.ic, 3, 3), -128, np.int8)
+    bias = np.zeros(16, np.int32)
+    scales = np.full(16, -5e-7, np.float32)
+    residual = np.zeros((1, 16, 3, 3), np.uint8)
+    got = run_winograd(case, find_target(target), False, 1, (x, w, bias, scales, residual))
+    acc = reference(case, x, w, bias)
+    assert requantised(acc.astype(np.int32), scales, residual)[0, 0, 1, 1] == 133  # not saturated
+    np.testing.assert_array_equal(got, requantised(acc.astype(np.int32), scales, residual))
+
+
 EMULATED = [pytest.param(name, marks=pytest.mark.slow) for name in emulated_targets()]
 
 
@@ -180,3 +229,4 @@ def test_every_dot_product_gives_the_same_bits(target: str) -> None:
     check(DIRECT[2], run_direct(DIRECT[2], find_target(target), True))
     check(FIRST[0], run_direct(FIRST[0], find_target(target), True, plain=True))
     check(DEPTHWISE[1], run_depthwise(DEPTHWISE[1], find_target(target), False, 2))
+    check(WINOGRAD[1], run_winograd(WINOGRAD[1], find_target(target), False, 2))

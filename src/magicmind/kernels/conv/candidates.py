@@ -69,7 +69,7 @@ def conv_candidates(
         ranked += [(cycles, FlatSchedule(1, s)) for cycles, s in rank_column(shape, target, types)]
     else:
         ranked += rank_direct(shape, target, types)
-        ranked += rank_winograd(shape, target) if winograd else []
+        ranked += rank_winograd(shape, target, types) if winograd else []
     return shortlist(ranked, _algorithm)
 
 

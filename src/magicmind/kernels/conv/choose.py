@@ -19,7 +19,7 @@ from magicmind.kernels.conv.depthwise import DepthwiseSchedule
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
-from magicmind.kernels.conv.winograd import WinogradSchedule
+from magicmind.kernels.conv.winograd import MOST_BYTE_CHANNELS, WinogradSchedule
 from magicmind.kernels.tiles import balanced
 
 _NOMINAL = 56
@@ -47,6 +47,8 @@ _STREAM_BYTES_PER_CYCLE = 4.0
 """From the shared cache, one core streaming weights that are used once."""
 _TRANSFORM = {2: (60.0, 50.0), 4: (190.0, 140.0)}
 """Cycles of one input and one output Winograd transform of 16 channels, by output tile size."""
+_TRANSFORM_BYTES = (30.0, 50.0)
+"""Those of bytes, for output tiles of 2: half as many registers on the way in."""
 
 
 def nominal(size: object, shape: ConvShape) -> int:
@@ -130,14 +132,20 @@ class _Sizes:
 def _tile_cycles(
     pixels: int, nr: int, depth: int, target: Target, types: ConvTypes = F32, unpacked: bool = False
 ) -> float:
-    """Cycles of one register tile: multiply-adds, loads or the latency of the accumulators, whichever is longest."""
-    registers = target.registers_per_block
+    """Cycles of one register tile."""
     single = types.acc != "i32" or dot_instruction(target).adds
-    fmas = pixels * nr * registers / (_FMAS_PER_CYCLE if single else _PAIRS_PER_CYCLE)
-    if types.w == "f16" and target.lanes == BLOCK and not unpacked:
-        fmas += _UNPACK * nr
-    loads = (pixels + nr * registers) / _LOADS_PER_CYCLE
+    convert = _UNPACK * nr if types.w == "f16" and target.lanes == BLOCK and not unpacked else 0.0
     steps = whole_steps(target, types.w, depth) // weight_group(target, types.w)
+    return _product_cycles(pixels, nr, steps, target, single, convert)
+
+
+def _product_cycles(pixels: int, nr: int, steps: int, target: Target, single: bool, convert: float = 0.0) -> float:
+    """Multiply-adds, loads or the latency of the accumulators, whichever is longest.
+
+    `single`: one instruction multiplies and adds; `convert`: cycles of each step on the ports that multiply."""
+    registers = target.registers_per_block
+    fmas = pixels * nr * registers / (_FMAS_PER_CYCLE if single else _PAIRS_PER_CYCLE) + convert
+    loads = (pixels + nr * registers) / _LOADS_PER_CYCLE
     return max(fmas, loads, 4.0) * steps + _TILE_OVERHEAD + pixels * nr * registers
 
 
@@ -270,18 +278,22 @@ def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> 
 # -------------------------------------------------------------------------------------------------------- winograd
 
 
-def rank_winograd(shape: ConvShape, target: Target) -> list[tuple[float, WinogradSchedule]]:
-    """Schedules of both tile sizes with their estimated cycles, fastest first.
+def rank_winograd(shape: ConvShape, target: Target, types: ConvTypes = F32) -> list[tuple[float, WinogradSchedule]]:
+    """Schedules of all tile sizes with their estimated cycles, fastest first.
 
     Only for 3x3 windows, stride and dilation 1, one group, at least a block of channels on either side; else none.
     """
     plain = (shape.kh, shape.kw, shape.sh, shape.sw, shape.dh, shape.dw, shape.groups) == (3, 3, 1, 1, 1, 1, 1)
     if not plain or min(shape.ic, shape.oc) < BLOCK:
         return []
-    return sorted((ranked for m in _TRANSFORM for ranked in _winograd_tiles(shape, target, m)), key=lambda c: c[0])
+    if types.is_integer:
+        sizes = [2] if types.x == "u8" and shape.ic <= MOST_BYTE_CHANNELS else []
+    else:
+        sizes = list(_TRANSFORM)
+    return sorted((ranked for m in sizes for ranked in _winograd_tiles(shape, target, m, types)), key=lambda c: c[0])
 
 
-def _winograd_tiles(shape: ConvShape, target: Target, m: int) -> list[tuple[float, WinogradSchedule]]:
+def _winograd_tiles(shape: ConvShape, target: Target, m: int, types: ConvTypes) -> list[tuple[float, WinogradSchedule]]:
     """Schedules of one tile size with the estimated cycles of the busiest thread."""
     mr, nr = register_tiles(target)[0]
     fixed = isinstance(shape.n, int) and isinstance(shape.oh, int) and isinstance(shape.ow, int)
@@ -291,33 +303,47 @@ def _winograd_tiles(shape: ConvShape, target: Target, m: int) -> list[tuple[floa
     chunks = -(-shape.oc_blocks // nr)
     candidates = []
     for per_part in _options(chunks, chunks, -(-chunks // 2), -(-chunks // target.threads), -(-chunks // 4)):
-        tile_bytes = (m + 2) ** 2 * (shape.ic_blocks + per_part * nr) * BLOCK * 4
+        tile_bytes = (m + 2) ** 2 * (shape.ic_blocks * _number_bytes(types) + per_part * nr * 4) * BLOCK
         most = max(1, int(2.5 * target.l2) // tile_bytes)
         shares = [-(-n * per_image // target.threads) for n in batches]
         for run in _options(min(most, tiles), most, 126, 98, 70, 56, 42, 28, 14, per_image, *shares):
             run = -(-tiles // -(-tiles // run)) if fixed else run
             schedule = WinogradSchedule(m, mr, nr, run, per_part)
-            cycles = sum(w * _winograd_cycles(shape, schedule, n * per_image, target) for n, w in batches.items())
+            cycles = sum(
+                w * _winograd_cycles(shape, schedule, n * per_image, target, types) for n, w in batches.items()
+            )
             candidates.append((cycles, schedule))
     return candidates
 
 
-def _winograd_cycles(shape: ConvShape, schedule: WinogradSchedule, tiles: int, target: Target) -> float:
+def _number_bytes(types: ConvTypes) -> int:
+    """Of a transformed input or weight."""
+    return 2 if types.is_integer else 4
+
+
+def _winograd_cycles(
+    shape: ConvShape, schedule: WinogradSchedule, tiles: int, target: Target, types: ConvTypes
+) -> float:
     m, nr, run = schedule.m, schedule.nr, min(schedule.tiles, tiles)
     positions = (m + 2) ** 2
     runs, parts = -(-tiles // schedule.tiles), -(-shape.oc_blocks // (nr * schedule.chunks))
     busiest = _share(runs * parts, target.threads)
+    kr, single = 1, True
+    if types.is_integer:
+        instruction = dot_instruction(target, words=True)
+        kr, single = instruction.kr, instruction.adds
+    steps = shape.ic_blocks * BLOCK // kr
     per_tile = sum(
-        count * _tile_cycles(size, nr, shape.ic_blocks * BLOCK, target) for size, count in balanced(run, schedule.mr)
+        count * _product_cycles(size, nr, steps, target, single) for size, count in balanced(run, schedule.mr)
     )
     product = positions * per_tile * min(schedule.chunks, shape.oc_blocks / nr)
-    to, back = _TRANSFORM[m]
+    to, back = _TRANSFORM[m] if not types.is_integer else _TRANSFORM_BYTES
     blocks = min(shape.oc_blocks, nr * schedule.chunks)
     transforms = run * (shape.ic_blocks * to + blocks * back) * target.registers_per_block
-    weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * 4
+    weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * _number_bytes(types)
     reads = busiest if weights > target.l2 // 2 else 1
-    pixels = busiest * run * m * m * shape.ic * 4
-    scratch = busiest * positions * (shape.ic_blocks + blocks) * schedule.tiles * BLOCK * 4
+    pixels = busiest * run * m * m * shape.ic * ITEMSIZE[types.x]
+    scratch = busiest * positions * (shape.ic_blocks * _number_bytes(types) + blocks * 4) * schedule.tiles * BLOCK
     spilled = scratch if scratch > busiest * 0.7 * target.l2 else 0
     moved = (pixels + 0.5 * spilled) / _STREAM_BYTES_PER_CYCLE
     return _overlap(busiest * product / _EFFICIENCY, reads * weights) + busiest * transforms + 0.3 * moved

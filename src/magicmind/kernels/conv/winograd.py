@@ -5,18 +5,23 @@ An item transforms a run of input tiles into the thread's scratch, multiplies ea
 product with the micro-kernel of all convolutions, and transforms back. Items share nothing: no barrier stands inside.
 Source: Lavin and Gray 2015, "Fast Algorithms for Convolutional Neural Networks" (interpolation points 0, 1, -1, 2, -2,
 infinity).
+
+Bytes are computed exactly, with m = 2: transformed inputs stay within 4 * 255. The weights' matrix, doubled, has no
+halves, so transformed weights stay within 9 * 128, and both are multiplied as int16. Sums are four times the
+convolution's: shifted by two bits they are what the direct kernel adds up.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.contract import Ahead, multiply_accumulate, share_lines
+from magicmind.codegen.values import ITEMSIZE
+from magicmind.kernels.contract import Ahead, line_elements, multiply_accumulate, share_lines
 from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
@@ -50,10 +55,20 @@ WEIGHT: dict[int, Matrix] = {
         (0, 0, 1),
     ),
 }
+DOUBLED: Matrix = ((2, 0, 0), (1, 1, 1), (1, -1, 1), (0, 0, 2))
+"""Twice `WEIGHT[2]`: for whole numbers."""
 OUTPUT: dict[int, Matrix] = {
     2: ((1, 1, 1, 0), (0, 1, -1, 1)),
     4: ((1, 1, 1, 1, 1, 0), (0, 1, -1, 2, -2, 0), (0, 1, 1, 4, 4, 0), (0, 1, -1, 8, -8, 1)),
 }
+
+MOST_BYTE_CHANNELS = (2**31 - 1) // (4 * 9 * 255 * 128)
+"""Input channels up to which four times a convolution of bytes fits an int32. (In between, sums may wrap.)"""
+
+
+def weight_matrix(m: int, numbers: str) -> Matrix:
+    """What transforms weights that are multiplied as `numbers`, f32 or i16."""
+    return WEIGHT[m] if numbers == "f32" else DOUBLED
 
 
 def pack_winograd(w: FloatArray, m: int, nr: int) -> FloatArray:
@@ -80,6 +95,7 @@ class WinogradConv:
     """y = epilogue(conv3x3(x, w) + bias), stride and dilation 1, one group.
 
     Pointers: x (blocked), w (`pack_winograd` or `WinogradWeights`), bias, epilogue operands, y (blocked).
+    Bytes: m is 2, and at most MOST_BYTE_CHANNELS are summed.
     """
 
     shape: ConvShape
@@ -93,6 +109,11 @@ class WinogradConv:
         return f"{self.types.x}_winograd{s.m}_{self.shape}_{s.mr}x{s.nr}{self.epilogue.label}"
 
     @property
+    def numbers(self) -> str:
+        """The type in which transformed inputs and weights are multiplied."""
+        return "i16" if self.types.is_integer else "f32"
+
+    @property
     def positions(self) -> int:
         return (self.schedule.m + 2) ** 2
 
@@ -104,12 +125,13 @@ class WinogradConv:
     def scratch_bytes(self) -> int:
         """Transformed inputs and products of one item."""
         s = self.schedule
-        vectors = self.position_vectors(self.shape.ic_blocks) + self.position_vectors(s.chunks * s.nr)
-        return self.positions * vectors * BLOCK * 4
+        inputs = self.position_vectors(self.shape.ic_blocks) * ITEMSIZE[self.numbers]
+        products = self.position_vectors(s.chunks * s.nr) * ITEMSIZE[self.types.acc]
+        return self.positions * (inputs + products) * BLOCK
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        pointers = [self.types.x, "f32", "f32", *self.epilogue.types, self.types.y]
-        k = Kernel(symbol, target, pointers, count_params(self))
+        types = replace(self.types, w=self.numbers)
+        k = types.kernel(symbol, target, self.epilogue, count_params(self))
         _Emitter(k, self).emit()
         return k
 
@@ -153,14 +175,15 @@ class _Emitter:
         self.full_chunks, self.tail = divmod(s.oc_blocks, schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
         self.v_position = spec.position_vectors(s.ic_blocks) * BLOCK
-        self.v = k.scratch
-        self.products = k.scratch.offset(spec.positions * self.v_position)
+        self.v = k.scratch.cast(spec.numbers)
+        self.products = self.v.offset(spec.positions * self.v_position).cast(spec.types.acc)
         self.product_position = spec.position_vectors(schedule.chunks * schedule.nr) * BLOCK
-        self.zeros = Pointer(k, k.alloca(k.vector_type("f32", BLOCK), "zeros"), "f32")  # bytes enough for any type
+        padding = "u8" if spec.types.is_integer else "f32"  # zeros of float32 are float16's too
+        self.padding = Pointer(k, k.alloca(k.vector_type(padding, BLOCK), "padding"), padding)
 
     def emit(self) -> None:
         k, schedule = self.k, self.spec.schedule
-        self.zeros.store(k.const(0.0, "f32", BLOCK))
+        self.padding.store(k.const(self.spec.types.x_zero, self.padding.dtype, BLOCK))
         total = self.n * (self.across * self.down)
         runs, parts = k.ceildiv(total, schedule.tiles), -(-self.chunks // schedule.chunks)
         run: Index = schedule.tiles
@@ -204,11 +227,11 @@ class _Emitter:
         return self.k.b.icmp_unsigned("<", self.k.i64(at), self.k.i64(extent))
 
     def _load_inside(self, plane: Pointer, row: Index, column: Index, row_in: object, column_in: object) -> Vec:
-        """A pixel, or zeros outside the image."""
+        """A pixel, or padding outside the image."""
         b = self.k.b
         address = plane.offset((row * self.iw + column) * BLOCK)
-        chosen = b.select(b.and_(row_in, column_in), address.value, self.zeros.value)
-        return load_value(Pointer(self.k, chosen, self.x.dtype), BLOCK)
+        chosen = b.select(b.and_(row_in, column_in), address.value, self.padding.value)
+        return self.k.convert(load_value(Pointer(self.k, chosen, self.x.dtype), BLOCK), self.v.dtype)
 
     def _multiply(self, chunk0: Index, count: Index) -> None:
         """products[position][block][tile] = sum over ic of v[position][ic][tile] * w[position][ic][block]."""
@@ -225,13 +248,14 @@ class _Emitter:
 
             # A run-time number of tiles is cut into runs of about half of `schedule.tiles` and more.
             share = schedule.tiles if self.fixed else schedule.tiles * 3 // 5
-            lines = share_lines(nr, -(-share // schedule.mr))
+            lines = share_lines(nr, -(-share // schedule.mr), self.w.dtype)
 
             def tile(first: Index, size: int) -> None:
                 # The next chunk or position lies right behind this one: fetch it in equal parts.
-                ahead = Ahead(nr * depth * BLOCK + (first // schedule.mr) * (lines * BLOCK), lines)
-                acc = k.tile("acc", size, nr)
-                acc.fill(k.const(0.0, "f32", BLOCK))
+                part = (first // schedule.mr) * (lines * line_elements(self.w.dtype))
+                ahead = Ahead(nr * depth * BLOCK + part, lines)
+                acc = k.tile("acc", size, nr, dtype=self.products.dtype)
+                acc.fill(k.const(0, acc.dtype, BLOCK))
                 with k.loop("icb", 0, s.ic_blocks) as icb:
                     a = v.offset((icb * schedule.tiles + first) * BLOCK)
                     b = weights.offset(icb * (BLOCK * nr * BLOCK))
@@ -266,7 +290,8 @@ class _Emitter:
             plane = (image * s.oc_blocks + block0 + ocb) * (self.oh * self.ow)
             for r, row in enumerate(transform_2d(k, OUTPUT[self.m], products)):
                 for c, value in enumerate(row):
-                    self._store(plane, top + r, left + c, value + bias, channel, image_channel, edge=(r, c))
+                    total = (value >> 2 if self.spec.types.is_integer else value) + bias
+                    self._store(plane, top + r, left + c, total, channel, image_channel, edge=(r, c))
 
     def _store(
         self, plane: Index, row: Index, column: Index, value: Vec, channel: Index, image: Index, edge: tuple[int, int]

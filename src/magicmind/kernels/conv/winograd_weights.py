@@ -1,12 +1,13 @@
-"""The weights of a Winograd convolution, made of the 3x3 ones at load, which are 1.8 or 4 times smaller."""
+"""The weights of a Winograd convolution, made of the 3x3 ones at load, which are 1.8 to 4 times smaller."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from magicmind.codegen.builder import Index, Kernel, Pointer
+from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
-from magicmind.kernels.conv.winograd import WEIGHT, transform
+from magicmind.codegen.values import ITEMSIZE
+from magicmind.kernels.conv.winograd import transform, weight_matrix
 from magicmind.kernels.scalar import load_value
 from magicmind.kernels.work import share
 
@@ -15,10 +16,11 @@ _TAPS = 9
 
 @dataclass(frozen=True)
 class WinogradWeights:
-    """u = G w G^T for every pair of channels, in float32.
+    """u = G w G^T for every pair of channels, in float32; of int8 4 G w G^T, in int16.
 
-    Pointers: w of `dtype`, [chunk][ic block][3][3][16 ic][nr * 16 oc] (`pack_direct`), and u, float32
-    [position][chunk][ic][nr * 16 oc], for F(m x m, 3 x 3); the last chunk may be shorter.
+    Pointers: w of `dtype`, [chunk][ic block][3][3][16 ic][nr * 16 oc] (`pack_direct`), and u
+    [position][chunk][ic][nr * 16 oc], for F(m x m, 3 x 3); the last chunk may be shorter. How a block of channels
+    lies (`kr`) is kept.
     """
 
     m: int
@@ -36,9 +38,14 @@ class WinogradWeights:
         return (self.m + 2) ** 2
 
     @property
+    def numbers(self) -> str:
+        """The type of the result."""
+        return "i16" if self.dtype == "i8" else "f32"
+
+    @property
     def bytes(self) -> int:
         """Of the result."""
-        return self.positions * self.ic_blocks * self.oc_blocks * BLOCK * BLOCK * 4
+        return self.positions * self.ic_blocks * self.oc_blocks * BLOCK * BLOCK * ITEMSIZE[self.numbers]
 
     @property
     def flops(self) -> int:
@@ -46,7 +53,7 @@ class WinogradWeights:
         return self.positions * self.ic_blocks * self.oc_blocks * BLOCK * BLOCK * 6
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        k = Kernel(symbol, target, (self.dtype, "f32"))
+        k = Kernel(symbol, target, (self.dtype, self.numbers))
         full, tail = divmod(self.oc_blocks, self.nr)
         chunks = full + (1 if tail else 0)
         first, last = share(k, chunks * self.ic_blocks, self.positions * BLOCK * self.nr)
@@ -71,8 +78,12 @@ class WinogradWeights:
 
     def _row(self, k: Kernel, row: int, source: Pointer, target: Pointer, nr: int) -> None:
         """One row of positions: few enough places to write to, however far apart, to stay in cache together."""
-        taps = [[load_value(source, BLOCK, (3 * r + c) * (BLOCK * nr * BLOCK)) for r in range(3)] for c in range(3)]
-        columns = [transform(k, WEIGHT[self.m][row : row + 1], column)[0] for column in taps]
+        matrix = weight_matrix(self.m, self.numbers)
+        taps = [[self._tap(k, source.offset((3 * r + c) * (BLOCK * nr * BLOCK))) for r in range(3)] for c in range(3)]
+        columns = [transform(k, matrix[row : row + 1], column)[0] for column in taps]
         per_position = self.ic_blocks * self.oc_blocks * BLOCK * BLOCK
-        for i, value in enumerate(transform(k, WEIGHT[self.m], columns)):
+        for i, value in enumerate(transform(k, matrix, columns)):
             target.store(value, (row * (self.m + 2) + i) * per_position)
+
+    def _tap(self, k: Kernel, source: Pointer) -> Vec:
+        return k.convert(load_value(source, BLOCK), self.numbers)
