@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import quantised
+
+if TYPE_CHECKING:
+    import magicmind
 
 from magicmind.zoo.peers import OnnxRuntime, OpenVino, Peer
 
@@ -18,14 +22,19 @@ Feeds = dict[str, np.ndarray]
 
 
 class MagicMind(Peer):
-    """Ours, from a model file built for exactly the measured shapes."""
+    """Ours, from a model file built for exactly the measured shapes; a file that is no ONNX is one already."""
 
     def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
         import magicmind
 
-        shapes = {name: array.shape for name, array in feeds.items()}
-        self.model = magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
+        self.model = magicmind.load(path) if path.suffix != ".onnx" else self.built(path, feeds, threads)
         self.session = self.model.session(threads=threads)
+
+    def built(self, path: Path, feeds: Feeds, threads: int) -> magicmind.Model:
+        import magicmind
+
+        shapes = {name: array.shape for name, array in feeds.items()}
+        return magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
 
     def run(self, feeds: Feeds) -> list[np.ndarray]:
         return list(self.session.run(feeds).values())
@@ -34,12 +43,11 @@ class MagicMind(Peer):
 class MagicMindMutable(MagicMind):
     """Ours, from a model file that leaves open what the source leaves open: the batch up to 64, and extents."""
 
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+    def built(self, path: Path, feeds: Feeds, threads: int) -> magicmind.Model:
         import magicmind
 
         shapes = {name: open_dims(path, name, array.shape) for name, array in feeds.items()}
-        self.model = magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
-        self.session = self.model.session(threads=threads)
+        return magicmind.build(magicmind.parse(path), shapes=shapes, threads=threads)
 
 
 def open_dims(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int | str, ...]:
@@ -53,36 +61,29 @@ def open_dims(path: Path, name: str, shape: tuple[int, ...]) -> tuple[int | str,
     return ("batch=1..64", *rest)
 
 
-class MagicMindHalf(Peer):
+class MagicMindHalf(MagicMind):
     """Ours in float16."""
 
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+    def built(self, path: Path, feeds: Feeds, threads: int) -> magicmind.Model:
         import magicmind
 
         shapes = {name: array.shape for name, array in feeds.items()}
-        graph = magicmind.parse(path)
-        self.model = magicmind.build(graph, precision="force_float16", shapes=shapes, threads=threads)
-        self.session = self.model.session(threads=threads)
-
-    def run(self, feeds: Feeds) -> list[np.ndarray]:
-        return list(self.session.run(feeds).values())
+        return magicmind.build(magicmind.parse(path), precision="force_float16", shapes=shapes, threads=threads)
 
 
-class MagicMindInt8(MagicMindHalf):
+class MagicMindInt8(MagicMind):
     """Ours in int8, from our own calibration on the data that the peers' quantiser gets."""
 
-    def __init__(self, path: Path, feeds: Feeds, threads: int) -> None:
+    def built(self, path: Path, feeds: Feeds, threads: int) -> magicmind.Model:
         import magicmind
 
-        shapes = {name: array.shape for name, array in feeds.items()}
-        self.model = magicmind.build(
+        return magicmind.build(
             magicmind.parse(path),
             precision="qint8_mixed_float32",
             calibration=quantised.samples(feeds),
-            shapes=shapes,
+            shapes={name: array.shape for name, array in feeds.items()},
             threads=threads,
         )
-        self.session = self.model.session(threads=threads)
 
 
 class OnnxRuntimeInt8(OnnxRuntime):

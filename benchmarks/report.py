@@ -1,7 +1,7 @@
 """Turns a record of `run.py` into a table, a plot, and the speed section of the READMEs.
 
 `python benchmarks/report.py record.json` prints the table; with `--readme FILE ...` it replaces what stands between
-the markers `<!-- speed:begin -->` and `<!-- speed:end -->`, or those of `--section precision`. No figure reaches a
+the markers `<!-- speed:begin -->` and `<!-- speed:end -->`, or those of another `--section`. No figure reaches a
 README by another way.
 """
 
@@ -24,7 +24,7 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], str]] = {
     "best float32 peer / our int8": (PEERS, OURS + INT8),
 }
 """Columns of ratios: the fastest of these engines over that one; shown where both sides were measured."""
-SECTIONS = ("speed", "precision")
+SECTIONS = ("speed", "precision", "samples")
 """Parts of a README that are written from records, each between markers of its name."""
 
 

@@ -15,7 +15,8 @@ import statistics
 import subprocess
 import sys
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -61,20 +62,26 @@ class EngineFailure(Exception):
 
 @dataclass(frozen=True)
 class Case:
-    """One row of the table: a network at one batch and thread count. `path` is a file of the user's or None."""
+    """One row of the table: a network at one batch and thread count. `path` is a file of the user's or None.
+
+    built: files of engines that open one of their own instead.
+    """
 
     model: str
     batch: int
     threads: int
     path: Path | None = None
+    built: Mapping[str, Path] = field(default_factory=dict)
 
     def onnx_path(self, folder: Path | None) -> Path:
         return self.path or models.ensure(self.model, "N", folder)
 
 
 def random_feeds(path: Path, batch: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Seeded normal float32 arrays for the inputs of a model; a symbolic first dim is the batch, others have the
-    extents of `models.EXTENTS`, or 1."""
+    """Seeded arrays for the inputs of a model: pixels for uint8, else normal float32.
+
+    A symbolic first dim is the batch, others have the extents of `models.EXTENTS`, or 1.
+    """
     import onnx
 
     graph = onnx.load(path, load_external_data=False).graph
@@ -87,7 +94,8 @@ def random_feeds(path: Path, batch: int, seed: int = 0) -> dict[str, np.ndarray]
         dims = [d.dim_value or models.EXTENTS.get(d.dim_param, 1) for d in value.type.tensor_type.shape.dim]
         if not value.type.tensor_type.shape.dim[0].dim_value:
             dims[0] = batch
-        feeds[value.name] = rng.standard_normal(dims, dtype=np.float32)
+        pixels = value.type.tensor_type.elem_type == onnx.TensorProto.UINT8
+        feeds[value.name] = rng.integers(0, 256, dims, np.uint8) if pixels else rng.standard_normal(dims, np.float32)
     return feeds
 
 
@@ -104,7 +112,7 @@ def run_case(case: Case, engines: list[str], rounds: int, seconds: float, folder
             np.savez(feeds_file, **random_feeds(path, case.batch))  # type: ignore[arg-type]
             for name, worker in workers.items():
                 try:
-                    worker.ask("open", path=str(path), feeds=feeds_file, threads=case.threads)
+                    worker.ask("open", path=str(case.built.get(name, path)), feeds=feeds_file, threads=case.threads)
                     outputs[name] = _outputs(worker, Path(scratch) / f"{name}.npz")
                 except EngineFailure as failure:
                     failures[name] = str(failure)

@@ -231,7 +231,7 @@ def add_perf(parser: argparse.ArgumentParser) -> None:
         "--duration", type=options.positive_seconds, default=3.0, help="seconds at least (default: %(default)s)"
     )
     group.add_argument(
-        "--peers", nargs="*", choices=("onnxruntime", "openvino"), help="measure these as well, in float32"
+        "--peers", nargs="*", choices=("onnxruntime", "openvino"), help="measure these as well, in float32 and int8"
     )
     group.add_argument("--output", type=Path, metavar="FOLDER", help="of table, figures and plot")
 

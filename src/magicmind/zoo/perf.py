@@ -1,10 +1,15 @@
-"""Throughput and latency of a sample, precision by precision and batch by batch, beside the published figures."""
+"""Throughput and latency of a sample, precision by precision and batch by batch, beside the published figures.
+
+Two rates of ours: of the engine alone, and from picture files of 500 x 375 to results, which the pipeline reaches.
+"""
 
 from __future__ import annotations
 
+import itertools
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -13,22 +18,31 @@ import numpy as np
 
 import magicmind
 from magicmind.errors import Error
+from magicmind.quant.precision import mode_of
 from magicmind.runtime import Session, latency
 from magicmind.zoo import files, peers
-from magicmind.zoo.build import build, image_graph
+from magicmind.zoo.build import build, calibration_data, image_graph
 from magicmind.zoo.datasets import Dataset
 from magicmind.zoo.export import quiet
 from magicmind.zoo.fetch import Report
 from magicmind.zoo.geometry import Array
-from magicmind.zoo.infer import open_session
+from magicmind.zoo.infer import open_session, pipeline_of
+from magicmind.zoo.peers_int8 import quantise
+from magicmind.zoo.pictures import made_dataset
+from magicmind.zoo.tasks.task import Item, Limits
 from magicmind.zoo.workspace import Request
 
 FLOAT = "force_float32"
+PICTURES = 16
+"""Made picture files that the pipeline is measured with, over and over."""
 
 
 @dataclass(frozen=True)
 class PerfOptions:
-    """iterations or seconds: of each measurement. peers: engines that are measured too, in float32."""
+    """iterations or seconds: of each measurement. peers: engines that are measured too.
+
+    They run in float32, and in int8 where one of the precisions is in integers.
+    """
 
     precisions: Sequence[str]
     batches: Sequence[int]
@@ -40,7 +54,10 @@ class PerfOptions:
 
 @dataclass(frozen=True)
 class Row:
-    """A measurement: pictures per second; latencies of a call in milliseconds. `cards`: published rates by board."""
+    """A measurement: pictures per second; latencies of a call in milliseconds. `cards`: published rates by board.
+
+    from_files: pictures per second with decoding, preparing and what is made of the outputs; of ours only.
+    """
 
     engine: str
     precision: str
@@ -50,6 +67,7 @@ class Row:
     p95: float
     p99: float
     cards: Mapping[str, float]
+    from_files: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,11 +83,12 @@ class PerfResult:
     def as_markdown(self) -> str:
         """A table of all rows."""
         boards = sorted({board for row in self.rows for board in row.cards})
-        head = ["engine", "precision", "batch", "qps", "average, ms", "95 %, ms", "99 %, ms"]
+        head = ["engine", "precision", "batch", "qps", "average, ms", "95 %, ms", "99 %, ms", "from files, qps"]
         head += [f"MLU370 {board}, qps" for board in boards]
         lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
         for row in self.rows:
             figures = [f"{row.qps:.1f}", *(f"{v:.2f}" for v in (row.average, row.p95, row.p99))]
+            figures.append("" if row.from_files is None else f"{row.from_files:.1f}")
             cards = [f"{row.cards[board]:g}" if board in row.cards else "" for board in boards]
             lines.append("| " + " | ".join([row.engine, row.precision, str(row.batch), *figures, *cards]) + " |")
         about = ", ".join(f"{key} {value}" for key, value in self.machine.items())
@@ -86,27 +105,29 @@ def measure(
 
     calibration: the pictures for a request in integers. Raises Error.
     """
-    cases = [(precision, batch) for precision in options.precisions for batch in options.batches]
+    cases = [replace(request, precision=p, batch=b) for p in options.precisions for b in options.batches]
     rows: list[Row] = []
     failures: list[str] = []
     threads = 0
-    for number, (precision, batch) in enumerate(cases):
-        case = replace(request, precision=precision, batch=batch)
-        report(f"{case.precision}, batch {batch}", number, len(cases))
+    for number, case in enumerate(cases):
+        report(f"{case.precision}, batch {case.batch}", number, len(cases))
         if not case.model.exists():
-            build(case, None if case.precision.startswith("force") else calibration(case))
+            build(case, calibration(case) if mode_of(case.precision).bits else None)
         with open_session(case) as session:
             threads = session.engine.threads
-            feeds = {session.inputs[0].name: picture_feed(session, batch)}
-            rows.append(_row("magicmind", case, _times(session, feeds, options)))
+            feeds = {session.inputs[0].name: picture_feed(session, case.batch)}
+            row = _row("magicmind", case, _times(session, feeds, options))
+            rows.append(replace(row, from_files=_from_files(session, case, options.seconds)))
+    integers = [p for p in options.precisions if mode_of(p).bits][:1]
     for name in options.peers:
         for batch in options.batches:
-            case = replace(request, precision=FLOAT, batch=batch, mutable=False)
-            report(f"{name}, batch {batch}", 0, 0)
-            try:
-                rows.append(_row(name, case, _peer(name, case, threads, options.seconds)))
-            except Error as error:
-                failures.append(str(error))
+            for precision in (FLOAT, *integers):
+                case = replace(request, precision=precision, batch=batch, mutable=False)
+                report(f"{name}, batch {batch}", 0, 0)
+                try:
+                    rows.append(_peer(name, case, threads, options.seconds, calibration))
+                except Error as error:
+                    failures.append(str(error))
     title = f"{request.sample.name}: {request.sample.title}" + (
         " (random weights)" if request.weights == "random" else ""
     )
@@ -130,17 +151,41 @@ def _times(session: Session, feeds: Mapping[str, Array], options: PerfOptions) -
     return latency.repeat(lambda: session.run(feeds), iterations=options.iterations, duration=duration)
 
 
-def _peer(name: str, request: Request, threads: int, seconds: float) -> list[float]:
-    """The same graph, from the same uint8 pictures on, as an ONNX file."""
+def _from_files(session: Session, request: Request, seconds: float) -> float:
+    """Pictures per second from files of 500 x 375 to results, for so many seconds."""
+    made = made_dataset(request.data / "pictures", PICTURES)
+    pipeline = pipeline_of(request, session)
+    begin = time.perf_counter()
+
+    def items() -> Iterator[Item]:
+        for i in itertools.count():
+            # Whole batches, and some of them: the first is waited for, and the last is not overlapped.
+            if i % request.batch == 0 and i >= 8 * request.batch and time.perf_counter() - begin > seconds:
+                return
+            yield replace(made.items[i % PICTURES], index=i)
+
+    for _ in pipeline.run(items(), lambda loaded, outputs: request.task.result(outputs, loaded.prepared, Limits())):
+        pass
+    return pipeline.times.rate
+
+
+def _peer(name: str, request: Request, threads: int, seconds: float, calibration: Callable[[Request], Dataset]) -> Row:
+    """The same graph, from the same uint8 pictures on, as an ONNX file; quantised where the precision has integers."""
     network = request.data / "perf" / f"peers_{request.batch}.onnx"
     network.parent.mkdir(parents=True, exist_ok=True)
     graph = image_graph(request)
     if not network.exists():
         graph.save(network)
+    precision = request.precision
+    if mode_of(precision).bits:
+        batches = calibration_data(request, graph, calibration(request), None)
+        network = quantise(network, network.with_stem(f"{network.stem}_int8"), batches)
+        precision = "int8"
     (info,) = graph.inputs
     shape = [dim if isinstance(dim, int) else dim[1] or dim[0] for dim in info.shape]
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(info.dtype)
-    return peers.measure(name, network, {info.name: pixels}, threads, seconds)
+    samples = peers.measure(name, network, {info.name: pixels}, threads, seconds)
+    return replace(_row(name, request, samples), precision=precision)
 
 
 def _row(engine: str, request: Request, samples: Sequence[float]) -> Row:
@@ -187,7 +232,7 @@ def _plot(result: PerfResult, path: Path) -> bool:
     for i, (engine, precision) in enumerate(kinds):
         found = {row.batch: row.qps for row in result.rows if (row.engine, row.precision) == (engine, precision)}
         at = [batches.index(batch) + (i - (len(kinds) - 1) / 2) * width for batch in found]
-        label = precision if engine == "magicmind" else engine
+        label = precision if engine == "magicmind" else f"{engine} {precision}"
         axes.bar(at, list(found.values()), width, label=label, hatch=None if engine == "magicmind" else "//")
     axes.set_xticks(range(len(batches)), [f"batch {batch}" for batch in batches])
     axes.set_ylabel("pictures per second")

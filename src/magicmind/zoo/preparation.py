@@ -43,15 +43,15 @@ class Preparation:
 
     def read(self, path: Path) -> Array:
         """uint8 [H, W, 3] in the network's channel order. Raises BrokenImage."""
-        pixels = read_bgr(path) if self.reader == "opencv" else read_bgr_as_stored(path)
-        return np.ascontiguousarray(pixels[:, :, ::-1]) if self.order == "rgb" else pixels
+        stored = self.reader == "pillow"
+        pixels = read_rgb_as_stored(path) if stored else read_bgr(path)
+        return pixels if stored == (self.order == "rgb") else swapped(pixels)
 
     def of(self, pixels: Array) -> Prepared:
         """A picture that is read already."""
         moved, placement = self.geometry.apply(pixels)
         if not self.inside and self.mean is not None and self.std is not None:
-            mean, std = np.array(self.mean, np.float32), np.array(self.std, np.float32)
-            moved = (moved.astype(np.float32) - mean) / std
+            moved = normalised(moved, self.mean, self.std)
         return Prepared(moved, placement, pixels.shape[:2])
 
     def __call__(self, path: Path) -> Prepared:
@@ -86,11 +86,27 @@ def _ends(data: Array) -> bool:
     return b"\xff\xd9" in data[-1024:].tobytes()
 
 
-def read_bgr_as_stored(path: Path) -> Array:
+def read_rgb_as_stored(path: Path) -> Array:
     """uint8 [H, W, 3] as Pillow reads it: any mode turned to RGB, EXIF data not looked at. Raises BrokenImage."""
     try:
         with pillow().open(path) as image:
-            pixels = np.asarray(image.convert("RGB"))
+            return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as error:
         raise BrokenImage(f"{path} holds no picture: {error}") from error
-    return np.ascontiguousarray(pixels[:, :, ::-1])
+
+
+def swapped(pixels: Array) -> Array:
+    """Red and blue change places; OpenCV's copy takes a tenth of the time of numpy's."""
+    found: Array = opencv().cvtColor(pixels, opencv().COLOR_BGR2RGB)
+    return found
+
+
+def normalised(pixels: Array, mean: tuple[float, ...], std: tuple[float, ...]) -> Array:
+    """(pixels - mean) / std in float32, channel by channel.
+
+    Row by row with the statistics repeated along the row: numpy is slow where the last axis has three elements.
+    """
+    rows = pixels.reshape(pixels.shape[0], -1).astype(np.float32)
+    rows -= np.tile(np.array(mean, np.float32), pixels.shape[1])
+    rows /= np.tile(np.array(std, np.float32), pixels.shape[1])
+    return rows.reshape(pixels.shape)
