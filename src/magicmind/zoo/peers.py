@@ -43,6 +43,7 @@ class OnnxRuntime(Peer):
         options = ort.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
+        options.log_severity_level = 3
         self.session = ort.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
     def run(self, feeds: Feeds) -> list[Array]:

@@ -40,6 +40,7 @@ def quantise(network: Path, to: Path, batches: Iterable[Mapping[str, Array]]) ->
 
 def _quantise(network: Path, prepared: Path, to: Path, batches: Iterable[Mapping[str, Array]]) -> None:
     import onnx
+    from onnxruntime import set_default_logger_severity
     from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -50,6 +51,7 @@ def _quantise(network: Path, prepared: Path, to: Path, batches: Iterable[Mapping
         def get_next(self) -> Mapping[str, Array] | None:
             return next(self.left, None)
 
+    set_default_logger_severity(3)  # it warns of every constant that its own folding leaves over
     onnx.save(_with_scales_per_channel(onnx.load(network)), prepared)
     quant_pre_process(prepared, prepared, skip_symbolic_shape=True)  # folds normalisation, as its guide asks
     quantize_static(
