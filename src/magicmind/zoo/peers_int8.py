@@ -52,7 +52,9 @@ def _quantise(network: Path, prepared: Path, to: Path, batches: Iterable[Mapping
             return next(self.left, None)
 
     set_default_logger_severity(3)  # it warns of every constant that its own folding leaves over
-    onnx.save(_with_scales_per_channel(onnx.load(network)), prepared)
+    model = _with_scales_per_channel(onnx.load(network))
+    _resize_all_axes(model)
+    onnx.save(model, prepared)
     quant_pre_process(prepared, prepared, skip_symbolic_shape=True)  # folds normalisation, as its guide asks
     quantize_static(
         prepared,
@@ -71,3 +73,22 @@ def _with_scales_per_channel(model: Any) -> Any:
 
     (opset,) = (o.version for o in model.opset_import if o.domain in ("", "ai.onnx"))
     return model if opset >= PER_CHANNEL_OPSET else version_converter.convert_version(model, PER_CHANNEL_OPSET)
+
+
+def _resize_all_axes(model: Any) -> None:
+    """Sizes for all axes where a Resize names some: onnxruntime's int8 networks become NHWC, and lose the others."""
+    from onnx import numpy_helper, shape_inference
+
+    inferred = shape_inference.infer_shapes(model).graph
+    shapes = {v.name: [d.dim_value for d in v.type.tensor_type.shape.dim] for v in inferred.value_info}
+    constants = {tensor.name: tensor for tensor in model.graph.initializer}
+    for node in model.graph.node:
+        axes = [a for a in node.attribute if a.name == "axes"]
+        shape = shapes.get(node.input[0], []) if node.op_type == "Resize" else []
+        if not axes or not shape or 0 in shape or len(node.input) < 4 or node.input[3] not in constants:
+            continue
+        sizes = np.array(shape, np.int64)
+        sizes[list(axes[0].ints)] = numpy_helper.to_array(constants[node.input[3]])
+        node.input[3] = f"{node.name}.all_sizes"
+        model.graph.initializer.append(numpy_helper.from_array(sizes, node.input[3]))
+        node.attribute.remove(axes[0])
