@@ -8,8 +8,8 @@ import onnx_ir
 
 from magicmind.facade.enums import DataType
 from magicmind.facade.naming import Numbered, kind_of_torch, onnx_name
-from magicmind.facade.network import ParsedNode
 from magicmind.facade.onnx_types import data_type
+from magicmind.facade.parsed import ParsedNode
 from magicmind.facade.realise import Key
 from magicmind.frontends.pytorch.listing import Call, Data, Listing
 

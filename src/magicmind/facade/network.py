@@ -1,54 +1,29 @@
 """Networks as programs hold them: parsed from a file or built node by node, changed, and at last built into a Model.
 
-A Network keeps what it was told; `realise.py` makes a graph of that whenever somebody looks. Tensors and nodes are
-small handles: their keys say what they mean, whichever shapes the inputs have by then.
+A Network keeps what it was told; `realise.py` makes a graph of that whenever somebody looks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from magicmind.errors import Error
 from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType
+from magicmind.facade.handles import INode, ITensor, index_of
 from magicmind.facade.naming import MAIN, Numbered, type_of_kind
-from magicmind.facade.nodes import ROWS, Row
-from magicmind.facade.nodes.plugin import plugin_row
-from magicmind.facade.status import Code, Refused, guarded, or_none
+from magicmind.facade.parsed import Parsed, ParsedNode
+from magicmind.facade.scope import Scope
+from magicmind.facade.status import LOG, Code, Refused, guarded, or_none
 
 if TYPE_CHECKING:
+    import onnx_ir
+
     from magicmind.facade.calibrator import Calibration
-    from magicmind.facade.realise import File, Key, Realised, Shapes, Wishes
+    from magicmind.facade.realise import Key, Realised, Shapes, Wishes
     from magicmind.ir.types import TensorType
-
-
-@dataclass(frozen=True)
-class ParsedNode:
-    """A node of the file: what it reads (None: a constant) and makes, with types where these are known early."""
-
-    name: str
-    kind: str
-    inputs: Sequence[tuple[Key | None, DataType | None]]
-    outputs: Sequence[tuple[Key, DataType | None]]
-    call: int | None = None
-    """Its number among the calls that were listed before there were shapes."""
-
-
-@dataclass(frozen=True)
-class Parsed:
-    """A file that was read. `nodes` None: what the graph's own nodes are."""
-
-    graph: File
-    own_names: Sequence[str]
-    shown_names: Sequence[str]
-    types: Sequence[TensorType]
-    outputs: Sequence[tuple[str, Key]]
-    nodes: Sequence[ParsedNode] | None = None
-    labels: Sequence[str] = ()
-    is_onnx: bool = False
-    """Whether its nodes are named after their operators."""
 
 
 @dataclass
@@ -62,194 +37,48 @@ class _Input:
     wanted: DataType | None = None
 
 
-class ITensor:
-    """A tensor of a network."""
-
-    def __init__(self, network: Network, key: Key, name: str, dtype: DataType | None = None) -> None:
-        self.network, self.key, self.name = network, key, name
-        self._dtype = dtype  # what is known of it before shapes are
-
-    def get_tensor_name(self) -> str:
-        """The name."""
-        return self.network.name_of(self)
-
-    def get_dimension(self) -> Dims:
-        """The shape; no dims while nothing is known of it."""
-        return self.network.dims_of(self)
-
-    def get_data_type(self) -> DataType:
-        """The type."""
-        return self.network.dtype_of(self, self._dtype)
-
-    @guarded
-    def set_dimension(self, dims: Dims) -> None:
-        """Sets the shape of an input; all that depends on it follows."""
-        self.network.set_dims(self, dims)
-
-    @guarded
-    def set_data_type(self, data_type: DataType) -> None:
-        """Sets the type that the built model has for an input or output, which is converted inside."""
-        self.network.set_dtype(self, data_type)
-
-    @or_none
-    def get_producer(self) -> INode | None:
-        """The node that makes the tensor; None for an input."""
-        nodes = self.network.get_all_nodes_in_network()
-        return next((n for n in nodes if any(t.key == self.key for t in n.results)), None)
-
-    @or_none
-    def get_consumers(self) -> list[INode]:
-        """The nodes that read the tensor."""
-        nodes = self.network.get_all_nodes_in_network()
-        return [n for n in nodes if any(t is not None and t.key == self.key for t in n.operands)]
-
-    def __repr__(self) -> str:
-        return f"ITensor({self.name!r})"
-
-
-class INode:
-    """A node of a network: of the file, or one that was added; these have the setters of their kind too."""
-
-    def __init__(self, network: Network, name: str, node_type: str, operands: Sequence[ITensor | None]) -> None:
-        self.network, self.name, self.node_type = network, name, node_type
-        self.operands: list[ITensor | None] = list(operands)
-        self.results: list[ITensor] = []
-        self.precisions: dict[tuple[str, int], DataType] = {}
-        self.settings: dict[str, Any] = {}
-        self.row: Row | None = None
-        self.number = -1  # among the added nodes
-        self.call: int | None = None  # among the calls of the file
-        self.arguments: dict[str, Any] = {}  # of an added node: its operands by name
-
-    def get_node_name(self) -> str:
-        """The name."""
-        return self.name
-
-    @guarded
-    def set_node_name(self, name: str) -> None:
-        """Names an added node, `main/<name>`."""
-        if self.row is None:
-            raise Refused(f"{self.name} is named by its file")
-        self.network.require_open()
-        self.name = f"{MAIN}/{name}"
-        self.network.touch()
-
-    def get_node_type(self) -> str:
-        """`IConvNode` and the like."""
-        return self.node_type
-
-    def get_input_count(self) -> int:
-        """The number of inputs."""
-        return len(self.operands)
-
-    def get_output_count(self) -> int:
-        """The number of outputs."""
-        return len(self.results)
-
-    @or_none
-    def get_input(self, i: int) -> ITensor:
-        """One input."""
-        found = self.operands[_index(i, len(self.operands), "input", self.name)]
-        if found is None:
-            raise Refused(f"input {i} of {self.name} is not connected", Code.NOT_FOUND)
-        return found
-
-    @or_none
-    def get_output(self, i: int) -> ITensor:
-        """One output."""
-        return self.results[_index(i, len(self.results), "output", self.name)]
-
-    @guarded
-    def set_precision(self, i: int, data_type: DataType) -> None:
-        """The type that the node computes with, for its i-th input; overrides the precision mode."""
-        self._set_type("input", i, len(self.operands), data_type)
-
-    @guarded
-    def set_output_type(self, i: int, data_type: DataType) -> None:
-        """The type that the node gives its i-th output; overrides the precision mode."""
-        self._set_type("output", i, len(self.results), data_type)
-
-    def _set_type(self, which: str, i: int, count: int, data_type: DataType) -> None:
-        self.network.require_open()
-        _index(i, count, which, self.name)
-        if not isinstance(data_type, DataType):
-            raise Refused(f"{self.name}: the precision is a DataType, not {data_type!r:.60}")
-        self.precisions[which, i] = data_type
-
-    @guarded
-    def update_input(self, i: int, tensor: ITensor | INode) -> None:
-        """Connects the i-th input to another tensor."""
-        self.network.require_open()
-        new = self.network.tensor(tensor)
-        self.operands[_index(i, len(self.operands), "input", self.name)] = new
-        if self.row is None:
-            self.network.rewired[self.results[0].key, i] = new.key
-        self.network.touch()
-
-    @guarded
-    def set_attr(self, name: str, value: Any) -> None:
-        """Sets an attribute of a plugin's node."""
-        if self.row is None or name not in self.row.setters:
-            raise Refused(f"{self.name} has no attribute {name!r}")
-        return self._set(name, [value])  # type: ignore[return-value]
-
-    def __getattr__(self, name: str) -> Any:
-        row = self.__dict__.get("row")
-        setting = name.removeprefix("set_")
-        if row is None or setting == name or setting not in row.setters:
-            raise AttributeError(f"{type(self).__name__} {self.__dict__.get('name')} has no {name}")
-
-        def setter(*values: Any) -> Any:
-            return self._set(setting, values)
-
-        return setter
-
-    @guarded
-    def _set(self, setting: str, values: Sequence[Any]) -> None:
-        self.network.require_open()
-        if not values:
-            raise Refused(f"{self.name}: set_{setting} needs a value")
-        self.settings[setting] = values[0] if len(values) == 1 else list(values)
-        self.network.touch()
-
-    def __repr__(self) -> str:
-        return f"{self.node_type}({self.name!r})"
-
-
-def _index(i: Any, count: int, what: str, name: str) -> int:
-    if not isinstance(i, int) or not 0 <= i < count:
-        raise Refused(f"{name} has no {what} {i!r}: it has {count}", Code.OUT_OF_RANGE)
-    return i
-
-
 @dataclass
 class _State:
     """Whether the network may still change, and what was made of it last."""
 
     built: bool = False
     realised: Realised | Error | None = None
+    base: tuple[Shapes, onnx_ir.Model] | None = None
+    """The file's graph for shapes that somebody looked at: nodes are added more often than shapes change."""
+    count: int = 0
+    """Of the nodes that were added, those in bodies too."""
     tensors: dict[Key, ITensor] = field(default_factory=dict)
 
 
-class Network:
+class Network(Scope):
     """Empty until a Parser fills it, or inputs and nodes are added."""
 
     def __init__(self) -> None:
+        super().__init__()
         self._parsed: Parsed | None = None
         self._inputs: list[_Input] = []
         self._outputs: list[tuple[str, ITensor]] = []
         self._output_types: dict[Key, DataType] = {}
         self._nodes: list[INode] | None = []  # of the file; None until somebody asks
-        self._added: list[INode] = []
         self._numbers = Numbered()
         self.rewired: dict[tuple[Key, int], Key] = {}
         self.calibration: Calibration | None = None
         self._state = _State()
 
-    if TYPE_CHECKING:
+    @property
+    def network(self) -> Network:
+        """Itself."""
+        return self
 
-        def __getattr__(self, name: str) -> Any:
-            """The methods `add_i_<row>_node`, which the table below makes."""
+    @property
+    def tensors(self) -> dict[Key, ITensor]:
+        """The one handle of each tensor that was asked for."""
+        return self._state.tensors
+
+    def next_node(self, kind: str) -> tuple[str, int]:
+        """The name of the next node of a kind, and its number among all that are added."""
+        self._state.count += 1
+        return self._numbers.name(kind), self._state.count - 1
 
     # ------------------------------------------------------------------------------------------------------- filling
 
@@ -265,7 +94,7 @@ class Network:
     def require_empty(self) -> None:
         """Raises Refused unless nothing is in the network yet."""
         self.require_open()
-        if self._inputs or self._added or self._parsed is not None:
+        if self._inputs or self.added or self._parsed is not None:
             raise Refused(
                 "the network is not empty", Code.FAILED_PRECONDITION, hint="parse into a new Network for each file"
             )
@@ -279,7 +108,7 @@ class Network:
         for own, shown, t in zip(parsed.own_names, parsed.shown_names, parsed.types, strict=True):
             dims = None if t.shape is None else [d if isinstance(d, int) else -1 for d in t.shape]
             self._inputs.append(_Input(own, shown, data_type(t.dtype), dims))
-        self._outputs = [(name, self._handle(key, name)) for name, key in parsed.outputs]
+        self._outputs = [(name, self.handle(key, name)) for name, key in parsed.outputs]
 
     def touch(self) -> None:
         """Forgets what was made of the network: something has changed."""
@@ -298,7 +127,7 @@ class Network:
         name = f"{MAIN}/arg-{len(self._inputs)}"
         self._inputs.append(_Input(name, name, data_type, None if dims is None else _checked(dims)))
         self.touch()
-        return self._handle(("input", len(self._inputs) - 1), name)
+        return self.handle(("input", len(self._inputs) - 1), name)
 
     # ------------------------------------------------------------------------------------------------ inputs, outputs
 
@@ -313,13 +142,13 @@ class Network:
     @or_none
     def get_input(self, i: int) -> ITensor:
         """One input."""
-        i = _index(i, len(self._inputs), "input", "the network")
-        return self._handle(("input", i), self._inputs[i].shown_name)
+        i = index_of(i, len(self._inputs), "input", "the network")
+        return self.handle(("input", i), self._inputs[i].shown_name)
 
     @or_none
     def get_output(self, i: int) -> ITensor:
         """One output."""
-        return self._outputs[_index(i, len(self._outputs), "output", "the network")][1]
+        return self._outputs[index_of(i, len(self._outputs), "output", "the network")][1]
 
     @guarded
     def mark_output(self, tensor: ITensor | INode) -> None:
@@ -348,7 +177,7 @@ class Network:
         """The file's nodes in order, then those that were added."""
         if self._nodes is None:
             self._nodes = self._listed()
-        return [*(self._nodes or ()), *self._added]
+        return [*(self._nodes or ()), *self.added]
 
     def find_node_by_name(self, name: str) -> INode | None:
         """The node of this name; `add` is `main/add` too."""
@@ -371,53 +200,13 @@ class Network:
     def _parsed_node(self, info: ParsedNode) -> INode:
         constants = (
             ITensor(self, ("constant", info.name, i), f"{info.name}.const{i}", dtype) if key is None else
-            self._handle(key, f"{info.name}.in{i}", dtype)
+            self.handle(key, f"{info.name}.in{i}", dtype)
             for i, (key, dtype) in enumerate(info.inputs)
         )  # fmt: skip
         node = INode(self, info.name, type_of_kind(info.kind), list(constants))
-        node.results = [self._handle(key, f"{info.name}:{i}", t) for i, (key, t) in enumerate(info.outputs)]
+        node.results = [self.handle(key, f"{info.name}:{i}", t) for i, (key, t) in enumerate(info.outputs)]
         node.call = info.call
         return node
-
-    def add_node(self, row: Row, operands: Mapping[str, Any]) -> INode:
-        """A new node of a kind of the table.  Raises Refused for operands that it cannot have."""
-        self.require_open()
-        node = INode(self, self._numbers.name(row.name), row.node_type, [])
-        node.row, node.number = row, len(self._added)
-        node.arguments = {name: self._operand(row, name, value) for name, value in operands.items()}
-        node.operands = [t for value in node.arguments.values() for t in _tensors(value)]
-        count = row.count(node.arguments)
-        node.results = [self._handle(("added", node.number, i), f"{node.name}:{i}") for i in range(count)]
-        self._added.append(node)
-        self.touch()
-        return node
-
-    @or_none
-    def add_i_plugin_node(
-        self, name: str, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
-    ) -> INode:
-        """A node of an operator that `magicmind.plugin` knows: tensors, or lists of them, and attributes by name."""
-        return self.add_node(*plugin_row(name, inputs, attributes or {}))
-
-    def _operand(self, row: Row, name: str, value: Any) -> Any:
-        """Nodes stand for their first result, tensors of other networks are refused."""
-        if isinstance(value, (list, tuple)):
-            return [self._operand(row, name, v) for v in value]
-        return self.tensor(value) if isinstance(value, (ITensor, INode)) else value
-
-    def tensor(self, value: Any) -> ITensor:
-        """The tensor that a program passed.  Raises Refused for what is none of this network."""
-        if isinstance(value, INode) and value.results:
-            value = value.results[0]
-        if not isinstance(value, ITensor):
-            raise Refused(f"a tensor of the network is wanted, not {type(value).__name__}")
-        if value.network is not self:
-            raise Refused(f"{value.name} belongs to another network")
-        return value
-
-    def _handle(self, key: Key, name: str, dtype: DataType | None = None) -> ITensor:
-        """The one handle of a tensor."""
-        return self._state.tensors.setdefault(key, ITensor(self, key, name, dtype))
 
     # --------------------------------------------------------------------------------------------- types of the tensors
 
@@ -479,11 +268,17 @@ class Network:
     # --------------------------------------------------------------------------------------------------------- graphs
 
     def _current(self) -> Realised | None:
-        """The graph for the shapes as they are now; None while it cannot be made."""
+        """The graph for the shapes as they are now, as far as it can be made; None while there is none."""
         if self._state.realised is None:
+            from magicmind.facade.realise import Realised, base_of
+
+            wishes, shapes = self._wishes(), self.shapes()
             try:
-                self._state.realised = self.realise(self.shapes())
+                if self._state.base is None or self._state.base[0] != shapes:
+                    self._state.base = shapes, base_of(wishes, shapes)
+                self._state.realised = Realised(wishes, self._state.base[1].clone(), lenient=True)
             except Error as error:
+                LOG.debug("the network as it is", exc_info=error)
                 self._state.realised = error
         return None if isinstance(self._state.realised, Error) else self._state.realised
 
@@ -495,20 +290,23 @@ class Network:
 
     def realise(self, shapes: Shapes) -> Realised:
         """The graph for these shapes.  Raises Error."""
-        from magicmind.facade.realise import Realised
+        from magicmind.facade.realise import Realised, base_of
 
-        return Realised(self._wishes(), shapes)
+        if not self._outputs:
+            raise Refused("the network has no outputs", hint="mark_output makes a tensor one")
+        wishes = self._wishes()
+        return Realised(wishes, base_of(wishes, shapes))
 
     def _wishes(self) -> Wishes:
         from magicmind.facade.onnx_types import tensor_type
-        from magicmind.facade.realise import Added, Wishes
+        from magicmind.facade.realise import Wishes
 
         return Wishes(
             file=None if self._parsed is None else self._parsed.graph,
             own_names=[i.own_name for i in self._inputs],
             types=[tensor_type(i.dtype, i.dims) for i in self._inputs],
             shown_names=[i.shown_name for i in self._inputs],
-            added=[Added(node.name, _emission(node)) for node in self._added],
+            added=self.added,
             outputs=[(name, t.key) for name, t in self._outputs],
             rewired=self.rewired,
             labels=() if self._parsed is None else self._parsed.labels,
@@ -516,7 +314,7 @@ class Network:
 
     def nodes_with_precision(self) -> list[INode]:
         """The nodes whose precision was set."""
-        return [node for node in (*(self._nodes or ()), *self._added) if node.precisions]
+        return [node for node in (*(self._nodes or ()), *self.added) if node.precisions]
 
     @property
     def inputs(self) -> Sequence[_Input]:
@@ -534,39 +332,3 @@ def _checked(dims: Any) -> list[int]:
     if found.problem:
         raise Refused(found.problem)
     return found.GetDims()
-
-
-def _tensors(value: Any) -> list[ITensor]:
-    values = value if isinstance(value, list) else [value]
-    return [v for v in values if isinstance(v, ITensor)]
-
-
-def _emission(node: INode) -> Callable[..., Any]:
-    """What makes the node's results; its settings are read when it is called."""
-    row = node.row
-    assert row is not None
-    arguments: Mapping[str, Any] = node.arguments
-
-    def emit(emitter: Any, value: Callable[[Key], Any]) -> Any:
-        def resolved(argument: Any) -> Any:
-            if isinstance(argument, list):
-                return [resolved(a) for a in argument]
-            return value(argument.key) if isinstance(argument, ITensor) else argument
-
-        return row.run(emitter, {name: resolved(a) for name, a in arguments.items()}, node.settings)
-
-    return emit
-
-
-def _method(row: Row) -> Any:
-    @or_none
-    def add(self: Network, *args: Any, **kwargs: Any) -> INode:
-        return self.add_node(row, row.bind(args, kwargs))
-
-    add.__name__ = add.__qualname__ = f"add_i_{row.name}_node"
-    add.__doc__ = row.doc
-    return add
-
-
-for _row in ROWS:
-    setattr(Network, f"add_i_{_row.name}_node", _method(_row))

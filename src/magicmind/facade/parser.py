@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 from magicmind.errors import ShapeError
 from magicmind.facade.enums import DataType, ModelKind, get_numpy_dtype_by_datatype
 from magicmind.facade.naming import MAIN, Numbered, with_index
-from magicmind.facade.network import Network, Parsed
+from magicmind.facade.network import Network
+from magicmind.facade.parsed import Parsed
 from magicmind.facade.status import Refused, guarded, say_once
 
 if TYPE_CHECKING:

@@ -14,6 +14,7 @@ from magicmind.errors import PrecisionError, ShapeError
 from magicmind.facade.build import candidates, settings
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.enums import DataType, QuantizationAlgorithm
+from magicmind.facade.handles import AddedNode
 from magicmind.facade.status import LOG
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import DimSpec
@@ -23,7 +24,8 @@ from magicmind.quant.table import Scales
 
 if TYPE_CHECKING:
     from magicmind.facade.calibrator import Calibration
-    from magicmind.facade.network import INode, Network
+    from magicmind.facade.handles import INode
+    from magicmind.facade.network import Network
     from magicmind.facade.realise import Realised, Shapes
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -169,7 +171,7 @@ def _made_of(node: INode, realised: Realised) -> list[str]:
     key = node.results[0].key if node.results else ()
     if node.call is not None:
         return [n.name or "" for n in realised.calls.get(node.call, ())]
-    if node.row is not None:
+    if isinstance(node, AddedNode):
         return [n.name or "" for n in realised.model.graph if (n.name or "").startswith(f"{node.name}/")]
     producer: onnx_ir.Node | None = realised.value(key).producer() if key else None
     return [] if producer is None else [producer.name or ""]

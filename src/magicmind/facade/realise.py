@@ -7,8 +7,9 @@ they become an onnx-ir model, in which the inputs and outputs bear the names tha
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import count
 from typing import Any, Protocol
 
 import numpy as np
@@ -22,7 +23,7 @@ from magicmind.graph import Graph
 from magicmind.ir.evaluate import OPSET
 from magicmind.ir.input_shapes import apply_shapes
 from magicmind.ir.shape_spec import DimSpec
-from magicmind.ir.types import TensorType, type_of
+from magicmind.ir.types import TensorType, set_type, type_of
 from magicmind.ops.emitter import Emitter
 from magicmind.ops.shapes import MustEqual
 from magicmind.passes.equal_symbols import unequal, unify
@@ -76,20 +77,31 @@ class Waiting:
         return Graph(read_onnx(self._path, input_shapes=shapes))
 
 
-@dataclass(frozen=True)
-class Added:
-    """A node that the program added: `emit` makes its results of the values at `operands`."""
+class Added(Protocol):
+    """A node that the program added."""
 
     name: str
-    emit: Callable[[Emitter, Callable[[Key], onnx_ir.Value]], Sequence[onnx_ir.Value]]
+    number: int
+
+    def reads(self) -> Sequence[Read]:
+        """The tensors that have to be there before."""
+
+    def emit(self, emitter: Appendix, graph: Realised, /) -> Sequence[onnx_ir.Value]:
+        """Makes its results."""
+
+
+class Read(Protocol):
+    """A tensor by its key."""
+
+    key: Key
 
 
 class Realised:
     """The model, and where the tensors are in it."""
 
-    def __init__(self, wishes: Wishes, shapes: Shapes) -> None:
-        """Raises Error for what does not fit together."""
-        base = _base(wishes, shapes)
+    def __init__(self, wishes: Wishes, base: onnx_ir.Model, *, lenient: bool = False) -> None:
+        """`base` changes.  Raises Error for what does not fit together; a lenient one leaves nodes that do not out."""
+        self._lenient = lenient
         while True:
             self.model = base.clone()
             try:
@@ -106,34 +118,56 @@ class Realised:
         self._values |= {("result", i): _original(v) for i, v in enumerate(graph.outputs)}
         self._named = {o.name: o for node in graph for o in node.outputs} | {v.name: v for v in graph.inputs}
         self.calls = _calls(graph, wishes.labels)
-        emitter = _Appendix(graph)
-        for k, node in enumerate(wishes.added):
-            emitter.scope = node.name
-            try:
-                results = node.emit(emitter, self.value)
-            except MustEqual:
-                raise
-            except Error as error:
-                raise type(error)(f"{node.name}: {error}") from error
-            self._values |= {("added", k, i): value for i, value in enumerate(results)}
+        emitter = Appendix(graph.opset_imports.get("", OPSET))
+        self.emit(wishes.added, emitter)
         rewired = {key: self.value(new) for key, new in wishes.rewired.items()}
-        wanted = [(name, self.value(key)) for name, key in wishes.outputs]
-        emitter.flush()
+        emitter.flush(graph)
         _rewire(rewired, self.value, graph)
-        _set_outputs(graph, wanted, emitter)
+        if rewired:
+            infer_types(self.model)
+        _set_outputs(graph, self._outputs(wishes), emitter)
         for value, name in zip(graph.inputs, wishes.shown_names, strict=False):
             value.name = name
 
+    def _outputs(self, wishes: Wishes) -> list[tuple[str, onnx_ir.Value]]:
+        known = [(n, k) for n, k in wishes.outputs if not self._lenient or self._found(k) is not None]
+        return [(name, self.value(key)) for name, key in known]
+
+    def emit(self, nodes: Sequence[Added], emitter: Appendix) -> None:
+        """Emits nodes, each after what it reads among them."""
+        for node in _in_order(nodes):
+            emitter.scope = node.name
+            try:
+                results = node.emit(emitter, self)
+            except MustEqual:
+                raise
+            except (Error, AssertionError) as error:  # the latter: of a tensor without shape nothing can be made
+                if self._lenient:
+                    continue
+                if isinstance(error, AssertionError):
+                    raise Refused(f"{node.name}: {error}", hint="set_dimension gives the inputs shapes") from error
+                raise type(error)(f"{node.name}: {error}") from error
+            for i, value in enumerate(results):
+                self.bind(("added", node.number, i), value)
+
+    def bind(self, key: Key, value: onnx_ir.Value) -> None:
+        """From here on the tensor is this value."""
+        self._values[key] = value
+
     def value(self, key: Key) -> onnx_ir.Value:
         """The value of a tensor.  Raises Refused when the graph has none."""
+        found = self._found(key)
+        if found is None:
+            raise Refused(f"the network has no tensor {key} any more: it was folded while its file was read")
+        return found
+
+    def _found(self, key: Key) -> onnx_ir.Value | None:
         found = self._values.get(key)
         if found is None and key[0] == "value":
             found = self._named.get(key[1])
         if found is None and key[0] == "call" and key[1] in self.calls:
             outputs = self.calls[key[1]][-1].outputs
             found = outputs[key[2]] if key[2] < len(outputs) else None
-        if found is None:
-            raise Refused(f"the network has no tensor {key} any more: it was folded while its file was read")
         return found
 
     def type(self, key: Key) -> TensorType | None:
@@ -152,7 +186,7 @@ def _original(value: onnx_ir.Value) -> onnx_ir.Value:
     return node.inputs[0] if copied and node is not None and node.inputs[0] is not None else value
 
 
-def _base(wishes: Wishes, shapes: Shapes) -> onnx_ir.Model:
+def base_of(wishes: Wishes, shapes: Shapes) -> onnx_ir.Model:
     """The file's graph for these shapes, or an empty one with the inputs alone."""
     if wishes.file is not None:
         known = [info.name for info in wishes.file.inputs]
@@ -164,31 +198,80 @@ def _base(wishes: Wishes, shapes: Shapes) -> onnx_ir.Model:
     return model
 
 
-class _Appendix(Emitter):
-    """Nodes at the end of a graph."""
+class Appendix(Emitter):
+    """Nodes at the end of a graph, or in a graph inside it; their names are unique in both."""
 
-    def __init__(self, graph: onnx_ir.Graph) -> None:
-        super().__init__("", graph.opset_imports.get("", OPSET), type_node)
-        self._graph = graph
-        self._number = 0
+    def __init__(self, opset: int, numbers: Iterator[int] | None = None) -> None:
+        super().__init__("", opset, type_node)
+        self._numbers = count(1) if numbers is None else numbers
 
-    def flush(self) -> None:
+    def flush(self, graph: onnx_ir.Graph) -> None:
         """Puts what was made into the graph."""
-        self._graph.extend(self.nodes)
+        graph.extend(self.nodes)
         for value in self.constants:
-            self._graph.register_initializer(value)
+            graph.register_initializer(value)
         for node in self.nodes:
             if node.domain:
-                self._graph.opset_imports.setdefault(node.domain, 1)
+                graph.opset_imports.setdefault(node.domain, 1)
         self.nodes, self.constants = [], []
 
+    def nested(self) -> Appendix:
+        """For a body: it may read this one's values."""
+        return Appendix(self.opset, self._numbers)
+
+    def inputs_of(self, scope: str, starts: Sequence[onnx_ir.Value]) -> list[onnx_ir.Value]:
+        """The inputs of a loop's body: the number of the round, whether it goes on, and what it carries."""
+        types = [TensorType(onnx_ir.DataType.INT64, ()), TensorType(onnx_ir.DataType.BOOL, ())]
+        made = []
+        for t in (*types, *map(type_of, starts)):
+            value = onnx_ir.Value(name=f"{scope}/carried_{next(self._numbers)}")
+            if t is not None:
+                set_type(value, t)
+            made.append(value)
+        return made
+
+    def graph(self, name: str, inputs: Sequence[onnx_ir.Value], outputs: Sequence[onnx_ir.Value]) -> onnx_ir.Graph:
+        """What was made as the graph of a body."""
+        domains = {"": self.opset} | {node.domain: 1 for node in self.nodes if node.domain}
+        return onnx_ir.Graph(
+            inputs, outputs, nodes=self.nodes, initializers=self.constants, name=name, opset_imports=domains
+        )
+
     def _name_of(self, op_type: str) -> str:
-        self._number += 1
-        return f"{self.scope}/{op_type}_{self._number}"
+        return f"{self.scope}/{op_type}_{next(self._numbers)}"
 
     def _name_of_constant(self) -> str:
-        self._number += 1
-        return f"{self.scope}/const_{self._number}"
+        return f"{self.scope}/const_{next(self._numbers)}"
+
+
+def _in_order(nodes: Sequence[Added]) -> list[Added]:
+    """Each after those that it reads.  Raises Refused for nodes that read each other."""
+    made = {node.number: node for node in nodes}
+    found: dict[int, Added] = {}
+    entered: set[int] = set()
+
+    def visit(first: Added) -> None:
+        stack = [(first, iter(first.reads()))]
+        entered.add(first.number)
+        while stack:
+            node, reads = stack[-1]
+            for tensor in reads:
+                number = tensor.key[1] if tensor.key[0] == "added" else -1
+                if number not in made or number in found:
+                    continue
+                if number in entered:
+                    raise Refused(f"{node.name} and {made[number].name} read each other")
+                entered.add(number)
+                stack.append((made[number], iter(made[number].reads())))
+                break
+            else:
+                found[node.number] = node
+                stack.pop()
+
+    for node in nodes:
+        if node.number not in found:
+            visit(node)
+    return list(found.values())
 
 
 def _calls(graph: onnx_ir.Graph, labels: Sequence[str]) -> dict[int, list[onnx_ir.Node]]:
@@ -225,10 +308,8 @@ def _rewire(
         graph.sort()
 
 
-def _set_outputs(graph: onnx_ir.Graph, wanted: Sequence[tuple[str, onnx_ir.Value]], emitter: _Appendix) -> None:
+def _set_outputs(graph: onnx_ir.Graph, wanted: Sequence[tuple[str, onnx_ir.Value]], emitter: Appendix) -> None:
     """Makes these the outputs, under these names: copies of what is no result of a node, or an output already."""
-    if not wanted:
-        raise Refused("the network has no outputs", hint="mark_output makes a tensor one")
     taken: set[int] = set()
     outputs = []
     for name, value in wanted:
@@ -237,7 +318,7 @@ def _set_outputs(graph: onnx_ir.Graph, wanted: Sequence[tuple[str, onnx_ir.Value
             value = emitter.op("Identity", value)
         taken.add(id(value))
         outputs.append(value)
-    emitter.flush()
+    emitter.flush(graph)
     graph.outputs.clear()
     for (name, _), value in zip(wanted, outputs, strict=True):
         value.name = name

@@ -10,7 +10,8 @@ from magicmind.facade.device import Device, Queue, System
 from magicmind.facade.dims import Dims
 from magicmind.facade.engine import Context, Engine
 from magicmind.facade.model import EngineConfig, Model
-from magicmind.facade.network import INode, ITensor, Network
+from magicmind.facade.handles import INode, ITensor
+from magicmind.facade.network import Network
 from magicmind.facade.parser import Parser
 from magicmind.facade.status import Status
 from magicmind.facade.tensor import Tensor

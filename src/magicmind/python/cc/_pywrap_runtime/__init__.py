@@ -2,7 +2,8 @@
 
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.dims import Dims
-from magicmind.facade.network import INode, ITensor, Network
+from magicmind.facade.handles import INode, ITensor
+from magicmind.facade.network import Network
 from magicmind.facade.status import Code, Status
 from magicmind.facade.tensor import Tensor
 from magicmind.python.cc._pywrap_runtime import enums

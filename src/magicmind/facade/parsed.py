@@ -1,0 +1,39 @@
+"""What a parser leaves in a Network."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from magicmind.facade.enums import DataType
+    from magicmind.facade.realise import File, Key
+    from magicmind.ir.types import TensorType
+
+
+@dataclass(frozen=True)
+class ParsedNode:
+    """A node of the file: what it reads (None: a constant) and makes, with types where these are known early."""
+
+    name: str
+    kind: str
+    inputs: Sequence[tuple[Key | None, DataType | None]]
+    outputs: Sequence[tuple[Key, DataType | None]]
+    call: int | None = None
+    """Its number among the calls that were listed before there were shapes."""
+
+
+@dataclass(frozen=True)
+class Parsed:
+    """A file that was read. `nodes` None: what the graph's own nodes are."""
+
+    graph: File
+    own_names: Sequence[str]
+    shown_names: Sequence[str]
+    types: Sequence[TensorType]
+    outputs: Sequence[tuple[str, Key]]
+    nodes: Sequence[ParsedNode] | None = None
+    labels: Sequence[str] = ()
+    is_onnx: bool = False
+    """Whether its nodes are named after their operators."""
