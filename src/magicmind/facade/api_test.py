@@ -168,9 +168,14 @@ def test_quantised_types_are_integers_in_numpy() -> None:
     assert get_datatype_by_numpy(np.dtype("int8")) is mm.DataType.INT8
 
 
-def test_a_dtype_without_name() -> None:
-    with pytest.raises(TypeError, match="complex64"):
-        get_datatype_by_numpy(np.dtype("complex64"))
+@pytest.mark.parametrize("dtype", [np.dtype("complex64"), "no dtype", np.dtype("M8[s]"), {}])
+def test_a_dtype_without_name(dtype: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert get_datatype_by_numpy(dtype) is None and caplog.text
+
+
+@pytest.mark.parametrize("data_type", [mm.DataType.TENSORLIST, None, "FLOAT32"])
+def test_a_type_without_dtype(data_type: Any, caplog: pytest.LogCaptureFixture) -> None:
+    assert get_numpy_dtype_by_datatype(data_type) is None and caplog.text
 
 
 # --------------------------------------------------------------------------------------------------- Device and System

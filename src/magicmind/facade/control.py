@@ -183,13 +183,19 @@ class WhileNode(_ControlNode):
 
     def emit(self, emitter: Any, graph: Realised) -> Sequence[Any]:
         """A Loop. Its outputs are carried tensors, or the last of all rounds' values."""
+        import onnx_ir
+
+        from magicmind.ir.types import TensorType
+
         body = self._body("loop")
         assert isinstance(body, LoopBody)
         end = self._end(body, graph)
         carried = [r for r in body.recurrent if r is not end]
         starts = [graph.value(r.start.key) for r in carried]
         inner = emitter.nested()
-        count, going, *before = inner.inputs_of(self.name, starts)
+        inner.scope = f"{self.name}/loop"
+        types = TensorType(onnx_ir.DataType.INT64, ()), TensorType(onnx_ir.DataType.BOOL, ())
+        count, going, *before = map(inner.input, (*types, *map(emitter.type, starts)))
         graph.bind(end.tensor.key, going)
         for recurrence, value in zip(carried, before, strict=True):
             graph.bind(recurrence.tensor.key, value)

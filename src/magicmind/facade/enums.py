@@ -93,7 +93,11 @@ ILog = _names("ILog", "LOG_E LOG_2 LOG_10")
 IScatter = _names("IScatter", "SCATTER SCATTER_ADD SCATTER_MAX SCATTER_MIN SCATTER_MUL")
 IRNNBiasMode = _names("IRNNBiasMode", "NO_BIAS SINGLE_INP_BIAS DOUBLE_BIAS")
 IRNNOutputMode = _names("IRNNOutputMode", "HAS_OUT_LAYER NO_OUT_LAYER")
-IOutputMode = _names("IOutputMode", "OUTPUT_TARGET_INDICES OUTPUT_TARGET_CONFIDENCE_AND_POS")
+IOutputMode = _names(
+    "IOutputMode",
+    "OUTPUT_TARGET_INDICES OUTPUT_TARGET_CONFIDENCE_AND_POS_1 OUTPUT_TARGET_CONFIDENCE_AND_POS_2 "
+    "OUTPUT_TARGET_BATCH_AND_CLASS",
+)
 RoundingMode = _names("RoundingMode", "ROUND_HALF_TO_EVEN")
 
 _NUMPY: dict[DataType, np.dtype[Any]] = {

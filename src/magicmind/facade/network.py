@@ -275,7 +275,7 @@ class Network(Scope):
             wishes, shapes = self._wishes(), self.shapes()
             try:
                 if self._state.base is None or self._state.base[0] != shapes:
-                    self._state.base = shapes, base_of(wishes, shapes)
+                    self._state.base = shapes, base_of(wishes, shapes, lenient=True)
                 self._state.realised = Realised(wishes, self._state.base[1].clone(), lenient=True)
             except Error as error:
                 LOG.debug("the network as it is", exc_info=error)

@@ -186,15 +186,18 @@ def _original(value: onnx_ir.Value) -> onnx_ir.Value:
     return node.inputs[0] if copied and node is not None and node.inputs[0] is not None else value
 
 
-def base_of(wishes: Wishes, shapes: Shapes) -> onnx_ir.Model:
-    """The file's graph for these shapes, or an empty one with the inputs alone."""
+def base_of(wishes: Wishes, shapes: Shapes, *, lenient: bool = False) -> onnx_ir.Model:
+    """The file's graph for these shapes, or an empty one with the inputs alone; a lenient one leaves inputs without
+    rank untyped.  Raises ShapeError."""
     if wishes.file is not None:
         known = [info.name for info in wishes.file.inputs]
         return wishes.file.with_shapes({n: s for n, s in shapes.items() if n in known}).model
     values = [onnx_ir.Value(name=name) for name in wishes.own_names]
     graph = onnx_ir.Graph(values, [], nodes=[], opset_imports={"": OPSET}, name="network")
     model = onnx_ir.Model(graph, ir_version=_IR_VERSION, producer_name="magicmind")
-    apply_shapes(model, dict(zip(wishes.own_names, wishes.types, strict=True)), shapes, {})
+    types = dict(zip(wishes.own_names, wishes.types, strict=True))
+    typed = {name: t for name, t in types.items() if not lenient or t.shape is not None}
+    apply_shapes(model, typed, shapes, {})
     return model
 
 
@@ -219,16 +222,11 @@ class Appendix(Emitter):
         """For a body: it may read this one's values."""
         return Appendix(self.opset, self._numbers)
 
-    def inputs_of(self, scope: str, starts: Sequence[onnx_ir.Value]) -> list[onnx_ir.Value]:
-        """The inputs of a loop's body: the number of the round, whether it goes on, and what it carries."""
-        types = [TensorType(onnx_ir.DataType.INT64, ()), TensorType(onnx_ir.DataType.BOOL, ())]
-        made = []
-        for t in (*types, *map(type_of, starts)):
-            value = onnx_ir.Value(name=f"{scope}/carried_{next(self._numbers)}")
-            if t is not None:
-                set_type(value, t)
-            made.append(value)
-        return made
+    def input(self, t: TensorType) -> onnx_ir.Value:
+        """An input of a body."""
+        value = onnx_ir.Value(name=f"{self.scope}/input_{next(self._numbers)}")
+        set_type(value, t)
+        return value
 
     def graph(self, name: str, inputs: Sequence[onnx_ir.Value], outputs: Sequence[onnx_ir.Value]) -> onnx_ir.Graph:
         """What was made as the graph of a body."""

@@ -44,7 +44,7 @@ class Scope:
     @or_none
     def add_i_plugin_node(
         self, name: str, inputs: Mapping[str, Any], attributes: Mapping[str, Any] | None = None
-    ) -> INode:
+    ) -> AddedNode:
         """A node of an operator that `magicmind.plugin` knows: tensors, or lists of them, and attributes by name."""
         return self.add_node(*plugin_row(name, inputs, attributes or {}))
 
@@ -104,7 +104,7 @@ class Scope:
 
 def _method(row: Row) -> Any:
     @or_none
-    def add(self: Scope, *args: Any, **kwargs: Any) -> INode:
+    def add(self: Scope, *args: Any, **kwargs: Any) -> AddedNode:
         return self.add_node(row, row.bind(args, kwargs))
 
     add.__name__ = add.__qualname__ = f"add_i_{row.name}_node"

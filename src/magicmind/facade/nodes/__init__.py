@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from magicmind.facade.nodes import arithmetic, boxes, moves, products, windows
+from magicmind.facade.nodes import arithmetic, boxes, moves, places, products, recurrent, windows
 from magicmind.facade.nodes.row import Row
 
-ROWS: Sequence[Row] = (*moves.ROWS, *windows.ROWS, *products.ROWS, *arithmetic.ROWS, *boxes.ROWS)
+ROWS: Sequence[Row] = (
+    *moves.ROWS, *places.ROWS, *windows.ROWS, *products.ROWS, *recurrent.ROWS, *arithmetic.ROWS, *boxes.ROWS,
+)  # fmt: skip
 """Every node that can be added."""
 
 __all__ = ["ROWS", "Row"]

@@ -54,9 +54,15 @@ def _reduce(e: Emitter, c: Call) -> Value:
 
 
 def _std(e: Emitter, c: Call) -> Value:
-    axis = c.i64("axis")
+    """Of all elements, or with `set_unbiased` of a sample: divided by one less."""
+    axis, keep = c.i64("axis"), int(c.setting("keep_dims", bool))
     centred = e.op("Sub", c["input"], e.op("ReduceMean", c["input"], axis, keepdims=1))
-    return e.op("Sqrt", e.op("ReduceMean", e.op("Mul", centred, centred), axis, keepdims=0))
+    squares = e.op("Mul", centred, centred)
+    if not c.setting("unbiased", bool):
+        return e.op("Sqrt", e.op("ReduceMean", squares, axis, keepdims=keep))
+    count = e.op("ReduceProd", e.op("Gather", e.op("Shape", c["input"]), axis, axis=0), keepdims=0)
+    less = e.cast_like(e.op("Sub", count, e.const(1, np.int64)), c["input"])
+    return e.op("Sqrt", e.op("Div", e.op("ReduceSum", squares, axis, keepdims=keep), less))
 
 
 def _arg(operator: str) -> Emit:
@@ -67,7 +73,8 @@ def _arg(operator: str) -> Emit:
 
 
 def _top_k(e: Emitter, c: Call) -> Any:
-    return e.ops("TopK", c["input"], c.i64("k"), count=2, axis=c.setting("axis", int))
+    flags: dict[str, Any] = {name: int(c.setting(name, bool)) for name in ("largest", "sorted")}
+    return e.ops("TopK", c["input"], c.i64("k"), count=2, axis=c.setting("axis", int), **flags)
 
 
 def _floor_div(e: Emitter, c: Call) -> Value:
@@ -102,9 +109,16 @@ def _clip(e: Emitter, c: Call) -> Value:
 
 
 def _threshold(e: Emitter, c: Call) -> Value:
-    """1 where the input is above the threshold, else 0."""
+    """1 where the input is above the threshold, or with `set_is_const_right_value(False)` the input; else 0."""
     limit = e.scalar(c.setting("threshold", float), c["input"])
-    return e.cast_like(e.op("Greater", c["input"], limit), c["input"])
+    above = e.op("Greater", c["input"], limit)
+    if c.setting("is_const_right_value", bool):
+        return e.cast_like(above, c["input"])
+    return e.op("Where", above, c["input"], e.scalar(0, c["input"]))
+
+
+def _leaky_relu(e: Emitter, c: Call) -> Value:
+    return e.op("LeakyRelu", c["input"], alpha=c.setting("negative_slope", float))
 
 
 def _tril(e: Emitter, c: Call) -> Value:
@@ -137,13 +151,14 @@ ROWS: Sequence[Row] = (
     Row("log", "input .kind", _log),
     Row("elu", "input", lambda e, c: e.op("Elu", c["input"], alpha=c.setting("alpha", float)), {"alpha": 1.0}),
     Row("selu", "input", op("Selu")),
+    Row("leaky_relu", "input", _leaky_relu, {"negative_slope": 0.01}),
     Row("tril", "input .diagonal?", _tril),
     Row("softmax", "input .axis", _axis("Softmax")),
     Row("log_softmax", "input .axis", _axis("LogSoftmax")),
-    Row("std", "input .axis", _std),
+    Row("std", "input .axis", _std, {"keep_dims": False, "unbiased": False}),
     Row("arg_max", "input .axis", _arg("ArgMax"), {"keep_dims": False, "select_last_index": False}),
     Row("arg_min", "input .axis", _arg("ArgMin"), {"keep_dims": False, "select_last_index": False}),
-    Row("top_k", "input .k", _top_k, {"axis": -1}, results=2),
-    Row("threshold", "input", _threshold, {"threshold": 0.0}),
+    Row("top_k", "input .k", _top_k, {"axis": -1, "largest": True, "sorted": True}, results=2),
+    Row("threshold", "input", _threshold, {"threshold": 0.0, "is_const_right_value": True}),
     Row("clip", "input min? max?", _clip),
 )  # fmt: skip

@@ -11,7 +11,7 @@ from magicmind.errors import ShapeError
 from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType, get_numpy_dtype_by_datatype
 from magicmind.facade.nodes.row import Call, Emit, Emitter, Row, Value
-from magicmind.facade.status import Refused
+from magicmind.facade.status import Code, Refused
 
 
 def _const(e: Emitter, c: Call) -> Value:
@@ -42,11 +42,7 @@ def _range(e: Emitter, c: Call) -> Value:
 
 
 def _cast(e: Emitter, c: Call) -> Value:
-    if not isinstance(c["dtype"], DataType):
-        raise Refused(f"cast takes a DataType, not {c['dtype']!r:.60}")
-    from magicmind.facade.onnx_types import graph_type
-
-    return e.op("Cast", c["input"], to=int(graph_type(c["dtype"])))
+    return e.op("Cast", c["input"], to=int(_dtype(c["dtype"])))
 
 
 def _fill(e: Emitter, c: Call) -> Value:
@@ -62,7 +58,39 @@ def _slice(e: Emitter, c: Call) -> Value:
 
 
 def _strided_slice(e: Emitter, c: Call) -> Value:
-    return e.op("Slice", c["input"], c.i64("begin"), c.i64("end"), c.i64("axis"), c.i64("strides"))
+    """TensorFlow's, with its masks of beginnings, ends and axes that go; along the first axes unless others are said.
+
+    Raises Refused for the two masks that change which axes are meant.
+    """
+    unknown = [n for n in ("ellipsis_mask", "new_axis_mask") if c.setting(n, int)]
+    if unknown:
+        raise Refused(f"set_{unknown[0]}({c.settings[unknown[0]]}): give the axes instead", Code.UNIMPLEMENTED)
+    begin, end = c.i64("begin"), c.i64("end")
+    count = e.shape(begin)[0]
+    masks = {n: c.setting(f"{n}_mask", int) for n in ("begin", "end", "shrink_axis")}
+    if not isinstance(count, int):
+        raise Refused("how many axes are cut has to be known")
+    strides = e.ints(*[1] * count) if c["strides"] is None else c.i64("strides")
+    axes = list(range(count)) if c["axis"] is None else c.numbers("axis")
+    if masks["begin"] or masks["end"]:
+        backward = e.op("Less", strides, e.ints(0))
+        most, least = e.ints(np.iinfo(np.int64).max), e.ints(np.iinfo(np.int64).min + 1)
+        begin = _unless(e, masks["begin"], count, begin, e.op("Where", backward, most, e.ints(0)))
+        end = _unless(e, masks["end"], count, end, e.op("Where", backward, least, most))
+    gone = [axis for bit, axis in enumerate(axes) if masks["shrink_axis"] >> bit & 1]
+    if gone:
+        after = e.op("Add", begin, e.ints(1))
+        last = e.op("Equal", begin, e.ints(-1))
+        after = e.op("Where", last, e.ints(np.iinfo(np.int64).max), after)
+        end = _unless(e, masks["shrink_axis"], count, end, after)
+        strides = _unless(e, masks["shrink_axis"], count, strides, e.ints(1))
+    found = e.op("Slice", c["input"], begin, end, e.ints(*axes), strides)
+    return e.squeeze(found, *gone) if gone else found
+
+
+def _unless(e: Emitter, mask: int, count: int, given: Value, masked: Value) -> Value:
+    """Per axis what was given, or where the mask has its bit the other."""
+    return e.op("Where", e.const([bool(mask >> i & 1) for i in range(count)], np.bool_), masked, given)
 
 
 def _split(e: Emitter, c: Call) -> Any:
@@ -70,26 +98,40 @@ def _split(e: Emitter, c: Call) -> Any:
     return e.ops("Split", c["input"], count=count, axis=c.number("axis"), num_outputs=count)
 
 
-def _pads(e: Emitter, value: Value) -> Value:
-    """[rank, 2] or flat (begin, end) pairs as ONNX's begins, then ends."""
+def _pads(e: Emitter, value: Value, rank: int) -> Value:
+    """[rank, 2] or flat (begin, end) pairs as ONNX's begins, then ends; fewer pairs are those of the last axes."""
     pairs = e.reshape(value, -1, 2)
+    count = e.shape(pairs)[0]
+    if isinstance(count, int) and count < rank:
+        pairs = e.op("Concat", e.const(np.zeros((rank - count, 2)), np.int64), pairs, axis=0)
     return e.reshape(e.op("Transpose", pairs, perm=[1, 0]), -1)
 
 
 def _pad(e: Emitter, c: Call) -> Value:
     value = None if c["value"] is None else c.scalar("value")
-    return e.op("Pad", c["input"], _pads(e, c.i64("paddings")), value)
+    return e.op("Pad", c["input"], _pads(e, c.i64("paddings"), e.rank(c["input"])), value)
 
 
 def _crop(e: Emitter, c: Call) -> Value:
-    """As Caffe's Crop: from `axis` on, `size` elements beginning at `offset`."""
-    rank, axis = e.rank(c["input"]), c.number("axis")
-    sizes, offsets = c.numbers("size"), c.numbers("offset")
+    """As Caffe's Crop: from `axis` on, `size` elements beginning at `offset`; a tensor of floats has that size."""
+    rank, axis = e.rank(c["input"]), c.number("axis", "axis")
+    given = c["offset"] if c.settings["offset"] is None else c.settings["offset"]
+    sizes, offsets = _sizes(e, c), [int(v) for v in np.ravel(given)] if given is not None else [0]
     axes = list(range(axis % rank, rank))
     sizes = sizes[-len(axes) :]
     offsets = offsets * len(axes) if len(offsets) == 1 else offsets[-len(axes) :]
     ends = [o + s for o, s in zip(offsets, sizes, strict=True)]
     return e.op("Slice", c["input"], e.ints(*offsets), e.ints(*ends), e.ints(*axes))
+
+
+def _sizes(e: Emitter, c: Call) -> list[int]:
+    size = c["size"]
+    if not hasattr(size, "const_value") or not e.type(size).dtype.is_floating_point():
+        return c.numbers("size")
+    shape = e.shape(size)
+    if not all(isinstance(d, int) for d in shape):
+        raise Refused(f"the size to crop to is open: {shape}")
+    return [d for d in shape if isinstance(d, int)]
 
 
 def _batch_space(to_batch: bool) -> Emit:
@@ -168,18 +210,14 @@ def _reverse(e: Emitter, c: Call) -> Value:
 
 
 def _shuffle(e: Emitter, c: Call) -> Value:
-    x, group = c["input"], c.number("group")
-    depth = e.shape(x)[1]
+    x, group, axis = c["input"], c.number("group", "group"), c.setting("axis", int) % e.rank(c["input"])
+    depth = e.shape(x)[axis]
     if not isinstance(depth, int) or depth % group:
         raise Refused(f"{depth} channels are not {group} groups")
-    rest = [e.dim(x, i) for i in range(2, e.rank(x))]
-    split = e.reshape(x, e.dim(x, 0), group, depth // group, *rest)
-    moved = e.op("Transpose", split, perm=[0, 2, 1, *range(3, e.rank(split))])
-    return e.reshape(moved, e.dim(x, 0), depth, *rest)
-
-
-def _reorg(e: Emitter, c: Call) -> Value:
-    return e.op("SpaceToDepth", c["input"], blocksize=c.number("stride"))
+    before, rest = ([e.dim(x, i) for i in part] for part in (range(axis), range(axis + 1, e.rank(x))))
+    split = e.reshape(x, *before, group, depth // group, *rest)
+    moved = e.op("Transpose", split, perm=[*range(axis), axis + 1, axis, *range(axis + 2, e.rank(split))])
+    return e.reshape(moved, *before, depth, *rest)
 
 
 def _invert_permutation(e: Emitter, c: Call) -> Value:
@@ -188,9 +226,20 @@ def _invert_permutation(e: Emitter, c: Call) -> Value:
 
 
 def _random_uniform(e: Emitter, c: Call) -> Value:
+    """From `low` to `high`, which may be tensors."""
     zeros = e.op("ConstantOfShape", c.i64("shape"))
-    low, high = (float(c.setting(n)) if c[n] is None else float(c[n]) for n in ("low", "high"))
-    return e.op("RandomUniformLike", zeros, low=low, high=high)
+    seed = c.settings["seed"]
+    drawn = e.op("RandomUniformLike", zeros, low=0.0, high=1.0, seed=None if seed is None else float(seed))
+    low, high = (e.cast_like(c.scalar(n), drawn) for n in ("low", "high"))
+    return e.cast(e.op("Add", e.op("Mul", drawn, e.op("Sub", high, low)), low), _dtype(c["dtype"]))
+
+
+def _dtype(found: Any) -> Any:
+    if not isinstance(found, DataType):
+        raise Refused(f"a DataType is wanted, not {found!r:.60}")
+    from magicmind.facade.onnx_types import graph_type
+
+    return graph_type(found)
 
 
 def _static_count(value: Any) -> int:
@@ -198,6 +247,8 @@ def _static_count(value: Any) -> int:
         raise Refused(f"the number of parts is {value!r}; a number above zero is wanted")
     return value
 
+
+_MASKS = ("begin_mask", "end_mask", "shrink_axis_mask", "ellipsis_mask", "new_axis_mask")
 
 ROWS: Sequence[Row] = (
     Row("const", ".dtype .dimensions .value", _const),
@@ -209,7 +260,7 @@ ROWS: Sequence[Row] = (
     Row("cast", "input .dtype", _cast),
     Row("fill", "shape value", _fill),
     Row("slice", "input begin size .axis", _slice),
-    Row("strided_slice", "input begin end strides .axis", _strided_slice),
+    Row("strided_slice", "input begin end strides? .axis?", _strided_slice, dict.fromkeys(_MASKS, 0)),
     Row("split", "input .axis .num", _split, results=lambda a: _static_count(a["num"])),
     Row("concat", ".axis inputs*", lambda e, c: e.op("Concat", *c["inputs"], axis=c.number("axis"))),
     Row(
@@ -219,7 +270,7 @@ ROWS: Sequence[Row] = (
     Row("reshape", "input .shape", lambda e, c: e.op("Reshape", c["input"], c.i64("shape"))),
     Row("tile", "input .multiples", lambda e, c: e.op("Tile", c["input"], c.i64("multiples"))),
     Row("pad", "input .paddings value?", _pad),
-    Row("crop", "input .size .offset .axis .space_number?", _crop),
+    Row("crop", "input .size .offset? .axis? .space_number?", _crop, dict.fromkeys(("offset", "axis", "space_number"))),
     Row("batch_to_space", "input .block_shape .edges", _batch_space(to_batch=False)),
     Row("space_to_batch", "input .block_shape .edges", _batch_space(to_batch=True)),
     Row("select", "x y condition", lambda e, c: e.op("Where", c["condition"], c["x"], c["y"])),
@@ -228,10 +279,9 @@ ROWS: Sequence[Row] = (
     Row("masked_select", "input mask", _masked_select),
     Row("scatter", "input .axis index src .kind", _scatter),
     Row("gather_elw", "values indices .axis", _gather_elements),
-    Row("embedding", "weight indices .padding_index?", _gather),
-    Row("random_uniform", ".shape .high .low .dtype", _random_uniform),
+    Row("embedding", "weight indices .padding_index?", _gather, {"layout": None}),
+    Row("random_uniform", ".shape .high .low .dtype", _random_uniform, {"seed": None}),
     Row("invert_permutation", "input", _invert_permutation),
     Row("reverse", "input .axis", _reverse),
-    Row("reorg", "input .stride", _reorg),
-    Row("shuffle_channel", "input .group", _shuffle),
+    Row("shuffle_channel", "input .group?", _shuffle, {"group": None, "axis": 1}),
 )  # fmt: skip

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from magicmind.facade.nodes.row import Call, Emitter, Row, Value
+from magicmind.facade.status import Code, Refused
 
 
 def _batch_norm(e: Emitter, c: Call) -> Value:
@@ -26,8 +27,17 @@ def _layer_norm(e: Emitter, c: Call) -> Value:
 
 
 def _group_norm(e: Emitter, c: Call) -> Value:
-    attributes: dict[str, Any] = {"num_groups": c.number("groups"), "epsilon": float(c["eps"])}
-    return e.op("GroupNormalization", c["input"], c["weight"], c["bias"], **attributes)
+    """Weights are one for each channel, or 1; the channels are the second axis, or the one that is said."""
+    axis, rank = c.number("axis", "axis"), e.rank(c["input"])
+    order = [0, axis % rank, *(i for i in range(1, rank) if i != axis % rank)]
+    x = c["input"] if axis % rank == 1 else e.op("Transpose", c["input"], perm=order)
+    ones = e.op("Expand", e.scalar(1.0, x), e.dim(x, 1))
+    scale = ones if c["weight"] is None else c["weight"]
+    bias = e.op("Sub", ones, ones) if c["bias"] is None else c["bias"]
+    eps = c["eps"] if c.settings["eps"] is None else c.settings["eps"]
+    attributes: dict[str, Any] = {"num_groups": c.number("groups", "num_groups"), "epsilon": float(eps)}
+    found = e.op("GroupNormalization", x, scale, bias, **attributes)
+    return found if x is c["input"] else e.op("Transpose", found, perm=[order.index(i) for i in range(rank)])
 
 
 def _scale(e: Emitter, c: Call) -> Value:
@@ -43,10 +53,15 @@ def _scale(e: Emitter, c: Call) -> Value:
 
 
 def _normalize(e: Emitter, c: Call) -> Value:
-    """x / sqrt(sum of squares along the axes), times a scale per channel."""
-    total = e.op("ReduceSumSquare", c["input"], c.i64("axis"), keepdims=1)
-    length = e.op("Sqrt", e.op("Max", total, e.scalar(c.setting("epsilon", float), c["input"])))
-    found = e.op("Div", c["input"], length)
+    """x by its length (`set_p` 2, or 1) along the axes, or with `set_across_spatial` all but the batch; times a scale
+    for each channel, or one for all."""
+    x, p, least = c["input"], c.setting("p", float), e.scalar(c.setting("epsilon", float), c["input"])
+    if p not in (1.0, 2.0):
+        raise Refused(f"set_p({p}): lengths are sums of magnitudes (1) or of squares (2)", Code.UNIMPLEMENTED)
+    axes = e.ints(*range(1, e.rank(x))) if c.setting("across_spatial", bool) else c.i64("axis")
+    total = e.op("ReduceL1" if p == 1.0 else "ReduceSumSquare", x, axes, keepdims=1)
+    length = e.op("Max", total, least)
+    found = e.op("Div", x, length if p == 1.0 else e.op("Sqrt", length))
     if c["scale"] is None:
         return found
     after = e.rank(c["input"]) - 1 - e.rank(c["scale"])
@@ -67,15 +82,22 @@ def _lrn(e: Emitter, c: Call) -> Value:
 
 
 def _cosine(e: Emitter, c: Call) -> Value:
-    axis = c.i64("axis")
+    """Along an axis, the second unless another is said."""
+    axis = e.ints(1) if c["axis"] is None else c.i64("axis")
     dot = e.op("ReduceSum", e.op("Mul", c["a"], c["b"]), axis, keepdims=0)
     lengths = [e.op("ReduceL2", c[n], axis, keepdims=0) for n in ("a", "b")]
     return e.op("Div", dot, e.op("Max", e.op("Mul", *lengths), e.scalar(c.setting("epsilon", float), dot)))
 
 
 def _matmul(e: Emitter, c: Call) -> Value:
+    """scalar_ab * a b + scalar_c * bias"""
     found = e.op("MatMul", *(_turned(e, c[n], c.setting(f"trans_{n}", bool)) for n in ("a", "b")))
-    return found if c["bias"] is None else e.op("Add", found, c["bias"])
+    found = _times(e, found, c.setting("scalar_ab", float))
+    return found if c["bias"] is None else e.op("Add", found, _times(e, c["bias"], c.setting("scalar_c", float)))
+
+
+def _times(e: Emitter, value: Value, factor: float) -> Value:
+    return value if factor == 1.0 else e.op("Mul", value, e.scalar(factor, value))
 
 
 def _turned(e: Emitter, value: Value, turn: bool) -> Value:
@@ -84,22 +106,25 @@ def _turned(e: Emitter, value: Value, turn: bool) -> Value:
 
 
 def _inner_product(e: Emitter, c: Call) -> Value:
-    """a [N, K...] times b [M, K] transposed."""
-    a = e.op("Flatten", c["a"], axis=1) if e.rank(c["a"]) > 2 else c["a"]
-    found = e.op("MatMul", a, _turned(e, c["b"], True))
+    """a [..., K...], whose axes from `set_axis` on are one, times b [K, M]; with `set_trans_b` b is [M, K]."""
+    a = e.op("Flatten", c["a"], axis=c.setting("axis", int)) if e.rank(c["a"]) > 2 else c["a"]
+    found = e.op("MatMul", a, _turned(e, c["b"], c.setting("trans_b", bool)))
     return found if c["bias"] is None else e.op("Add", found, c["bias"])
 
 
 ROWS: Sequence[Row] = (
-    Row("mat_mul", "a b bias?", _matmul, {"trans_a": False, "trans_b": False}),
-    Row("matmul", "a b bias?", _matmul, {"trans_a": False, "trans_b": False}),
-    Row("inner_product", "a b bias?", _inner_product),
+    Row("mat_mul", "a b bias?", _matmul, {"trans_a": False, "trans_b": False, "scalar_ab": 1.0, "scalar_c": 1.0}),
+    Row("inner_product", "a b bias?", _inner_product, {"axis": 1, "trans_b": False}),
     Row("lrn", "input", _lrn, {"local_size": 5, "alpha": 1e-4, "beta": 0.75, "k": 1.0}),
     Row("fused_batch_norm", "input mean variance scale offset", _batch_norm, {"epsilon": 1e-5, "axis": 1}),
     Row("layer_norm", "input weight? bias? .normalized_dims .eps", _layer_norm),
-    Row("group_norm", "input weight bias .groups .eps .axis", _group_norm),
+    Row("group_norm", "input weight? bias? .groups .eps .axis", _group_norm, {
+        "num_groups": None, "eps": None, "axis": None,
+    }),
     Row("scale", "input alpha beta?", _scale, {"axis": 1}),
-    Row("normalize", "input .axis scale?", _normalize, {"epsilon": 1e-10}),
+    Row("normalize", "input .axis scale?", _normalize, {
+        "epsilon": 1e-10, "p": 2.0, "across_spatial": False, "channel_shared": False,
+    }),
     Row("prelu", "input slope", _prelu),
-    Row("cosine_similarity", "a b .axis", _cosine, {"epsilon": 1e-8}),
+    Row("cosine_similarity", "a b .axis?", _cosine, {"epsilon": 1e-8}),
 )  # fmt: skip

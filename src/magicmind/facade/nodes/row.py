@@ -59,10 +59,8 @@ class Row:
             raise Refused(f"add_i_{self.name}_node: {name} is missing")
         if word.startswith(".") or value is None:
             return value
-        if word.endswith("*") != isinstance(value, (list, tuple)) or isinstance(value, (int, float, str, bool)):
-            raise Refused(
-                f"add_i_{self.name}_node: {name} is a {'list of tensors' if word.endswith('*') else 'tensor'}"
-            )
+        if ("*" in word) != isinstance(value, (list, tuple)) or isinstance(value, (int, float, str, bool)):
+            raise Refused(f"add_i_{self.name}_node: {name} is a {'list of tensors' if '*' in word else 'tensor'}")
         return value
 
     def count(self, arguments: Arguments) -> int:
@@ -89,7 +87,10 @@ class Call:
 
     def numbers(self, name: str) -> list[int]:
         """The contents of an operand that has to be known while the network is built."""
-        value = self.arguments[name]
+        return self.contents(self.arguments[name], name)
+
+    def contents(self, value: Any, name: str) -> list[int]:
+        """As `numbers`, of one of several."""
         if value is None or isinstance(value, (int, float, list, tuple, Dims, np.ndarray)):
             return (
                 [] if value is None else [int(v) for v in np.ravel(list(value) if isinstance(value, Dims) else value)]
@@ -101,9 +102,10 @@ class Call:
             raise Refused(f"{name} has to be a constant")
         return [int(v) for v in found.flat]
 
-    def number(self, name: str) -> int:
-        """The only element of such an operand."""
-        found = self.numbers(name)
+    def number(self, name: str, setting: str | None = None) -> int:
+        """The only element of such an operand, or what its setter says instead."""
+        given = None if setting is None else self.settings[setting]
+        found = self.numbers(name) if given is None else [int(given)]
         if len(found) != 1:
             raise Refused(f"{name} has {len(found)} elements; one is wanted")
         return found[0]
@@ -116,17 +118,19 @@ class Call:
         """An operand of whole numbers as ONNX wants them: int64, a vector."""
         return self.vector(self.arguments[name])
 
-    def vector(self, value: Any) -> Value:
-        """Whole numbers as an int64 vector."""
+    def vector(self, value: Any, dtype: Any = np.int64) -> Value:
+        """Numbers as a vector, whole ones as int64."""
         e = self.emitter
         if value is None or isinstance(value, (int, float, list, tuple, Dims, np.ndarray)):
-            return e.const(np.asarray(list(value) if isinstance(value, Dims) else value).reshape(-1), np.int64)
-        value = e.cast(value, graph_type("INT64"))
+            return e.const(np.asarray(list(value) if isinstance(value, Dims) else value, dtype).reshape(-1))
+        value = e.cast(value, graph_type("INT64")) if dtype is np.int64 else value
         return e.reshape(value, -1) if e.rank(value) != 1 else value
 
     def scalar(self, name: str) -> Value:
         """A tensor of one element as one of rank 0."""
         e, value = self.emitter, self.arguments[name]
+        if isinstance(value, (int, float)):
+            return e.const(value, np.float32)
         return e.op("Squeeze", value) if e.rank(value) else value
 
     def setting(self, name: str, kind: Callable[[Any], Any] = lambda v: v) -> Any:

@@ -9,8 +9,8 @@ from magicmind.facade.config import BuilderConfig
 from magicmind.facade.device import Device, Queue, System
 from magicmind.facade.dims import Dims
 from magicmind.facade.engine import Context, Engine
-from magicmind.facade.model import EngineConfig, Model
 from magicmind.facade.handles import INode, ITensor
+from magicmind.facade.model import EngineConfig, Model
 from magicmind.facade.network import Network
 from magicmind.facade.parser import Parser
 from magicmind.facade.status import Status
