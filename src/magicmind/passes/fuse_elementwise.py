@@ -58,8 +58,11 @@ class FuseDequantise(FuseElementwise):
     """Elementwise(Elementwise(q), y) becomes one Elementwise, where q is a tensor of whole numbers."""
 
     def reason_against(self, producer: onnx_ir.Node) -> str:
-        floats = all(v is None or v.dtype is None or v.dtype.is_floating_point() for v in producer.inputs)
-        return "the operand is made of floats" if floats else ""
+        if all(v is None or v.dtype is None or v.dtype.is_floating_point() for v in producer.inputs):
+            return "the operand is made of floats"
+        if any(is_op(v.producer(), "Conv", "MatMul", domain=DOMAIN) for v in producer.inputs if v is not None):
+            return "the operand is the end of a product, and belongs to it"
+        return ""
 
 
 def program_of(node: onnx_ir.Node, name: str = "program") -> ScalarProgram:
