@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.facade.device import Queue
+from magicmind.facade.diagnostics import ContextDumpInfo, Dump
 from magicmind.facade.status import Code, Refused, Status, guarded, or_none
 from magicmind.facade.tensor import Array, Tensor
 from magicmind.runtime import Engine as CoreEngine
@@ -37,11 +38,19 @@ class Engine:
 class Context:
     """One run at a time. Made by `Engine.create_i_context`."""
 
+    ContextDumpInfo = ContextDumpInfo
+
     def __init__(self, engine: CoreEngine) -> None:
         self._core = engine.context()
         self._inputs: list[Spec] = [(i.name, i.dtype, reported(i)) for i in engine.model.inputs]
         self._outputs: list[Spec] = [(i.name, i.dtype, reported(i)) for i in engine.model.outputs]
         self._lock = threading.Lock()
+        self._dump: Dump | None = None
+
+    @guarded
+    def set_context_dump_info(self, info: Any) -> None:
+        """From here on every run writes its outputs as files."""
+        self._dump = Dump(info)
 
     def create_inputs(self) -> list[Tensor]:
         """A tensor for every input, in order."""
@@ -55,17 +64,17 @@ class Context:
     def enqueue(
         self,
         inputs: Sequence[Tensor],
-        outputs: list[Tensor],
+        outputs: list[Tensor] | tuple[Tensor, ...],
         queue: Queue | None = None,
         input_by_tensor_order: bool = False,
     ) -> Status | None:
         """Runs the model; `outputs` then holds its results, whatever it held before.
 
         `inputs` stand in the order of the model's. Tensors that a program made itself, or gave an address, receive
-        results in their own memory.
+        results in their own memory; so do those of `create_outputs`.
         """
-        if not isinstance(outputs, list):
-            raise Refused(f"outputs is a list that the call fills, not {type(outputs).__name__}")
+        if not isinstance(outputs, list) and not (isinstance(outputs, tuple) and len(outputs) == len(self._outputs)):
+            raise Refused(f"outputs is a list that the call fills, or what create_outputs returns, not {outputs!r:.60}")
         if queue is not None and not isinstance(queue, Queue):
             raise Refused(f"queue is what Device.create_queue returns, not {type(queue).__name__}")
         if len(inputs) != len(self._inputs):
@@ -83,7 +92,16 @@ class Context:
             self._lock.release()
         return None
 
-    def _deliver(self, results: dict[str, Array], outputs: list[Tensor]) -> None:
+    def _deliver(self, results: dict[str, Array], outputs: list[Tensor] | tuple[Tensor, ...]) -> None:
+        if isinstance(outputs, tuple):
+            for tensor, (name, _, _) in zip(outputs, self._outputs, strict=True):
+                tensor.take(results[name])
+        else:
+            self._fill(results, outputs)
+        if self._dump is not None:
+            self._dump.write(outputs)
+
+    def _fill(self, results: dict[str, Array], outputs: list[Tensor]) -> None:
         old = outputs[:]
         outputs[:] = [Tensor.of_model(name, dtype, dims, results[name]) for name, dtype, dims in self._outputs]
         if not old:

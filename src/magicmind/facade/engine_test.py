@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import threading
@@ -251,3 +252,49 @@ def test_contexts_of_several_threads(model: mm.Model) -> None:
     for thread in threads:
         thread.join()
     assert not failures
+
+
+# --------------------------------------------------------------------------------------------------------- diagnostics
+
+
+def test_outputs_that_create_outputs_made(mutable: mm.Model) -> None:
+    """They are filled as they are, whatever size the results have."""
+    context = context_of(mutable)
+    inputs = filled(context)
+    outputs = context.create_outputs(inputs)
+    for x in (X, np.ones((3, 3))):
+        assert context.enqueue(filled(context, x), outputs, QUEUE).ok()
+        np.testing.assert_array_equal(outputs[0].asnumpy(), x**2)
+
+
+def test_outputs_are_dumped(model: mm.Model, tmp_path: Path) -> None:
+    context = context_of(model)
+    info = mm.Context.ContextDumpInfo(
+        path="./", tensor_name=[], dump_mode=mm.DumpMode.kOutputTensors, file_format=mm.FileFormat.kBinary
+    )
+    info.val.path = str(tmp_path / "dump")
+    assert context.set_context_dump_info(info).ok()
+    assert context.enqueue(filled(context), [], QUEUE).ok()
+    files = {f.name: f.read_bytes() for f in (tmp_path / "dump").iterdir()}
+    assert files["main_mm.elementwise_0.0"] == (2 * X).tobytes() and len(files) == 2
+
+
+@pytest.mark.parametrize("wrong", [{"dump_mode": 1}, {"file_format": 0}, {"dump_mode": 9}])
+def test_dumps_that_are_not_possible(wrong: dict[str, int], model: mm.Model) -> None:
+    assert not context_of(model).set_context_dump_info(mm.Context.ContextDumpInfo(**wrong)).ok()  # type: ignore[arg-type]
+    assert not context_of(model).set_context_dump_info("here").ok()
+
+
+def test_a_profiler(model: mm.Model, tmp_path: Path) -> None:
+    profiler = mm.Profiler(mm.ProfilerOptions(mm.HostTracerLevel.kCritical, mm.DeviceTracerLevel.kOn), tmp_path / "log")
+    assert not profiler.step_begin(0).ok() and profiler.start().ok()
+    for step in range(2):
+        assert profiler.step_begin(step).ok() and profiler.step_end().ok()
+    assert not profiler.step_end().ok() and profiler.stop().ok() and not profiler.stop().ok()
+    steps = json.loads((tmp_path / "log" / "steps.json").read_text())
+    assert [s["step"] for s in steps] == [0, 1] and all(s["milliseconds"] >= 0 for s in steps)
+
+
+def test_a_library_that_is_no_plugin(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "libplugin.so").write_bytes(b"\x7fELF")
+    assert not mm.LoadPluginLibrary().load(tmp_path / "libplugin.so") and caplog.text

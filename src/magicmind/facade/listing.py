@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from itertools import count
 
 import onnx_ir
 
@@ -21,11 +22,7 @@ def graph_nodes(graph: onnx_ir.Graph, inputs: Sequence[str], *, by_operator: boo
     found = []
     for number, node in enumerate(graph):
         name = onnx_name(node.name or "", node.op_type, number) if by_operator else node.name or f"node_{number}"
-        inputs_ = [
-            (None if v.producer() is None and v not in keys else keys.get(v, ("value", v.name)), _type(v))
-            for v in node.inputs
-            if v is not None
-        ]
+        inputs_ = [(keys.get(v, ("value", v.name)), _type(v)) for v in node.inputs if v is not None]
         outputs = [(keys.get(v, ("value", v.name)), _type(v)) for v in node.outputs]
         found.append(ParsedNode(name, node.op_type, inputs_, outputs))
     return found
@@ -52,6 +49,9 @@ def torch_nodes(listing: Listing, inputs: Sequence[str]) -> tuple[list[ParsedNod
 
 def _torch_node(number: int, call: Call, numbers: Numbered, key: Callable[[Data], Key | None]) -> ParsedNode:
     kind = kind_of_torch(call.kind)
-    reads = [(key(data), data_type(data.dtype)) for data in call.inputs]
+    constants = count()
+    reads = [
+        (key(data) or ("weight", number, next(constants)), data_type(data.dtype)) for data in call.inputs
+    ]  # fmt: skip
     makes = [(key(data) or (), data_type(data.dtype)) for data in call.outputs]
     return ParsedNode(numbers.name(kind), kind, reads, makes, number)

@@ -198,12 +198,8 @@ class Network(Scope):
         return [self._parsed_node(node) for node in found]
 
     def _parsed_node(self, info: ParsedNode) -> INode:
-        constants = (
-            ITensor(self, ("constant", info.name, i), f"{info.name}.const{i}", dtype) if key is None else
-            self.handle(key, f"{info.name}.in{i}", dtype)
-            for i, (key, dtype) in enumerate(info.inputs)
-        )  # fmt: skip
-        node = INode(self, info.name, type_of_kind(info.kind), list(constants))
+        reads = [self.handle(key, f"{info.name}.in{i}", dtype) for i, (key, dtype) in enumerate(info.inputs)]
+        node = INode(self, info.name, type_of_kind(info.kind), reads)
         node.results = [self.handle(key, f"{info.name}:{i}", t) for i, (key, t) in enumerate(info.outputs)]
         node.call = info.call
         return node

@@ -607,3 +607,27 @@ def test_the_sample_that_builds_a_convolution_by_hand(tmp_path: Path) -> None:
     windows = np.lib.stride_tricks.sliding_window_view(x, (3, 3), axis=(1, 2))[:, ::2, ::2]
     expected = np.einsum("nhwckl,oklc->nhwo", windows, weights) + bias
     np.testing.assert_allclose(run_model(model, x)[0], expected, rtol=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["onnx", "torch"])
+def test_weights_of_the_file_are_edited(kind: str, onnx_file: str, torch_file: str) -> None:
+    """As one converter exchanges red and blue: the first convolution's filter is split, and joined in reverse."""
+
+    def load() -> Any:
+        network = from_onnx(onnx_file) if kind == "onnx" else from_torch(torch_file)
+        assert network.get_input(0).set_dimension(mm.Dims([1, 3, 8, 8])).ok()  # type: ignore[union-attr]
+        return network
+
+    network = load()
+    (first,) = network.get_input(0).get_consumers()
+    assert first.get_node_type() == "IConvNode"
+    weight = first.get_input(1)
+    assert weight.get_dimension().GetDims()[1:] == [3, 3, 3]
+    axis = network.add_i_const_node(mm.DataType.INT32, mm.Dims([1]), 1)
+    parts = network.add_i_split_node(weight, axis.get_output(0), 3)
+    joined = network.add_i_concat_node(axis.get_output(0), [parts.get_output(i) for i in (2, 1, 0)])
+    assert first.update_input(1, joined.get_output(0)).ok()
+    x = PIXELS[:1].astype(np.float32)
+    found, expected = run(network, x[:, ::-1], config=FIXED), run(load(), x, config=FIXED)
+    for a, b in zip(found, expected, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)

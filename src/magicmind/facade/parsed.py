@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ParsedNode:
-    """A node of the file: what it reads (None: a constant) and makes, with types where these are known early."""
+    """A node of the file: what it reads and makes, with types where these are known early."""
 
     name: str
     kind: str
-    inputs: Sequence[tuple[Key | None, DataType | None]]
+    inputs: Sequence[tuple[Key, DataType | None]]
     outputs: Sequence[tuple[Key, DataType | None]]
     call: int | None = None
     """Its number among the calls that were listed before there were shapes."""

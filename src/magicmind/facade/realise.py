@@ -31,7 +31,8 @@ from magicmind.passes.infer_types import infer_types, type_node
 from magicmind.tensorinfo import TensorInfo
 
 Key = tuple[Any, ...]
-"""Which tensor is meant: ("input", i), ("result", i) of the file, ("value", name), ("call", k, i), ("added", k, i)."""
+"""Which tensor is meant: ("input", i), ("result", i) of the file, ("value", name), ("call", k, i), ("weight", k, i)
+of a call, ("added", k, i), ("carried", k, i) by a loop."""
 Shapes = Mapping[str, Sequence[DimSpec]]
 _IR_VERSION = 10
 
@@ -117,6 +118,7 @@ class Realised:
         self._values: dict[Key, onnx_ir.Value] = {("input", i): v for i, v in enumerate(graph.inputs)}
         self._values |= {("result", i): _original(v) for i, v in enumerate(graph.outputs)}
         self._named = {o.name: o for node in graph for o in node.outputs} | {v.name: v for v in graph.inputs}
+        self._named |= {v.name: v for v in graph.initializers.values()}
         self.calls = _calls(graph, wishes.labels)
         emitter = Appendix(graph.opset_imports.get("", OPSET))
         self.emit(wishes.added, emitter)
@@ -165,6 +167,10 @@ class Realised:
         found = self._values.get(key)
         if found is None and key[0] == "value":
             found = self._named.get(key[1])
+        if found is None and key[0] == "weight" and key[1] in self.calls:
+            read = (v for node in self.calls[key[1]] for v in node.inputs if v is not None)
+            constants = [v for v in read if v.is_initializer()]
+            found = constants[key[2]] if key[2] < len(constants) else None
         if found is None and key[0] == "call" and key[1] in self.calls:
             outputs = self.calls[key[1]][-1].outputs
             found = outputs[key[2]] if key[2] < len(outputs) else None

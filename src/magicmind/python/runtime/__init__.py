@@ -7,6 +7,15 @@ from magicmind.facade.builder import Builder
 from magicmind.facade.calibrator import CalibDataInterface, Calibrator, RemoteConfig
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.device import Device, Queue, System
+from magicmind.facade.diagnostics import (
+    DeviceTracerLevel,
+    DumpMode,
+    FileFormat,
+    HostTracerLevel,
+    LoadPluginLibrary,
+    Profiler,
+    ProfilerOptions,
+)
 from magicmind.facade.dims import Dims
 from magicmind.facade.engine import Context, Engine
 from magicmind.facade.handles import INode, ITensor
@@ -16,12 +25,13 @@ from magicmind.facade.parser import Parser
 from magicmind.facade.status import Status
 from magicmind.facade.tensor import Tensor
 from magicmind.python.common.types import get_datatype_by_numpy, get_numpy_dtype_by_datatype
-from magicmind.python.runtime import enums, model, parser
+from magicmind.python.runtime import enums, model, parser, resources
 from magicmind.python.runtime.enums import *  # noqa: F403
 from magicmind.python.runtime.enums import __all__ as _enumerations
 
 __all__ = [
-    "BuilderConfig", "Builder", "CalibDataInterface", "Calibrator", "Context", "Device", "Dims", "Engine",
-    "EngineConfig", "INode", "ITensor", "Model", "Network", "Parser", "Queue", "RemoteConfig", "Status", "System",
-    "Tensor", "enums", "get_datatype_by_numpy", "get_numpy_dtype_by_datatype", "model", "parser", *_enumerations,
+    "BuilderConfig", "Builder", "CalibDataInterface", "Calibrator", "Context", "Device", "DeviceTracerLevel", "Dims",
+    "DumpMode", "Engine", "EngineConfig", "FileFormat", "HostTracerLevel", "INode", "ITensor", "LoadPluginLibrary",
+    "Model", "Network", "Parser", "Profiler", "ProfilerOptions", "Queue", "RemoteConfig", "Status", "System", "Tensor",
+    "enums", "get_datatype_by_numpy", "get_numpy_dtype_by_datatype", "model", "parser", "resources", *_enumerations,
 ]  # fmt: skip
