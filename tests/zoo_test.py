@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -267,6 +269,8 @@ COMMANDS = [
      "zoo export resnet50_onnx --weights random"),
     ("deeplabv3_tf/gen_model/run.sh", "qint8_mixed_float16 true",
      "zoo build deeplabv3_tf --precision qint8_mixed_float16 --shape-mutable true"),
+    ("deeplabv3_tf/gen_model/run.sh", "force_float32 true 1 --rebuild",
+     "zoo build deeplabv3_tf --precision force_float32 --shape-mutable true --rebuild"),
     ("deeplabv3_tf/infer_cpp/run.sh", "force_float32 true 1000",
      "zoo infer deeplabv3_tf --precision force_float32 --shape-mutable true --image-num 1000"),
     ("volo_d2_pytorch/gen_model/run.sh", "force_float32 true 192",
@@ -295,6 +299,61 @@ def test_scripts_call_the_command(script: str, arguments: str, command: str, tmp
     assert Path(root) == SCRIPTS / script.split("/")[0]
 
 
+def test_the_environment_is_shown_to_be_checked(tmp_path: Path) -> None:
+    environment = {"PATH": os.environ["PATH"], "COCO_DATASETS_PATH": "/coco"}
+    command = f"source {SCRIPTS}/centernet_pytorch/env.sh"
+    found = subprocess.run(["bash", "-euc", command], capture_output=True, text=True, check=True, env=environment)
+    said = dict(line.split("=", 1) for line in found.stdout.splitlines()[:-1])
+    assert said["DATASETS_PATH"] == "/coco"
+    assert said["MODEL_PATH"] == str(SCRIPTS / "centernet_pytorch/data/models")
+    assert said["UTILS_PATH"] == str(SCRIPTS / "utils")
+    assert said.keys() >= {"PROJ_ROOT_PATH", "MAGICMIND_CLOUD", "MM_RUN_PATH"}
+    assert "check" in found.stdout.splitlines()[-1]
+
+
+@pytest.mark.slow
+def test_scripts_run_as_printed(data: Path, tmp_path: Path) -> None:
+    """All steps of a sample in its folder, as its README has them, on pictures with labels."""
+    sample = tmp_path / "mobilenetv2_caffe"
+    shutil.copytree(SCRIPTS / "mobilenetv2_caffe", sample)
+    command = tmp_path / "magicmind"
+    command.write_text(f'#!/bin/sh\nexec {sys.executable} -c "from magicmind.cli import main; exit(main())" "$@"\n')
+    command.chmod(0o755)
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "PYTHONPATH": str(Path(magicmind.__file__).parents[1]),
+        "DATASETS_PATH": str(data / "classification/imagenet_samples"),
+        "UTILS_PATH": str(SCRIPTS / "utils"),
+    }
+    how = "--weights random"
+    for line, words in (
+        (f"export_model/run.sh {how}", "mobilenet_v2.caffemodel"),
+        (f"gen_model/run.sh force_float32 true 1 {how}", "Generate model done, model save to "),
+        (f"gen_model/run.sh force_float32 true 1 {how}", "already exist"),
+        (f"infer_cpp/run.sh force_float32 true 1 {how} --image_num 3", "3 pictures, results in "),
+        (f"benchmark/eval.sh force_float32 true 1 {how} --image_num 3", "top1:  "),
+        (f"benchmark/perf.sh {how} --precisions force_float32 --batches 1 --duration 0.2 --iterations 3", "perf.json"),
+        (f"run.sh {how} --image_num 2", "top5:  "),
+    ):
+        found = subprocess.run(
+            ["bash", *line.split()], cwd=sample, capture_output=True, text=True, env=environment, check=False
+        )
+        assert found.returncode == 0, found.stderr
+        assert words in found.stdout
+    output = sample / "data-random/output/force_float32_true_1"
+    files = [f"--{n}_file={output}/eval_{f}.txt" for n, f in SCORED_FILES.items()]
+    subprocess.run(
+        [sys.executable, SCRIPTS / "utils/compute_top1_and_top5.py", *files], check=True, env=environment,
+        capture_output=True,
+    )  # fmt: skip
+    assert (output / "eval_result.txt").read_text().startswith("top1 accuracy: ")
+
+
+SCORED_FILES = {
+    "result_label": "labels", "result_1": "result_1", "result_5": "result_5", "top1andtop5": "result",
+}  # fmt: skip
+
+
 def test_every_sample_has_its_scripts() -> None:
     for name in FIVE:
         present = {str(path.relative_to(SCRIPTS / name)) for path in (SCRIPTS / name).rglob("*.sh")}
@@ -307,5 +366,6 @@ def test_every_sample_has_its_scripts() -> None:
             "benchmark/eval.sh",
         }
         assert expected <= present
+        assert f"zoo/{name}.md" in (SCRIPTS / name / "README.md").read_text()
         assert {"infer_cpp/run.sh", "infer_python/run.sh"} & present
         assert SAMPLES[name].location.endswith(name)

@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
 # run.sh <precision> <shape_mutable>, as in: run.sh force_float32 true
+# A batch of 1 may follow, as in the other samples; the network has no other.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
+[[ "${3:-}" != 1 ]] || set -- "$1" "$2" "${@:4}"
 magicmind zoo build deeplabv3_tf --precision "${1:-force_float32}" --shape-mutable "${2:-true}" "${@:3}"
