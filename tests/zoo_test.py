@@ -130,6 +130,10 @@ def test_every_sample_runs_without_a_download(
     assert len(list(request.output.glob("made_*.jpg"))) == 3
     assert main(["zoo", "build", name, *options]) == 0
     assert "already exist" in capsys.readouterr().out
+    if name == "centernet_pytorch":
+        prepared = np.stack([request.preparation.of(picture(seed)).pixels for seed in (1, 2)])
+        with open_session(request) as session:
+            assert_peaks_are_exact(list(session.run({session.inputs[0].name: prepared}).values()))
 
 
 def torch_outputs(path: Path, x: Array) -> list[Array]:
@@ -186,12 +190,39 @@ def test_built_samples_agree_with_their_frameworks(name: str, tmp_path_factory: 
         assert ours.shape == theirs.shape
         assert np.abs(ours - theirs).max() <= 1e-4 * np.abs(theirs).max()
     if name == "centernet_pytorch":
-        hm_max, heatmap = found[:2]
-        peaks = hm_max == heatmap
-        padded = np.pad(heatmap, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
-        around = np.max([padded[:, :, y : y + 128, x : x + 128] for y in range(3) for x in range(3)], 0)
-        np.testing.assert_array_equal(hm_max, around)
-        np.testing.assert_array_equal(peaks, around == heatmap)
+        assert_peaks_are_exact(found)
+
+
+def assert_peaks_are_exact(outputs: list[Array]) -> None:
+    """hm_max is the 3x3 maximum of the heatmap bit for bit, as the decoder's test for a peak needs it."""
+    hm_max, heatmap, wh, reg = outputs
+    assert wh.shape[1] == reg.shape[1] == 2
+    padded = np.pad(heatmap, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-1)
+    around = np.max([padded[:, :, y : y + 128, x : x + 128] for y in range(3) for x in range(3)], 0)
+    np.testing.assert_array_equal(hm_max, around)
+    assert (hm_max == heatmap).any((1, 2, 3)).all()
+
+
+@pytest.mark.slow
+def test_deeplab_gives_the_classes_that_another_reader_of_the_graph_gives(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    """OpenVINO reads the frozen graph itself; TensorFlow has no wheels that fit beside the other frameworks."""
+    ov = pytest.importorskip("openvino", reason="the extra 'bench' is not installed")
+    request = Request(SAMPLES["deeplabv3_tf"], weights="random", root=tmp_path_factory.getbasetemp() / "deeplabv3_tf")
+    (path,) = export(request, quiet)
+    build(request, None)
+    pixels = request.preparation.of(picture(5)).pixels[None]
+    with open_session(request) as session:
+        (found,) = session.run({"ImageTensor": pixels}).values()
+    core = ov.Core()
+    model = core.read_model(path)
+    model.reshape(list(pixels.shape))
+    theirs = core.compile_model(model, "CPU", {"INFERENCE_PRECISION_HINT": "f32"})(pixels)
+    (expected,) = (np.asarray(v) for v in theirs.values())
+    assert found.shape == expected.shape == (1, 513, 513)
+    assert len(np.unique(expected)) > 1
+    assert (found != expected).mean() <= 1e-4  # classes that are as likely
 
 
 @pytest.mark.slow

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import signal
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -14,10 +16,12 @@ import pytest
 pytest.importorskip("cv2", reason="the extra 'zoo' is not installed")
 
 import magicmind
+from magicmind.cli import main
 from magicmind.zoo import pipeline as pipelines
 from magicmind.zoo.build import build, image_graph
 from magicmind.zoo.datasets import Given, load
 from magicmind.zoo.infer import InferOptions, infer, look, open_session
+from magicmind.zoo.journal import Journal
 from magicmind.zoo.score import score
 from magicmind.zoo.tiny_testing import SAMPLE, write_data, write_network
 from magicmind.zoo.workspace import Request
@@ -157,6 +161,75 @@ def test_a_full_disk_is_said_with_the_file_and_what_to_do(root: Path, data: Path
     (out / "progress.jsonl").unlink()
     infer(tiny(root), load("imagenet", Given(root=data)), InferOptions(output=out))
     assert len(results(out)["eval_result_1.txt"].splitlines()) == 11
+
+
+def full_at(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """The disk is full when a file of this name is written."""
+    original = Path.write_bytes
+
+    def write_bytes(self: Path, data: Any) -> int:
+        if name in self.name:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self))
+        return original(self, data)
+
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+
+
+@pytest.mark.parametrize(("file", "left"), [("00000008.jpg", range(1, 12)), ("eval_result_1.txt", range(1))])
+def test_a_disk_that_fills_up_loses_nothing(
+    root: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, left: range
+) -> None:
+    """While a drawing is written, or the last files."""
+    request, dataset = tiny(root, batch=1), load("imagenet", Given(root=data))
+    request = replace(request, sample=replace(SAMPLE, model_file="models/tiny_{precision}_{mutable}_4"))
+    whole, options = InferOptions(tmp_path / "whole", True), InferOptions(tmp_path / "out", True)
+    infer(request, dataset, whole)
+    with monkeypatch.context() as patched:
+        full_at(patched, file)
+        with pytest.raises(
+            magicmind.Error, match=rf"{file} cannot be written: No space left.*\n.*run the same command"
+        ):
+            infer(request, dataset, options)
+    assert not list((tmp_path / "out").glob("*.draft"))
+    loaded = count_loads(monkeypatch)
+    infer(request, dataset, options)
+    assert loaded() in left  # what was done before is kept
+    assert results(tmp_path / "out") == results(tmp_path / "whole")
+    assert {p.name for p in (tmp_path / "out").glob("*.jpg")} == {p.name for p in (tmp_path / "whole").glob("*.jpg")}
+
+
+def test_a_picture_that_is_missing_is_reported_and_counted(root: Path, data: Path, tmp_path: Path) -> None:
+    (data / "images/ILSVRC2012_val_00000009.JPEG").unlink()
+    outcome = infer(tiny(root), load("imagenet", Given(root=data)), InferOptions(output=tmp_path / "out"))
+    assert [(item.index, "No such file" in reason) for item, reason in outcome.broken] == [(4, False), (8, True)]
+    assert len(results(tmp_path / "out")["eval_labels.txt"].splitlines()) == 12
+
+
+def test_control_c_says_how_to_go_on(
+    root: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The signal itself, in the middle of the command; the same command then does the rest."""
+    monkeypatch.setattr("magicmind.zoo.samples.SAMPLES", {"tiny": SAMPLE})
+    command = ["zoo", "eval", "tiny", "--root", str(root), "--batch-size", "4", "--dataset", str(data)]
+    command += ["--output", str(tmp_path / "out")]
+    add = Journal.add
+
+    def add_and_interrupt(self: Journal, entry: dict[str, Any]) -> None:
+        add(self, entry)
+        if entry["index"] == 6:
+            signal.raise_signal(signal.SIGINT)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Journal, "add", add_and_interrupt)
+        assert main(command) == 130
+    said = capsys.readouterr()
+    assert "of 12 pictures are done and kept; the same command goes on" in said.err
+    loaded = count_loads(monkeypatch)
+    assert main(command) == 0
+    said = capsys.readouterr()
+    assert loaded() == 5
+    assert "of them were done before" in said.out and "top1:  " in said.out
+    assert "1 of 12 pictures could not be read; they count as wrong" in said.err
 
 
 def test_drawings_of_a_run_and_of_own_pictures(root: Path, data: Path, tmp_path: Path) -> None:
