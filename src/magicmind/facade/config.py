@@ -7,6 +7,7 @@ card alone are kept, written into the model's manifest, and reported once.
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -46,7 +47,9 @@ def _by_index(kind: str, check: Check) -> Key:
 
 
 def _numbers(value: Any) -> bool:
-    return isinstance(value, list) and all(isinstance(n, (int, float)) and not isinstance(n, bool) for n in value)
+    return isinstance(value, list) and all(
+        isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in value
+    )
 
 
 def _sizes(value: Any) -> bool:
@@ -99,7 +102,7 @@ KEYS: Mapping[str, Key] = {
     "compute_determinism": _flag(effect=False),  # results are the same every time anyway
     "cross_compile_toolchain_path": _text(effect=False),
     "debug_config.fusion_enable": _flag(),
-    "debug_config.print_ir.print_level": Key("a whole number", lambda v: isinstance(v, int)),
+    "debug_config.print_ir.print_level": Key("a whole number from 0 on", lambda v: isinstance(v, int) and v >= 0),
     "custom_ranges": Key("an object from tensor names to ranges", lambda v: isinstance(v, dict)),
     "custom_nodes": _object(),
     "enable_refit": _flag(effect=False),
@@ -143,6 +146,18 @@ def _shown(value: Any) -> str:
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
+def _loaded(text: str | bytes) -> Any:
+    """What a JSON text says.  Raises ValueError, also for the NaN and Infinity that Python's reader takes."""
+
+    def refuse(constant: str) -> None:
+        raise ValueError(f"{constant} is no number of JSON")
+
+    try:
+        return json.loads(text, parse_constant=refuse)
+    except RecursionError:
+        raise ValueError("it is nested too deeply") from None
+
+
 class BuilderConfig:
     """What a model is built with; each call merges into what there is."""
 
@@ -155,7 +170,7 @@ class BuilderConfig:
         if not isinstance(text, (str, bytes)):
             raise Refused(f"the configuration is a JSON text, not {type(text).__name__}")
         try:
-            document = json.loads(text)
+            document = _loaded(text)
         except ValueError as error:
             raise Refused(f"the configuration is no JSON: {error}; it is {str(text)[:200]!r}") from None
         self._merge(document)
@@ -164,7 +179,7 @@ class BuilderConfig:
     def parse_from_file(self, path: str | os.PathLike[str]) -> None:
         """Merges the JSON object in a file."""
         try:
-            document = json.loads(Path(path).read_text())
+            document = _loaded(Path(path).read_text())
         except ValueError as error:
             raise Refused(f"{os.fspath(path)} is no JSON: {error}") from None
         self._merge(document)
@@ -184,7 +199,7 @@ class BuilderConfig:
 
     @mlu_archs.setter
     def mlu_archs(self, names: Iterable[str]) -> None:
-        listed = [names] if isinstance(names, str) else names
+        listed = names if isinstance(names, Iterable) and not isinstance(names, str) else [names]
         self.document = {**self.document, "archs": [str(name) for name in listed]}
 
     def value(self, path: str, default: Any = None) -> Any:

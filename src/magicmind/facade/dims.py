@@ -5,6 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from math import prod
 from operator import index
+from reprlib import repr as shortened
+from typing import Any
+
+from magicmind.facade.status import Refused
+
+_LARGEST = 2**63 - 1
 
 
 class Dims:
@@ -13,11 +19,13 @@ class Dims:
     __slots__ = ("_dims", "problem")
 
     def __init__(self, dims: Iterable[int] | Dims = ()) -> None:
-        self.problem = ""
         try:
-            self._dims = dims.GetDims() if isinstance(dims, Dims) else [_size(d) for d in dims]
-        except (TypeError, ValueError):
-            self._dims, self.problem = [], f"{dims!r} is no shape: a shape is a list of whole numbers, -1 for unknown"
+            self._dims = dims.GetDims() if isinstance(dims, Dims) else _sizes(dims)
+        except Exception:  # whatever the iteration of a foreign object raises
+            self._dims = []
+            self.problem = f"{shortened(dims)} is no shape: a shape is a list of whole numbers, -1 for unknown"
+        else:
+            self.problem = dims.problem if isinstance(dims, Dims) else ""
 
     def GetDims(self) -> list[int]:
         """A new list of the sizes."""
@@ -25,7 +33,7 @@ class Dims:
 
     def GetDimValue(self, i: int) -> int:
         """The i-th size; -1 where there is none."""
-        return self._dims[i] if -len(self._dims) <= i < len(self._dims) else -1
+        return self._dims[i] if isinstance(i, int) and -len(self._dims) <= i < len(self._dims) else -1
 
     def GetDimsNum(self) -> int:
         """The number of dims."""
@@ -57,8 +65,18 @@ class Dims:
         return f"Dims({self._dims})"
 
 
-def _size(value: object) -> int:
-    size = index(value)  # type: ignore[arg-type]
-    if size < -1:
-        raise ValueError(size)
-    return size
+def checked(dims: Any) -> list[int]:
+    """The sizes of what a program passes as a shape.  Raises Refused for what is none."""
+    found = dims if isinstance(dims, Dims) else Dims(dims)
+    if found.problem:
+        raise Refused(found.problem)
+    return found.GetDims()
+
+
+def _sizes(dims: Iterable[Any]) -> list[int]:
+    if isinstance(dims, (str, bytes)):
+        raise TypeError(dims)
+    sizes = [index(d) for d in dims]
+    if any(not -1 <= d <= _LARGEST for d in sizes):
+        raise ValueError(sizes)
+    return sizes

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from reprlib import repr as shortened
 from typing import Any
 
 import numpy as np
@@ -111,7 +112,7 @@ def get_numpy_dtype_by_datatype(data_type: DataType) -> np.dtype[Any]:
     try:
         return _NUMPY[data_type]
     except (KeyError, TypeError):
-        raise TypeError(f"{data_type!r} is no DataType of arrays") from None
+        raise TypeError(f"{shortened(data_type)} is no DataType of arrays") from None
 
 
 def get_datatype_by_numpy(dtype: npt.DTypeLike) -> DataType:

@@ -135,8 +135,8 @@ class INode:
     def _set_type(self, which: str, i: int, count: int, data_type: DataType) -> None:
         self.network.require_open()
         index_of(i, count, which, self.name)
-        if not isinstance(data_type, DataType):
-            raise Refused(f"{self.name}: the precision is a DataType, not {data_type!r:.60}")
+        if not isinstance(data_type, DataType) or data_type is DataType.TENSORLIST:
+            raise Refused(f"{self.name}: the precision is a DataType of tensors, not {data_type!r:.60}")
         self.precisions[which, i] = data_type
 
     @guarded
@@ -188,6 +188,8 @@ class AddedNode(INode):
 
     def _rename(self, name: str) -> None:
         self.network.require_open()
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise Refused(f"{self.name}: a name is a text of printable characters, not {name!r:.60}")
         self.name = f"{MAIN}/{name}"
         self.network.touch()
 

@@ -91,10 +91,12 @@ class Model:
         """The shapes of the outputs, -1 where a size may change."""
         return [Dims(reported(info)) for info in self._infos("outputs")]
 
+    @or_none
     def get_input_data_types(self) -> list[DataType]:
         """The types of the inputs."""
         return [get_datatype_by_numpy(info.dtype) for info in self._infos("inputs")]
 
+    @or_none
     def get_output_data_types(self) -> list[DataType]:
         """The types of the outputs."""
         return [get_datatype_by_numpy(info.dtype) for info in self._infos("outputs")]
@@ -122,12 +124,12 @@ class Model:
     @or_none
     def get_input_data_type(self, i: int) -> DataType:
         """The type of one input."""
-        return _one(self.get_input_data_types(), i, "input")
+        return _one([get_datatype_by_numpy(info.dtype) for info in self._infos("inputs")], i, "input")
 
     @or_none
     def get_output_data_type(self, i: int) -> DataType:
         """The type of one output."""
-        return _one(self.get_output_data_types(), i, "output")
+        return _one([get_datatype_by_numpy(info.dtype) for info in self._infos("outputs")], i, "output")
 
     # ----------------------------------------------------------------------------------------------------------- run
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from magicmind.errors import Error
-from magicmind.facade.dims import Dims
+from magicmind.facade.dims import Dims, checked
 from magicmind.facade.enums import DataType
 from magicmind.facade.handles import INode, ITensor, index_of
 from magicmind.facade.naming import MAIN, Numbered, type_of_kind
@@ -122,10 +122,10 @@ class Network(Scope):
     def add_input(self, data_type: DataType, dims: Dims | None = None) -> ITensor:
         """A new input; without dims its rank is open until set_dimension."""
         self.require_open()
-        if not isinstance(data_type, DataType):
-            raise Refused(f"an input has a DataType, not {data_type!r:.60}")
+        if not isinstance(data_type, DataType) or data_type is DataType.TENSORLIST:
+            raise Refused(f"an input has a DataType of tensors, not {data_type!r:.60}")
         name = f"{MAIN}/arg-{len(self._inputs)}"
-        self._inputs.append(_Input(name, name, data_type, None if dims is None else _checked(dims)))
+        self._inputs.append(_Input(name, name, data_type, None if dims is None else checked(dims)))
         self.touch()
         return self.handle(("input", len(self._inputs) - 1), name)
 
@@ -181,6 +181,8 @@ class Network(Scope):
 
     def find_node_by_name(self, name: str) -> INode | None:
         """The node of this name; `add` is `main/add` too."""
+        if not isinstance(name, str):
+            return None
         wanted = (name, f"{MAIN}/{name}")
         return next((node for node in self.get_all_nodes_in_network() if node.name in wanted), None)
 
@@ -211,7 +213,7 @@ class Network(Scope):
         self.require_open()
         if tensor.key[0] != "input":
             raise Refused(f"{tensor.name} is no input: its shape follows from theirs")
-        found, wanted = self._inputs[tensor.key[1]], _checked(dims)
+        found, wanted = self._inputs[tensor.key[1]], checked(dims)
         if found.dims is not None and len(found.dims) != len(wanted) and self._parsed is not None:
             raise Refused(f"input {tensor.name} has {len(found.dims)} dims in the file; {wanted} has {len(wanted)}")
         found.dims = wanted
@@ -320,11 +322,3 @@ class Network(Scope):
     def output_type(self, i: int) -> DataType | None:
         """The type that was set for an output."""
         return self._output_types.get(self._outputs[i][1].key)
-
-
-def _checked(dims: Any) -> list[int]:
-    """The sizes.  Raises Refused."""
-    found = dims if isinstance(dims, Dims) else Dims(dims)
-    if found.problem:
-        raise Refused(found.problem)
-    return found.GetDims()

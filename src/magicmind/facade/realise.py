@@ -143,12 +143,10 @@ class Realised:
                 results = node.emit(emitter, self)
             except MustEqual:
                 raise
-            except (Error, AssertionError) as error:  # the latter: of a tensor without shape nothing can be made
+            except Exception as error:
                 if self._lenient:
                     continue
-                if isinstance(error, AssertionError):
-                    raise Refused(f"{node.name}: {error}", hint="set_dimension gives the inputs shapes") from error
-                raise type(error)(f"{node.name}: {error}") from error
+                raise _named(node.name, error) from error
             for i, value in enumerate(results):
                 self.bind(("added", node.number, i), value)
 
@@ -183,6 +181,16 @@ class Realised:
     def graph(self) -> Graph:
         """The graph of our own API.  Raises what its inference raises."""
         return Graph(self.model)
+
+
+def _named(name: str, error: Exception) -> Error:
+    """The error of a node that cannot be made."""
+    if isinstance(error, Error):
+        return type(error)(f"{name}: {error}")
+    if isinstance(error, AssertionError):  # of a tensor without shape nothing can be made
+        return Refused(f"{name}: {error}", hint="set_dimension gives the inputs shapes")
+    # Settings and constants of any kind are looked at by the operators alone.
+    return Refused(f"{name}: {type(error).__name__}: {error}")
 
 
 def _original(value: onnx_ir.Value) -> onnx_ir.Value:

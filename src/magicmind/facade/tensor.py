@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.facade.device import Device
-from magicmind.facade.dims import Dims
+from magicmind.facade.dims import Dims, checked
 from magicmind.facade.enums import DataType, TensorLocation, get_datatype_by_numpy, get_numpy_dtype_by_datatype
 from magicmind.facade.status import Code, Refused, Status, guarded, or_none
 
@@ -32,11 +32,16 @@ class Tensor:
     ) -> None:
         self.name = name
         self.location = location
-        self.dims: tuple[int, ...] = tuple(Dims(shape))
+        dims = Dims(shape)
+        self.dims: tuple[int, ...] = tuple(dims)
         self.array: Array | None = None
         self.is_filled = False
         self.is_fixed = True  # results are written into the memory it has
-        self._dtype = get_numpy_dtype_by_datatype(dtype)
+        self._problem = dims.problem
+        try:
+            self._dtype = get_numpy_dtype_by_datatype(dtype)
+        except TypeError as error:  # said when it is used: a constructor has no Status
+            self._dtype, self._problem = np.dtype(np.float32), str(error)
         self._capacity: int | None = None  # bytes at an address that a program gave
 
     @classmethod
@@ -45,7 +50,7 @@ class Tensor:
         tensor = cls.__new__(cls)
         tensor.name, tensor.location, tensor.dims = name, TensorLocation.kHost, dims
         tensor.array, tensor.is_filled, tensor.is_fixed = array, array is not None, False
-        tensor._dtype, tensor._capacity = dtype, None
+        tensor._dtype, tensor._capacity, tensor._problem = dtype, None, ""
         return tensor
 
     # --------------------------------------------------------------------------------------------------------- data
@@ -86,6 +91,8 @@ class Tensor:
     def memcpy_from_host(self, array: Any) -> None:
         """Copies the bytes of an array as they are."""
         source = np.ascontiguousarray(array)
+        if source.dtype.kind in "OUMm":
+            raise Refused(f"tensor {self.name!r}: an array of {source.dtype} has no bytes to copy")
         if self.array is None:
             self._sized(source.shape if -1 in self.dims else self.dims)
         assert self.array is not None
@@ -112,11 +119,14 @@ class Tensor:
     # -------------------------------------------------------------------------------------------------------- memory
 
     def data_address(self) -> int:
-        """The address of the first byte; 0 while no memory can be had because sizes are open."""
+        """The address of the first byte; 0 where no memory can be had: sizes are open, or too large."""
         if self.array is None:
-            if -1 in self.dims:
+            if -1 in self.dims or self._problem:
                 return 0
-            self._sized(self.dims)
+            try:
+                self._sized(self.dims)
+            except (MemoryError, ValueError):
+                return 0
             self.is_filled = True  # who asks for the address writes there
         assert self.array is not None
         return int(self.array.__array_interface__["data"][0])
@@ -124,7 +134,8 @@ class Tensor:
     @guarded
     def set_data_address(self, address: int, dims: Iterable[int] | None = None) -> None:
         """Uses memory of the program's own, which must stay there: `dims` elements from `address` on."""
-        shape = self.shape if dims is None else tuple(Dims(dims))
+        self._require_sound()
+        shape = self.shape if dims is None else tuple(checked(dims))
         if address < _FIRST_PAGE or any(d < 0 for d in shape):
             raise Refused(f"there is no memory for {list(shape)} at address {address}")
         self._capacity = prod(shape) * self._dtype.itemsize
@@ -152,10 +163,11 @@ class Tensor:
     @guarded
     def reshape(self, shape: Sequence[int]) -> None:
         """Changes the shape in place."""
+        sizes = tuple(checked(shape))
         if self.array is None:
-            self.dims = tuple(Dims(shape))
+            self.dims = sizes
         else:
-            self.array = self.array.reshape(tuple(shape))
+            self.array = self.array.reshape(sizes)
 
     def take(self, result: Array) -> None:
         """Holds a result: in the memory it has where that is the program's, else in the result's own."""
@@ -171,12 +183,18 @@ class Tensor:
         np.copyto(own, result, casting="unsafe")
         self.is_filled = True
 
+    def _require_sound(self) -> None:
+        """Raises Refused for a tensor that was made of no shape or no type."""
+        if self._problem:
+            raise Refused(f"tensor {self.name!r}: {self._problem}")
+
     def _accepts(self, shape: tuple[int, ...]) -> bool:
         """Whether an array of this shape fits."""
         return len(shape) == len(self.dims) and all(d in (-1, s) for d, s in zip(self.dims, shape, strict=True))
 
     def _sized(self, shape: tuple[int, ...]) -> Array:
         """Memory of this shape: at the program's address where there is one, and it has room."""
+        self._require_sound()
         if self._capacity is not None and self.array is not None:
             if prod(shape) * self._dtype.itemsize > self._capacity:
                 raise Refused(f"the shape {list(shape)} does not fit into the {self._capacity} bytes at the address")
