@@ -10,6 +10,9 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from magicmind.errors import Error
+from magicmind.runtime.context import Context
+
 Array = np.ndarray[Any, np.dtype[Any]]
 Feeds = Mapping[str, Array]
 
@@ -47,7 +50,7 @@ class Times:
 
 @dataclass(frozen=True)
 class Load:
-    """How long and how wide: milliseconds of warm-up and measurement, runs at least, threads."""
+    """How long and how wide: milliseconds, the warm-up being the first part of the duration; runs at least; threads."""
 
     warmup: int
     duration: int
@@ -57,78 +60,119 @@ class Load:
 
 
 @dataclass
+class Worker:
+    """What one thread measured, and the seconds that making its context, its warm-up and its runs took."""
+
+    context: float
+    warm_up: float
+    outputs: dict[str, Array]
+    arena: int | None
+    """Bytes of its context's memory, in the first group's shapes; None where that is on a server."""
+    times: Times = field(default_factory=Times)
+    seconds: float = 0.0
+    runs: list[int] = field(default_factory=list)
+    """Of each group."""
+
+
+@dataclass
 class Result:
     """What was measured. `wall` seconds include everything between the first run and the last."""
 
-    times: Times
+    workers: list[Worker]
     wall: float
-    warmup: float
-    outputs: dict[str, Array]
+
+    @property
+    def outputs(self) -> dict[str, Array]:
+        """Of the first group."""
+        return self.workers[0].outputs
+
+    @property
+    def times(self) -> Times:
+        """Of all threads together."""
+        total = Times()
+        for worker in self.workers:
+            total.add(worker.times)
+        return total
+
+    @property
+    def runs(self) -> list[int]:
+        """Of each group, all threads together."""
+        return [sum(counts) for counts in zip(*(worker.runs for worker in self.workers), strict=True)]
 
 
 def measure(engine: Engine, groups: Sequence[Feeds], load: Load) -> Result:
-    """Runs the groups round-robin. An error of a thread is raised here."""
-    began = time.perf_counter()
-    outputs = _warm_up(engine, groups, load.warmup / 1e3)
-    warm = time.perf_counter() - began
-    total, lock, failures = Times(), threading.Lock(), []
-    share = -(-load.iterations // load.threads)
-    start = time.perf_counter()
+    """Runs the groups round-robin; all threads warm up, then all begin. An error of a thread is raised here."""
+    workers: dict[int, Worker] = {}
+    failures: list[BaseException] = []
+    begins: list[float] = []
+    barrier = threading.Barrier(load.threads, action=lambda: begins.append(time.perf_counter()))
+    share, opened = -(-load.iterations // load.threads), time.perf_counter()
 
-    def work() -> None:
+    def work(number: int) -> None:
         try:
-            found = _runs(engine, groups, share, start + load.duration / 1e3, load.copies)
+            with engine.context() as context:
+                workers[number] = worker = _warm(context, groups, opened, load.warmup / 1e3)
+                barrier.wait()
+                _run(worker, context, groups, share, opened + load.duration / 1e3, load.copies)
+        except threading.BrokenBarrierError:
+            return  # another thread failed
         except BaseException as failure:  # raised again in the caller's thread
             failures.append(failure)
-            return
-        with lock:
-            total.add(found)
+            barrier.abort()
 
-    workers = [threading.Thread(target=work) for _ in range(load.threads - 1)]
-    for worker in workers:
-        worker.start()
-    work()
-    for worker in workers:
-        worker.join()
+    threads = [threading.Thread(target=work, args=(number,), daemon=True) for number in range(1, load.threads)]
+    try:
+        for thread in threads:
+            thread.start()
+    except RuntimeError as error:
+        barrier.abort()
+        raise Error(f"the system does not give {load.threads} threads: {error}", hint="fewer --threads") from error
+    work(0)
+    for thread in threads:
+        thread.join()
     if failures:
         raise failures[0]
-    return Result(total, time.perf_counter() - start, warm, outputs)
+    return Result([workers[number] for number in range(load.threads)], time.perf_counter() - begins[0])
 
 
-def _warm_up(engine: Engine, groups: Sequence[Feeds], seconds: float) -> dict[str, Array]:
-    until = time.perf_counter() + seconds
-    with engine.context() as context:
-        outputs = context.run(dict(groups[0]))
-        while time.perf_counter() < until:
-            for feeds in groups:
-                context.run(dict(feeds))
-    return outputs
+def _warm(context: Runs, groups: Sequence[Feeds], opened: float, seconds: float) -> Worker:
+    """One run of every group at least; how long all of it took."""
+    began = time.perf_counter()
+    made = began - opened
+    first = context.run(dict(groups[0]))
+    arena = context.layout.arena_bytes if isinstance(context, Context) else None
+    for feeds in groups[1:]:
+        context.run(dict(feeds))
+    while time.perf_counter() < opened + seconds:
+        for feeds in groups:
+            context.run(dict(feeds))
+    return Worker(made, time.perf_counter() - began, first, arena, runs=[0] * len(groups))
 
 
-def _runs(engine: Engine, groups: Sequence[Feeds], least: int, until: float, copies: bool) -> Times:
-    """The runs of one thread, in a context of its own."""
-    times = Times()
+def _run(worker: Worker, context: Runs, groups: Sequence[Feeds], least: int, until: float, copies: bool) -> None:
+    """The measured runs of one thread."""
+    times, began = worker.times, time.perf_counter()
     places: list[dict[str, Array]] = [{name: np.empty_like(array) for name, array in feeds.items()} for feeds in groups]
     results: list[dict[str, Array] | None] = [None] * len(groups)
     done = 0
-    with engine.context() as context:
-        while done < least or time.perf_counter() < until:
-            index = done % len(groups)
-            source, place = groups[index], places[index] if copies else dict(groups[index])
-            t0 = time.perf_counter()
-            if copies:
-                for name, array in source.items():
-                    np.copyto(place[name], array)
-            t1 = time.perf_counter()
-            found = context.run(place, results[index])
-            t2 = time.perf_counter()
-            results[index] = found
-            if copies:
-                for array in found.values():
-                    array.copy()
-            t3 = time.perf_counter()
-            for name, seconds in (("copy_in", t1 - t0), ("compute", t2 - t1), ("copy_out", t3 - t2)):
-                getattr(times, name).append(seconds)
-            times.enqueue.append(t2 - t1)
-            done += 1
-    return times
+    while done < least or time.perf_counter() < until:
+        index = done % len(groups)
+        source, place = groups[index], places[index] if copies else dict(groups[index])
+        t0 = time.perf_counter()
+        if copies:
+            for name, array in source.items():
+                np.copyto(place[name], array)
+        t1 = time.perf_counter()
+        found = context.run(place, results[index])
+        t2 = time.perf_counter()
+        results[index] = found
+        if copies:
+            for array in found.values():
+                array.copy()
+        t3 = time.perf_counter()
+        for name, seconds in (("copy_in", t1 - t0), ("compute", t2 - t1), ("copy_out", t3 - t2)):
+            getattr(times, name).append(seconds)
+        times.enqueue.append(t2 - t1)
+        worker.runs[index] += 1
+        done += 1
+    worker.seconds = time.perf_counter() - began

@@ -6,6 +6,7 @@ mm_run --magicmind_model net.mm --input_dims 1,3,224,224 --input_files data.bin 
 
 from __future__ import annotations
 
+import json
 import os
 import time
 from collections.abc import Mapping, Sequence
@@ -16,19 +17,36 @@ import numpy as np
 
 from magicmind.errors import Error
 from magicmind.mmtools import arguments as grammar
-from magicmind.mmtools.arguments import Flag
-from magicmind.mmtools.measure import Load, measure
+from magicmind.mmtools import summary
+from magicmind.mmtools.arguments import Flag, UsageError
+from magicmind.mmtools.measure import Array, Feeds, Load, Result, measure
 from magicmind.mmtools.program import run_program
-from magicmind.mmtools.shape_groups import Group, shape_groups
-from magicmind.mmtools.summary import heading, model_block, performance, performance_block, trace_block
+from magicmind.mmtools.shape_groups import Group, batch_of, shape_groups
+from magicmind.mmtools.utilization import Utilization, sampled
+from magicmind.runtime.model import describe
 from magicmind.tensorinfo import TensorInfo
 
-Array = np.ndarray[Any, np.dtype[Any]]
-NO_EFFECT = (
-    "bind_cluster", "host_async", "datatransfer_opt", "kernel_capture", "buffer_depth", "infer_depth", "trace_pmu",
-    "trace_time", "avg_runs", "debug_path", "trace_path", "perf_path",
-)  # fmt: skip
+_NO_EFFECT = (
+    ("bind_cluster", grammar.boolean, "BOOL"),
+    ("host_async", grammar.boolean, "BOOL"),
+    ("datatransfer_opt", grammar.boolean, "BOOL"),
+    ("kernel_capture", grammar.boolean, "BOOL"),
+    ("buffer_depth", grammar.count, "N"),
+    ("infer_depth", grammar.count, "N"),
+    ("trace_pmu", grammar.boolean, "BOOL"),
+    ("debug_path", grammar.text, "FOLDER"),
+)
 """Flags about cards; they are read, and have no effect on a CPU."""
+
+MOST_THREADS = 1024
+"""Each has a context with memory of its own."""
+
+
+def _pair(words: Sequence[str]) -> list[int]:
+    """Two whole numbers above zero."""
+    first, second = grammar.counts(words)
+    return [first, second]
+
 
 FLAGS = (
     Flag("magicmind_model", grammar.text, "FILE", None, "offline model", required=True),
@@ -37,17 +55,23 @@ FLAGS = (
     Flag("batch_size", grammar.counts, "N ...", None, "first dim per input; before --input_dims"),
     Flag("run_config", grammar.text, "FILE", None, "JSON with groups of shapes; before all others"),
     Flag("input_files", grammar.texts, "FILE ...", None, "raw data per input, in the model's types"),
-    Flag("output_path", grammar.text, "FOLDER", None, "where to write output<i>; with --input_files"),
+    Flag("output_path", grammar.text, "FOLDER", None, "where to write output<i>, raw; with --input_files"),
     Flag("plugin", grammar.texts, "FILE ...", None, "Python files that register operators"),
     Flag("rpc_server", grammar.text, "HOST:PORT", None, "run on a `magicmind remote-server`"),
     Flag("devices", grammar.naturals, "N ...", [0], "devices; each is this CPU"),
     Flag("threads", grammar.count, "N", 1, "threads that run at once, per device"),
-    Flag("warmup", grammar.integer, "MS", 200, "milliseconds before measuring"),
-    Flag("duration", grammar.integer, "MS", 3000, "milliseconds to measure at least"),
+    Flag("warmup", grammar.natural, "MS", 200, "milliseconds before measuring"),
+    Flag("duration", grammar.natural, "MS", 3000, "milliseconds at least, the warm-up among them"),
     Flag("iterations", grammar.count, "N", 100, "runs at least"),
     Flag("disable_data_copy", grammar.boolean, "BOOL", False, "leave out copies of inputs and outputs"),
+    Flag("trace_path", grammar.text, "FILE", None, "write the times of all runs, JSON"),
+    Flag(
+        "trace_time", grammar.choice("none", "host", "dev", "both"), "none|host|dev|both", "host", "none: no averages"
+    ),
+    Flag("avg_runs", _pair, "N,M", [100, 10], "averages of N runs or more, in M lines"),
+    Flag("perf_path", grammar.text, "FOLDER", None, "write layers.json and trace.json: time per layer"),
     Flag("json", grammar.boolean, "BOOL", False, "print one JSON object instead"),
-    *(Flag(name, list, "...", None, "", effect=False) for name in NO_EFFECT),
+    *(Flag(name, read, words, None, "", effect=False) for name, read, words in _NO_EFFECT),
 )
 
 
@@ -57,44 +81,36 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def run(values: Mapping[str, Any]) -> None:
-    """Opens, runs, prints. Raises Error."""
+    """Opens, runs, writes, prints. Raises Error."""
+    if values["output_path"] and not values["input_files"]:
+        raise UsageError("--output_path needs --input_files", hint="outputs of random inputs are not written")
     from magicmind.plugin import load_plugins
 
+    if values["perf_path"] and values["rpc_server"]:
+        raise UsageError("--perf_path and --rpc_server do not go together", hint="a server tells no time per layer")
     load_plugins(values["plugin"] or ())
-    path, began = values["magicmind_model"], time.perf_counter()
-    with _opened(path, values["rpc_server"]) as model:
+    workers = values["threads"] * len(values["devices"])
+    if workers > MOST_THREADS:
+        raise UsageError(f"{workers} threads are asked for", hint=f"{MOST_THREADS} at most: --threads times --devices")
+    began = time.perf_counter()
+    with _opened(values["magicmind_model"], values["rpc_server"]) as model:
         opened = time.perf_counter()
         groups = shape_groups(model.inputs, values)
         feeds = [_feeds(model.inputs, group, values["input_files"]) for group in groups]
-        workers = values["threads"] * len(values["devices"])
         cpus = len(os.sched_getaffinity(0))
+        start = time.perf_counter()
         with model.engine(threads=max(1, cpus // workers)) as engine:
-            made = time.perf_counter()
-            load_ = Load(
-                values["warmup"], values["duration"], values["iterations"], workers, not values["disable_data_copy"]
-            )
-            result = measure(engine, feeds, load_)
-        if values["output_path"]:
-            _write(result.outputs, Path(values["output_path"]))
-        batch = max((shape[0] for shape in groups[0].values() if shape), default=1)
-        found = performance(result, batch)
-        shapes = {name: array.shape for name, array in result.outputs.items()}
+            seconds = {"model": opened - began, "engine": time.perf_counter() - start}
+            copies = not values["disable_data_copy"]
+            load_ = Load(values["warmup"], values["duration"], values["iterations"], workers, copies)
+            with sampled(cpus) as busy:
+                result = measure(engine, feeds, load_)
+            _write_files(values, result, engine, feeds[0])
+        found = summary.performance(result, [batch_of(group) for group in groups])
         if values["json"]:
-            from magicmind.cli.text import print_json
-
-            print_json({"model": path, "devices": values["devices"], "threads": values["threads"], **found})
-            return
-        milliseconds = [1e3 * (opened - began), 1e3 * (made - opened), 1e3 * result.warmup, 1e3 * result.wall]
-        head = [heading("Parameter Information"), *_parameters(values)]
-        names = ("CreateModel", "CreateEngine", "dev_0_thread_0_warm_up", "dev_0_thread_0_e2e")
-        logs = [f"[MMINFO]  {name} time is {ms:.3f} ms" for name, ms in zip(names, milliseconds, strict=True)]
-        blocks = [
-            *head, logs[0], heading("Device Information", 19), *_device(model.target, cpus), *logs[1:],
-            heading("Model Information "), *model_block("Input", model.inputs, groups[0]),
-            *model_block("Output", model.outputs, shapes), *performance_block(found),
-            *trace_block(result.times.compute, result.times.enqueue),
-        ]  # fmt: skip
-        print("\n".join(blocks))
+            _print_json(values, found, groups)
+        else:
+            print("\n".join(_report(values, model, feeds[0], result, found, busy, seconds)))
 
 
 def _opened(path: str, server: str | None) -> Any:
@@ -108,6 +124,58 @@ def _opened(path: str, server: str | None) -> Any:
     return RemoteModel(server, path)
 
 
+def _print_json(values: Mapping[str, Any], found: Mapping[str, Any], groups: Sequence[Group]) -> None:
+    from magicmind.cli.text import print_json
+
+    head = {"model": values["magicmind_model"], "devices": values["devices"], "threads": values["threads"]}
+    shapes = [{name: list(shape) for name, shape in group.items()} for group in groups]
+    print_json({**head, "input_shapes": shapes, **found})
+
+
+def _report(
+    values: Mapping[str, Any], model: Any, feeds: Feeds, result: Result, found: Mapping[str, Any],
+    busy: Utilization, seconds: Mapping[str, float],
+) -> list[str]:  # fmt: skip
+    """The blocks in their order. seconds: that opening the model and making the engine took."""
+    info = describe(values["magicmind_model"])
+    layouts = info.get("magicmind", {}).get("layouts", {})
+    devices, constants = values["devices"], info["section_bytes"].get("weights", 0)
+    cpus = len(os.sched_getaffinity(0))
+    lines = [
+        summary.heading("Parameter Information"), *_parameters(values), summary.created(seconds["model"]),
+        summary.heading("Device Information", 19),
+        *(line for device in devices for line in summary.device_block(device, model.target, cpus)),
+        *summary.log_lines(result, values["threads"], devices, seconds["engine"], constants),
+        summary.heading("Model Information "),
+        *summary.model_block("Input", model.inputs, feeds, layouts.get("inputs", ())),
+        *summary.model_block("Output", model.outputs, result.outputs, layouts.get("outputs", ())),
+        *summary.utilization_block(busy, devices),
+        *summary.performance_block(found),
+    ]  # fmt: skip
+    if values["trace_time"] != "none":
+        lines += summary.trace_block(result.times.compute, result.times.enqueue, *values["avg_runs"])
+    return lines
+
+
+def _write_files(values: Mapping[str, Any], result: Result, engine: Any, feeds: Feeds) -> None:
+    """The outputs, the times of all runs, the time of every layer: what is asked for."""
+    if values["output_path"]:
+        _write(result.outputs, Path(values["output_path"]))
+    if values["trace_path"]:
+        times = {name: [1e3 * s for s in seconds] for name, seconds in vars(result.times).items()}
+        Path(values["trace_path"]).write_text(json.dumps({"milliseconds": times}) + "\n")
+    if values["perf_path"]:
+        from magicmind.cli.layers import as_json, write_trace
+        from magicmind.runtime.profiler import profile
+
+        folder = Path(values["perf_path"])
+        folder.mkdir(parents=True, exist_ok=True)
+        with engine.context() as context:
+            layers = profile(context, feeds)
+        (folder / "layers.json").write_text(json.dumps(as_json(layers, None), indent=2) + "\n")
+        write_trace(layers, folder / "trace.json")
+
+
 def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | None) -> dict[str, Array]:
     """Random arrays, or what the files hold."""
     if files is not None and len(files) != len(inputs):
@@ -115,6 +183,8 @@ def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | No
     rng = np.random.default_rng(0)
     feeds = {}
     for i, info in enumerate(inputs):
+        if info.kind != "tensor":
+            raise Error(f"input {info.name} is a {info.kind} of tensors: mm_run has no form for one")
         shape, dtype = group[info.name], np.dtype(info.dtype)
         if files is None:
             high = 256 if dtype == np.uint8 else 2
@@ -140,24 +210,22 @@ def _write(outputs: Mapping[str, Array], folder: Path) -> None:
 
 
 def _parameters(values: Mapping[str, Any]) -> list[str]:
-    lines = [f"magicmind model file: {values['magicmind_model']}"]
+    lines = [f"magicmind model file: {values['magicmind_model']}", "input dims type: 0"]
     for i, shape in enumerate(values["input_dims"] or ()):
         lines += [f"input {i}:", f"  input[{i}] dim: {list(shape)}"]
+    switches = {"bind_cluster": False, "datatransfer_opt": True, "kernel_capture": False}
+    said = {name: int(default if values[name] is None else values[name]) for name, default in switches.items()}
     lines += [
         f"iterations: {values['iterations']}", f"duration: {values['duration']}", f"warm_up: {values['warmup']}",
-        f"thread_num: {values['threads']}", f"devices: {' '.join(map(str, values['devices']))} ",
-        f"disable_data_copy: {int(values['disable_data_copy'])}",
+        f"thread_num: {values['threads']}", f"bind_cluster: {said['bind_cluster']}",
+        f"devices: {' '.join(map(str, values['devices']))} ",
+        f"disable_data_copy: {int(values['disable_data_copy'])}", f"datatransfer_opt: {said['datatransfer_opt']}",
+        f"kernel_capture: {said['kernel_capture']}",
     ]  # fmt: skip
+    if values["input_files"]:
+        lines += ["input path: ", *(f"  {path}" for path in values["input_files"])]
     batch = values["batch"] or (values["batch_size"] or [None])[0]
     return lines + ([f"batch: {batch}"] if batch else [])
-
-
-def _device(target: str, cpus: int) -> list[str]:
-    """This CPU, under the keys of a card."""
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
-    rows = {"Device ID:": "0", "Compute Capability:": target, "Cluster Number:": str(cpus)}
-    rows["Total Memory Size:"] = f"{memory} (MB)"
-    return [f"{key:30}{value}" for key, value in rows.items()]
 
 
 if __name__ == "__main__":

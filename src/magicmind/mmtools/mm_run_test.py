@@ -10,7 +10,10 @@ import numpy as np
 import pytest
 
 import magicmind
+from magicmind.errors import Error
+from magicmind.mmtools.measure import Load, Result, Times, Worker, measure
 from magicmind.mmtools.mm_run import main
+from magicmind.mmtools.summary import performance
 
 DATA = Path(magicmind.__file__).parent / "data"
 QUICK = ("--warmup", "1", "--duration", "20", "--iterations", "120")
@@ -30,6 +33,7 @@ def test_the_lines_that_scripts_read(digits: Path, capsys: pytest.CaptureFixture
     assert float(line.partition(":")[2].partition(":")[0]) > 0  # the zoo's compare_perf
     assert line.startswith("Throughput (qps):" + 13 * " ") and float(line[19:].strip()) > 0
     assert line.split()[2] == line[30:]
+    assert "\nbatch: 4\n" in out
     assert re.search(r"^Iterations: {19}(1[2-9]\d|[2-9]\d\d|\d{4,})$", out, re.M)
     assert re.search(
         r"MLU Compute Latency \(ms\):\nmin: \S+ +max: \S+ +mean: \S+ +median: \S+ +percentile: \(90%\)", out
@@ -63,7 +67,11 @@ def test_groups_of_shapes(digits: Path, tmp_path: Path, capsys: pytest.CaptureFi
     config.write_text('{"inputType": 1, "inputDims": [{"image": [1, 1, 8, 8]}, {"image": [5, 1, 8, 8]}]}')
     assert main(["--magicmind_model", str(digits), "--run_config", str(config), *QUICK, "--json", "true"]) == 0
     assert json.loads(capsys.readouterr().out)["iterations"] >= 120
-    config.write_text('{"inputType": 0, "inputDims": [[[1, 1, 8, 8], [1]]]}')
+    for wrong in ("[[[1, 1, 8, 8], [1]]]", "[[[1.5, 1, 8, 8]]]", '[["1188"]]', "[]", "3"):
+        config.write_text(f'{{"inputType": 0, "inputDims": {wrong}}}')
+        assert main(["--magicmind_model", str(digits), "--run_config", str(config), *QUICK]) == 1
+        assert f"mm_run: {config}" in capsys.readouterr().err
+    config.write_text('{"inputType": 2, "inputDims": [[[1, 1, 8, 8]]]}')
     assert main(["--magicmind_model", str(digits), "--run_config", str(config), *QUICK]) == 1
     assert "is no run configuration" in capsys.readouterr().err
 
@@ -79,7 +87,8 @@ def test_on_a_server(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     with serving() as address:
         there = [*command, "--output_path", str(tmp_path / "there"), "--rpc_server", address]
         assert main([*there, "--threads", "2"]) == 0
-        assert "Throughput (qps):" in capsys.readouterr().out
+        out = capsys.readouterr().out
+        assert "Throughput (qps):" in out and "ContextMaxworkspace Size: UNAVAILABLE" in out
     assert (tmp_path / "there/output0").read_bytes() == (tmp_path / "here/output0").read_bytes()
     assert main([*command, "--rpc_server", address]) == 1
     assert f"remote server {address}: UNAVAILABLE" in capsys.readouterr().err
@@ -97,10 +106,39 @@ def test_on_a_server(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture
         (["--magicmind_model", "x", "--disable_data_copy", "perhaps"], 2, "expected BOOL"),
         (["stray"], 2, "before any flag"),
         (["--magicmind_model", "/nowhere/net"], 1, "/nowhere/net"),
+        (["--magicmind_model", "x", "--warmup", "-1"], 2, "--warmup -1: expected MS"),
+        (["--magicmind_model", "x", "--avg_runs", "100"], 2, "expected N,M"),
+        (["--magicmind_model", "x", "--trace_time", "never"], 2, "expected none|host|dev|both"),
+        (["--magicmind_model", "x", "--buffer_depth", "two"], 2, "expected N"),
+        (["--magicmind_model", "x", "--output_path", "out"], 2, "needs --input_files"),
+        (["--magicmind_model", "x", "--threads", "1000", "--devices", "0", "1"], 2, "1024 at most"),
+        (["--magicmind_model", "x", "--plugin", "/nowhere/p.py"], 1, "/nowhere/p.py"),
+        (["--magicmind_model", str(DATA / "digits.onnx")], 1, "not an offline model"),
     ],
 )
 def test_wrong_command_lines(words: list[str], code: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(words) == code
+    assert says in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--input_dims", "65,1,8,8"], "image has shape [1..64, 1, 8, 8]: [65, 1, 8, 8] does not fit"),
+        (["--input_dims", "1,8,8"], "[1, 8, 8] does not fit"),
+        (["--input_dims", "-1,1,8,8"], "it has to be told"),
+        (["--input_dims", "1,1,8,8", "1"], "--input_dims has 2 shapes, the model has 1 inputs"),
+        (["--batch_size", "1", "2"], "--batch_size has 2 values"),
+        (["--batch", "1", "--input_files", "a", "b"], "--input_files has 2 files"),
+        (["--batch", "1", "--input_files", "/nowhere/a"], "/nowhere/a"),
+        (["--run_config", "/nowhere/c"], "/nowhere/c"),
+        (["--run_config", str(DATA / "digits.prototxt")], "is no run configuration"),
+    ],
+)
+def test_what_a_model_does_not_take(
+    words: list[str], says: str, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["--magicmind_model", str(digits), *words, *QUICK]) == 1
     assert says in capsys.readouterr().err
 
 
@@ -110,10 +148,72 @@ def test_a_mutable_dim_has_to_be_told(digits: Path, capsys: pytest.CaptureFixtur
 
 
 def test_flags_of_cards_are_read(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert (
-        main(["--magicmind_model", str(digits), "--batch", "1", "--bind_cluster", "1", "--trace_time", "both", *QUICK])
-        == 0
-    )
-    assert "--bind_cluster, --trace_time: no effect on a CPU" in capsys.readouterr().err
+    words = [
+        "--bind_cluster", "1", "--host_async", "false", "--datatransfer_opt", "0", "--kernel_capture", "0",
+        "--buffer_depth", "2", "--infer_depth", "2", "--trace_pmu", "0", "--debug_path", "/nowhere",
+    ]  # fmt: skip
+    assert main(["--magicmind_model", str(digits), "--batch", "1", *words, *QUICK]) == 0
+    out, err = capsys.readouterr()
+    assert err == f"mm_run: {', '.join(words[::2])}: no effect on a CPU\n"
+    assert "bind_cluster: 1\n" in out and "datatransfer_opt: 0\n" in out
     assert main(["--h"]) == 0
     assert "--magicmind_model FILE" in capsys.readouterr().out
+
+
+def test_blocks_of_every_device_and_thread(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--devices", "0", "2", "--threads", "2", "--disable_data_copy", "1", "--input_dims", "3,1,8,8"]
+    assert main(["--magicmind_model", str(digits), *words, *QUICK]) == 0
+    out = capsys.readouterr().out
+    blocks = [line.strip("= ") for line in out.splitlines() if line.startswith("=====")]
+    assert blocks == [
+        "Parameter Information", "Device Information", "Model Information", "Device Utilization Summary",
+        "Performance Summary",
+    ]  # fmt: skip
+    for device in (0, 2):
+        assert f"Device ID:                    {device}\n" in out
+        assert re.search(rf"^dev{device}_mem_info\(MB\): {{12}}min: \S+ +max: \S+ +mean: \S+ +median: \S+$", out, re.M)
+        for thread in (0, 1):
+            assert re.search(rf"^\[MMINFO\]  dev_{device}_thread_{thread}_warm_up time is \S+ ms$", out, re.M)
+    assert "input 0:\n  input[0] dim: [3, 1, 8, 8]\n" in out and "devices: 0 2 \n" in out
+    assert re.search(
+        r"Constdata Size: \d+\.\d{6} \(MB\)\n\[MMINFO\]  ContextMaxworkspace Size: \d+\.\d{6} \(MB\)\n", out
+    )
+    assert re.search(
+        r"  Layout: NONE\n  Dim: \[3, 10\]\n  Size: 120\n  Ptr Addr: 0x[0-9a-f]+\n  TensorLoc: kHost\n", out
+    )
+
+
+def test_files_of_times(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--trace_path", str(tmp_path / "t.json"), "--perf_path", str(tmp_path / "perf"), "--avg_runs", "50,1"]
+    assert (
+        main(["--magicmind_model", str(digits), "--batch", "2", *words, "--duration", "0", "--iterations", "120"]) == 0
+    )
+    out = capsys.readouterr().out
+    assert out.count("Trace averages of 120 runs:") == 1 and len(out.partition("Trace averages")[2].splitlines()) == 2
+    times = json.loads((tmp_path / "t.json").read_text())["milliseconds"]
+    assert {name: len(values) for name, values in times.items()} == dict.fromkeys(
+        ("enqueue", "copy_in", "compute", "copy_out"), 120
+    )
+    layers = json.loads((tmp_path / "perf/layers.json").read_text())["layers"]
+    assert any("conv" in layer["op"].lower() for layer in layers)
+    assert json.loads((tmp_path / "perf/trace.json").read_text())["traceEvents"]
+    assert main(["--magicmind_model", str(digits), "--batch", "2", "--trace_time", "none", *QUICK]) == 0
+    assert "Trace averages" not in capsys.readouterr().out
+
+
+def test_the_warm_up_is_part_of_the_duration(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--batch", "1", "--warmup", "200", "--duration", "500", "--iterations", "1", "--json"]
+    assert main(["--magicmind_model", str(digits), *words]) == 0
+    assert 0.05 < json.loads(capsys.readouterr().out)["host_wall_time_s"] < 0.48
+
+
+def test_throughput_counts_what_each_group_holds() -> None:
+    workers = [Worker(0, 0, {}, 0, Times([1.0], [1.0], [1.0], [1.0]), 2.0, runs) for runs in ([3, 2], [1, 1])]
+    assert performance(Result(workers, 2.0), [1, 10])["throughput_qps"] == (4 * 1 + 3 * 10) / 2.0
+
+
+def test_a_thread_that_fails_ends_all(digits: Path) -> None:
+    wrong = {"image": np.zeros((1, 1, 9, 9), np.float32)}
+    good = {"image": np.zeros((1, 1, 8, 8), np.float32)}
+    with magicmind.load(digits) as model, model.engine() as engine, pytest.raises(Error, match="image"):
+        measure(engine, [good, wrong], Load(1, 10_000, 1, threads=2))

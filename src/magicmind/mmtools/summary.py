@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
-from magicmind.mmtools.measure import Result
+from magicmind.mmtools.measure import Array, Result
+from magicmind.mmtools.utilization import Utilization
 from magicmind.tensorinfo import TensorInfo
 
 TYPE_NAMES = {"float32": "FLOAT", "float16": "HALF"}
-LAYOUTS = {4: "NHWC", 5: "NDHWC"}
 KEY = 30
 """Columns of a key."""
 
@@ -26,36 +27,84 @@ def heading(title: str, width: int = 20) -> str:
     return f"{'=' * width} {title}"
 
 
-def model_block(kind: str, infos: Sequence[TensorInfo], shapes: Mapping[str, tuple[int, ...]]) -> list[str]:
-    """The inputs or outputs with their sizes at the shapes they are run with."""
+def log_lines(result: Result, threads: int, devices: Sequence[int], engine: float, constants: int) -> list[str]:
+    """How long each step took, and the bytes of constants and of a context.
+
+    threads: of each device; engine: the seconds that making one took.
+    """
+    arena = result.workers[0].arena
+    workspace = "UNAVAILABLE" if arena is None else f"{arena / 1e6:f} (MB)"
+    lines = [
+        _took("CreateEngine", engine),
+        f"[MMINFO]  Constdata Size: {constants / 1e6:f} (MB)",
+        f"[MMINFO]  ContextMaxworkspace Size: {workspace}",
+    ]
+    lines += [_took("CreateContext", worker.context) for worker in result.workers]
+    for number, worker in enumerate(result.workers):
+        name = f"dev_{devices[number // threads]}_thread_{number % threads}"
+        lines += [_took(f"{name}_warm_up", worker.warm_up), _took(f"{name}_e2e", worker.seconds)]
+    return lines
+
+
+def created(seconds: float) -> str:
+    """The line about opening the model."""
+    return _took("CreateModel", seconds)
+
+
+def _took(name: str, seconds: float) -> str:
+    return f"[MMINFO]  {name} time is {1e3 * seconds:.3f} ms"
+
+
+def device_block(device: int, target: str, cpus: int) -> list[str]:
+    """This CPU, under the keys of a card."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
+    rows = {"Device ID:": str(device), "Compute Capability:": target, "Cluster Number:": str(cpus)}
+    rows["Total Memory Size:"] = f"{memory} (MB)"
+    return [f"{key:{KEY}}{value}" for key, value in rows.items()]
+
+
+def model_block(
+    kind: str, infos: Sequence[TensorInfo], arrays: Mapping[str, Array], layouts: Sequence[str]
+) -> list[str]:
+    """The inputs or outputs at the shapes they are run with; layouts: as the model's manifest has them, if it has."""
     lines = [f"Buffer Info: {kind}", f"Num: {len(infos)}"]
     for i, info in enumerate(infos):
-        shape = shapes[info.name]
-        dtype = np.dtype(info.dtype)
-        size = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
-        channels_last = len(shape) in LAYOUTS and shape[-1] < min(shape[1:-1])
+        array = arrays[info.name]
         lines += [
             f"[{i}]: ",
             f"  Name: {info.name}",
-            f"  Datatype: {type_name(dtype.name)}",
-            f"  Layout: {LAYOUTS[len(shape)] if channels_last else 'NONE'}",
-            f"  Dim: {list(shape)}",
-            f"  Size: {size}",
+            f"  Datatype: {type_name(array.dtype.name)}",
+            f"  Layout: {layouts[i] if i < len(layouts) else 'NONE'}",
+            f"  Dim: {list(array.shape)}",
+            f"  Size: {array.nbytes}",
+            f"  Ptr Addr: {array.ctypes.data:#x}",
             "  TensorLoc: kHost",
         ]
     return lines
 
 
-def performance(result: Result, batch: int) -> dict[str, Any]:
-    """The numbers of the performance summary: seconds, items per second, milliseconds."""
+def utilization_block(found: Utilization, devices: Sequence[int]) -> list[str]:
+    """How busy the CPU was and the memory of the process: one CPU, whichever device it is called."""
+    lines = [heading("Device Utilization Summary")]
+    for device in devices:
+        for name, values in (("chip_util(%)", found.chip), ("mem_info(MB)", found.memory)):
+            if values:
+                ends = {"min": min(values), "max": max(values), "mean": np.mean(values), "median": np.median(values)}
+                said = " ".join(f"{key}: {value:<5.4g}" for key, value in ends.items())
+                lines.append(f"{f'dev{device}_{name}:':{KEY}}{said}".rstrip())
+    return lines
+
+
+def performance(result: Result, batches: Sequence[int]) -> dict[str, Any]:
+    """The numbers of the performance summary: seconds, items per second, milliseconds. batches: items by group."""
     times = result.times
-    count = len(times.compute)
+    items = sum(runs * batch for runs, batch in zip(result.runs, batches, strict=True))
     return {
-        "iterations": count,
+        "iterations": len(times.compute),
         "host_wall_time_s": result.wall,
         "compute_time_s": float(sum(times.compute)),
-        "throughput_qps": count * batch / result.wall,
-        "batch": batch,
+        "throughput_qps": items / result.wall,
+        "batch": max(batches),
         "enqueue_ms": spread(times.enqueue),
         "h2d_ms": spread(times.copy_in),
         "compute_ms": spread(times.compute),
@@ -95,13 +144,13 @@ def _spread_line(values: Mapping[str, float]) -> str:
     return " ".join([*named, "percentile:", *percentiles]).rstrip()
 
 
-def trace_block(compute: Sequence[float], enqueue: Sequence[float]) -> list[str]:
-    """Averages over up to ten runs of neighbouring iterations."""
-    size = max(100, len(compute) // 10)
-    if len(compute) <= 100:
+def trace_block(compute: Sequence[float], enqueue: Sequence[float], least: int = 100, lines: int = 10) -> list[str]:
+    """Averages over neighbouring runs: `least` of them, or as many more as make it `lines` lines."""
+    size = max(least, len(compute) // lines)
+    if len(compute) <= least:
         return []
-    lines = [f"Trace averages of {size} runs:"]
-    for first in range(0, min(len(compute) // size, 10) * size, size):
+    found = [f"Trace averages of {size} runs:"]
+    for first in range(0, min(len(compute) // size, lines) * size, size):
         mean, queue = (1e3 * float(np.mean(x[first : first + size])) for x in (compute, enqueue))
-        lines.append(f"  MLU Compute Latency (ms): {mean:<12.5g}Enqueue: {queue:<10.5g}".rstrip())
-    return lines
+        found.append(f"  MLU Compute Latency (ms): {mean:<12.5g}Enqueue: {queue:<10.5g}".rstrip())
+    return found
