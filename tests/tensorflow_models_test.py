@@ -123,7 +123,7 @@ def test_deeplab_waits_for_sizes(data: Path) -> None:
 def test_reading_is_quick_and_small(data: Path) -> None:
     path = data / "segmentation/deeplab_dm05_tf/frozen_inference_graph.pb"
     gc.collect()
-    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.perf_counter()
+    before, start = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     magicmind.parse(path, input_shapes={"ImageTensor": (1, 513, 513, 3)})
-    assert time.perf_counter() - start < 5
+    assert time.process_time() - start < 5
     assert (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024 < 64 << 20
