@@ -158,6 +158,7 @@ SUBJECTS: dict[str, Subject] = {
         context,
         {
             "create_inputs": NONE,
+            "set_context_dump_info": lambda _: (None,),
             "create_outputs": lambda c: (c.create_inputs(), True),
             "enqueue": lambda _: ([filled()], [], mm.Device().create_queue(), False),
         },
