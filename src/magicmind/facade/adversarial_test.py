@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -177,6 +178,11 @@ SUBJECTS: dict[str, Subject] = {
     "Device": Subject(mm.Device, _getters("active", "create_queue")),
     "Queue": Subject(lambda: mm.Device().create_queue(), _getters("sync")),
     "System": Subject(mm.System, _getters("device_count", "initialize", "destory", "destroy")),
+    "Profiler": Subject(
+        lambda: mm.Profiler(None, DATA / "digits.onnx" / "no folder"),
+        {**_getters("start", "stop", "step_end"), "step_begin": FIRST},
+    ),
+    "LoadPluginLibrary": Subject(mm.LoadPluginLibrary, {"load": lambda _: ("/nowhere/plugin.py",)}),
     "Status": Subject(mm.Status, _getters("ok", "error_message")),
 }
 
@@ -202,6 +208,11 @@ def _methods(kind: type) -> set[str]:
         for name, found in inspect.getmembers(kind)
         if not name.startswith("_") and inspect.isroutine(found) and not name.startswith("add_i_")
     }
+
+
+def test_every_class_is_listed() -> None:
+    classes = {n for n, found in vars(mm).items() if isinstance(found, type) and not issubclass(found, Enum)}
+    assert classes - {"EngineConfig", "RemoteConfig", "ProfilerOptions"} <= set(SUBJECTS), "those hold values alone"
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -250,6 +261,7 @@ CONSTRUCTORS: dict[str, tuple[Callable[..., Any], int, str]] = {
     "Parser": (mm.Parser, 1, "parse"),
     "Calibrator": (mm.Calibrator, 1, "calibrate"),
     "Tensor": (mm.Tensor, 3, "from_numpy"),
+    "Profiler": (mm.Profiler, 2, "stop"),
 }
 
 
@@ -287,6 +299,18 @@ def test_attributes_that_cannot_be_used() -> None:
     settings.mlu_archs = 5  # type: ignore[assignment]
     builder = mm.Builder()
     assert builder.build_model("n", network(), settings) is None and "'5'" in str(builder.status)
+
+
+def test_helpers() -> None:
+    for what, bad in BAD.items():
+        assert mm.get_numpy_dtype_by_datatype(bad()) is None, what
+        found = mm.get_datatype_by_numpy(bad())
+        assert found is None or isinstance(found, mm.DataType), what  # numpy finds a dtype in most texts
+
+
+def test_dumps_that_cannot_be_written() -> None:
+    for bad in BAD.values():
+        assert not context().set_context_dump_info(mm.Context.ContextDumpInfo(bad(), bad(), bad(), bad())).ok()
 
 
 # --------------------------------------------------------------------------------------------------------------- nodes

@@ -42,7 +42,7 @@ class ContextDumpInfo:
         dump_mode: DumpMode | int = DumpMode.kOutputTensors,
         file_format: FileFormat | int = FileFormat.kBinary,
     ) -> None:
-        self.path, self.tensor_name = path, list(tensor_name)
+        self.path, self.tensor_name = path, tensor_name
         self.dump_mode, self.file_format = dump_mode, file_format
 
     @property
@@ -115,7 +115,7 @@ class Profiler:
     """Times what runs between `step_begin` and `step_end`; `stop` writes `steps.json` into the folder."""
 
     def __init__(self, options: ProfilerOptions | None = None, logdir: str | os.PathLike[str] = ".") -> None:
-        self._folder = Path(logdir)
+        self._folder = logdir  # said to be none where it is written to
         self._steps: list[dict[str, Any]] | None = None
         self._begun: tuple[int, float] | None = None
 
@@ -145,8 +145,9 @@ class Profiler:
         """Writes the steps."""
         if self._steps is None:
             raise Refused("the profiler was not started", Code.FAILED_PRECONDITION)
-        self._folder.mkdir(parents=True, exist_ok=True)
-        (self._folder / "steps.json").write_text(json.dumps(self._steps, indent=1))
+        folder = Path(self._folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "steps.json").write_text(json.dumps(self._steps, indent=1))
         self._steps = None
 
 

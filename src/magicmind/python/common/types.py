@@ -16,7 +16,7 @@ def get_datatype_by_numpy(dtype: npt.DTypeLike) -> DataType | None:
     """The DataType of arrays of this dtype, or of numbers of a scalar type."""
     try:
         return enums.get_datatype_by_numpy(dtype)
-    except TypeError as error:
+    except Exception as error:  # numpy raises what it likes for what is no dtype
         LOG.error("get_datatype_by_numpy: %s", error)
         return None
 
