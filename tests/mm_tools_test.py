@@ -13,6 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from magicmind.mmtools.build_flags import flags_of
+from magicmind.mmtools.mm_run import FLAGS
+
 ROOT = Path(__file__).parents[1]
 TOOLS = ("mm_build", "caffe_build", "onnx_build", "pytorch_build", "tensorflow_build", "mm_run")
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -51,6 +54,13 @@ def outputs(model: Path, folder: Path, inputs: list[Array], dtypes: list[str]) -
 def test_every_tool_is_an_entry_point(tool: str) -> None:
     module, _, name = scripts()[tool].partition(":")
     assert callable(getattr(import_module(module), name))
+
+
+@pytest.mark.parametrize("page", ["mm-tools.md", "mm-tools.zh-CN.md"])
+def test_the_guide_has_every_flag(page: str) -> None:
+    _, build, run, *_ = (ROOT / "docs/guide" / page).read_text().split("\n## ")
+    for text, flags in ((build, flags_of(None)), (run, FLAGS)):
+        assert not [flag.name for flag in flags if f"`--{flag.name}`" not in text]
 
 
 @pytest.mark.slow

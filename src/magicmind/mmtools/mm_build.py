@@ -21,6 +21,7 @@ from magicmind.facade.builder import Builder
 from magicmind.facade.calibrator import Calibrator, RemoteConfig
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.dims import Dims
+from magicmind.facade.engine import reported
 from magicmind.facade.enums import DataType, ModelKind, QuantizationAlgorithm
 from magicmind.facade.model import Model
 from magicmind.facade.network import Network
@@ -168,15 +169,12 @@ def set_types(network: Network, values: Mapping[str, Any]) -> None:
 def description(model: Model) -> list[str]:
     """The inputs and outputs of the built model, as MagicMind's own tools print them."""
     lines = []
-    for end, names, shapes, types in (
-        ("input", model.get_input_names(), model.get_input_dimensions(), model.get_input_data_types()),
-        ("output", model.get_output_names(), model.get_output_dimensions(), model.get_output_data_types()),
-    ):
-        for i, (name, shape, dtype) in enumerate(zip(names, shapes, types, strict=True)):
+    for end, infos in (("input", model.core.inputs), ("output", model.core.outputs)):
+        for i, info in enumerate(infos):
             lines += [
-                f"model {end}[{i}] name is : {name}",
-                f"model {end}[{i}] shape is : {shape}",
-                f"model {end}[{i}] dtype is : {type_name(dtype.value.lower())}",
+                f"model {end}[{i}] name is : {info.name}",
+                f"model {end}[{i}] shape is : {list(reported(info))}",
+                f"model {end}[{i}] dtype is : {type_name(info.dtype.name)}",
             ]
     return lines
 

@@ -260,6 +260,18 @@ def test_calibration_of_several_inputs(two: str, tmp_path: Path, build: Build) -
     assert tools.onnx_build(["--onnx", two, *QINT8, "--file_list", *map(str, lists)]) == 1
 
 
+def test_calibration_on_a_server(tmp_path: Path, build: Build) -> None:
+    pytest.importorskip("grpc", reason="needs the extra [remote]")
+    from magicmind.testing.remote import serving
+
+    words = [*CAFFE, *QINT8, "--dynamic_shape", "0", "--random_calib_range", "0,1"]
+    with serving() as address:
+        there = build(*words, "--rpc_server", address)
+    here = build(*words)
+    np.testing.assert_array_equal(run_model(there, images(1))[0], run_model(here, images(1))[0])
+    assert tools.mm_build([*words, "--rpc_server", address]) == 1
+
+
 def test_calibration_without_data_is_for_speed(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     model = build(*CAFFE, *QINT8)
     assert "every range is [-1, 1]" in capsys.readouterr().err
