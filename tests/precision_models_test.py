@@ -9,6 +9,7 @@ forecast.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -141,10 +142,10 @@ def test_small_pictures(data: Path) -> None:
     assert score[INT8] >= score["force_float32"] - 1, score
 
 
-@pytest.mark.parametrize("name", ["DS_CNN_S", "CNN_S"])
-def test_keywords(data: Path, name: str) -> None:
+@pytest.mark.parametrize(("name", "frames"), [("DS_CNN_S", 49), ("CNN_S", 49), ("LSTM_S", 25)])
+def test_keywords(data: Path, name: str, frames: int) -> None:
     folder = data / "audio/kws_tf"
-    graph = magicmind.parse(folder / f"{name}_from_mfcc.pb").with_shapes({"Mfcc": (1, 49, 10)})
+    graph = magicmind.parse(folder / f"{name}_from_mfcc.pb").with_shapes({"Mfcc": (1, frames, 10)})
     case = np.load(folder / f"reference/{name}.npz")
     feeds = [{"Mfcc": case[f"{word}_mfcc"]} for word in ("yes", "no", "noise", "silence")]
     wanted = [int(case[f"{word}_prob"].argmax()) for word in ("yes", "no", "noise", "silence")]
@@ -289,18 +290,20 @@ def faces(outputs: Feed) -> list[tuple[float, Array]]:
 # ------------------------------------------------------------------------------------------- segmentation, random nets
 
 
-def test_portraits(data: Path) -> None:
+@pytest.mark.parametrize("side", [257, 513])
+def test_portraits(data: Path, side: int) -> None:
     """DeepLab: the person's mask overlaps float32's by 0.97; calibrated on other pictures."""
     folder = data / "segmentation/deeplab_dm05_tf"
     graph = magicmind.parse(
         folder / "frozen_inference_graph.pb",
         outputs=["SemanticPredictions"],
-        input_shapes={"ImageTensor": (1, 257, 257, 3)},
+        input_shapes={"ImageTensor": (1, side, side, 3)},
     )
     pictures = sorted((data / "detection/voc_subset/images").glob("*.jpg"))[::4]
     portraits = sorted((data / "segmentation/images").glob("*.jpg"))
     feeds = [
-        [{"ImageTensor": read(f, (257, 257), rgb=True)[None].copy()} for f in files] for files in (pictures, portraits)
+        [{"ImageTensor": read(f, (side, side), rgb=True)[None].copy()} for f in files]
+        for files in (pictures, portraits)
     ]
     wanted, got = (run_all(model, feeds[1]) for model in (magicmind.build(graph), build(graph, feeds[0])))
     for a, b in zip(wanted, got, strict=True):
@@ -310,15 +313,20 @@ def test_portraits(data: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["resnet50", "mobilenetv2"])
-def test_random_weights(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """At least 20 dB at the outputs."""
+def test_random_weights(name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """At least 20 dB at the outputs, from a file of at most 0.32 of the float32 weights' bytes."""
     monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
     import models
 
-    graph = magicmind.parse(models.MODELS[name](1))
+    proto = models.MODELS[name](1)
+    graph = magicmind.parse(proto)
     rng = np.random.default_rng(0)
     feeds = [{"data": rng.standard_normal((1, 3, 224, 224)).astype(np.float32)} for _ in range(6)]
-    wanted, got = (run_all(model, feeds[4:]) for model in (magicmind.build(graph), build(graph, feeds[:4])))
+    integer = build(graph, feeds[:4])
+    integer.save(tmp_path / "integer.mm")
+    weights = sum(4 * prod(tensor.dims) for tensor in proto.graph.initializer)
+    assert (tmp_path / "integer.mm").stat().st_size <= 0.32 * weights
+    wanted, got = (run_all(model, feeds[4:]) for model in (magicmind.build(graph), integer))
     for key in wanted[0]:
         a, b = (np.concatenate([out[key].ravel() for out in side]).astype(np.float64) for side in (wanted, got))
         assert 10 * np.log10((a @ a) / ((a - b) @ (a - b))) >= 20
