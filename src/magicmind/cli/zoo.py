@@ -162,8 +162,10 @@ def print_outcome(request: Request, outcome: Outcome) -> None:
     if times.pictures < total:
         print(f"{total - times.pictures - len(outcome.broken)} of them were done before")
     if times.pictures:
-        busy = 100 * times.engine / times.total
-        print(f"{times.total:.2f} s, {times.rate:.1f} pictures/s from file to result; the engine worked {busy:.0f} %")
+        print(f"{times.total:.2f} s, {times.rate:.1f} pictures/s from file to result")
+        parts = {"in the engine": times.engine, "waiting for pictures": times.waiting}
+        print(", ".join(f"{100 * part / times.total:.0f} % {name}" for name, part in parts.items()), end="; ")
+        print(f"reading and preparing takes {1e3 * times.preparing / times.pictures:.1f} ms of a CPU per picture")
     for item, reason in outcome.broken[:10]:
         print(f"not read: {item.name}: {reason}", file=sys.stderr)
     if outcome.broken:

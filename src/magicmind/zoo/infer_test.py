@@ -124,6 +124,7 @@ def test_an_interrupted_run_goes_on(root: Path, data: Path, tmp_path: Path, monk
     infer(request, dataset, InferOptions(output=tmp_path / "out", again=True))
     assert loaded() == 18
     assert whole.times.pictures == 11
+    assert 0 < whole.times.preparing < 11
 
 
 def count_loads(monkeypatch: pytest.MonkeyPatch) -> Any:
