@@ -118,12 +118,19 @@ def markers(section: str) -> tuple[str, str]:
 
 def fill(readme: Path, text: str, section: str = "speed") -> None:
     """Replaces what stands between the markers of a README. Raises SystemExit when the markers are missing."""
+    before, after = check(readme, section)
+    first, last = markers(section)
+    readme.write_text(f"{before}{first}\n{text}\n{last}{after}")
+
+
+def check(readme: Path, section: str) -> tuple[str, str]:
+    """What stands before and after a section. Raises SystemExit when its markers are missing."""
     first, last = markers(section)
     before, begin, rest = readme.read_text().partition(first)
     _, end, after = rest.partition(last)
     if not begin or not end:
         raise SystemExit(f"{readme}: no {first} ... {last}")
-    readme.write_text(f"{before}{first}\n{text}\n{last}{after}")
+    return before, after
 
 
 def main() -> None:

@@ -61,16 +61,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--samples", nargs="+", choices=FIVE, default=FIVE)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--seconds", type=float, default=1.5, help="measured time per engine and round")
+    parser.add_argument("--seconds", type=float, default=1.2, help="measured time per engine and round")
     parser.add_argument("--int8", default="qint8_mixed_float16", help="our mode for int8 (default: %(default)s)")
     parser.add_argument("--folder", type=Path, default=default_folder() / "samples", help="where networks are kept")
-    parser.add_argument("--json", type=Path, default=Path("samples-speed.json"), help="write all figures here")
+    parser.add_argument("--json", type=Path, default=default_folder() / "samples.json", help="write all figures here")
     parser.add_argument("--readme", nargs="*", type=Path, default=[], help="files whose section to replace")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
+    for readme in arguments.readme:
+        report.check(readme, "samples")
+    arguments.folder.mkdir(parents=True, exist_ok=True)
     engines = [OURS, *PEERS, *(f"{name}{INT8}" for name in (OURS, *PEERS))]
     cases: list[dict[str, Any]] = []
     record = {"machine": run.machine(), "rounds": arguments.rounds, "cases": cases}

@@ -113,3 +113,23 @@ def test_random_feeds_fill_the_batch(tmp_path: Path) -> None:
     feeds = run.random_feeds(models.ensure("onenode", "N", tmp_path), 5)
     assert feeds["data"].shape == (5, 16) and feeds["data"].dtype == np.float32
     assert "models" in sys.modules
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("harness")
+def test_a_sample_is_measured_beside_its_peers(tmp_path: Path) -> None:
+    """Our models as the zoo builds them, the peers' as ONNX and Q/DQ files, on the same bytes."""
+    pytest.importorskip("cv2", reason="the extra 'zoo' is not installed")
+    import report
+    import run
+
+    import samples
+
+    case = samples.prepare("mobilenetv2_caffe", 2, "qint8_mixed_float16", tmp_path)
+    engines = ["magicmind", "magicmind-int8", "onnxruntime", "onnxruntime-int8"]
+    record = run.run_case(case, engines, 2, 0.02, None)
+    assert record["failures"] == {}
+    assert record["engines"]["magicmind"]["error"] < 1e-5
+    text = report.table({**RECORD, "rounds": 2, "cases": [record]})
+    assert "best int8 peer / our int8" in text and "| mobilenetv2_caffe | 1 | 2 |" in text
+    assert run.random_feeds(case.path, 1)["data"].dtype == np.uint8
