@@ -87,7 +87,8 @@ def encode(header: Mapping[str, Any], tensors: Mapping[str, Any] | None = None) 
         if array.dtype.name not in _DTYPES and not is_foreign(array.dtype):
             raise ShapeError(f"tensor {name!r} has dtype {array.dtype}, which cannot be sent", hint="numbers can")
         specs.append({"name": name, "dtype": array.dtype.name, "shape": list(array.shape)})
-        parts += [np.ascontiguousarray(array).tobytes(), bytes(-array.nbytes % _ALIGNMENT)]
+        flat = np.ascontiguousarray(array).reshape(-1).view(np.uint8)  # joined below, without a copy of its own
+        parts += [flat, bytes(-array.nbytes % _ALIGNMENT)]
         size += _aligned(array.nbytes)
     if size > MAX_MESSAGE:
         raise ShapeError(f"{size} bytes of tensors; one message holds {MAX_MESSAGE}", hint="send smaller batches")
