@@ -128,6 +128,7 @@ BOXES = np.array([[[0, 0, 2, 2], [0, 0, 2, 1.9], [5, 5, 6, 6]]], np.float32)
 CENTRES = np.concatenate([(BOXES[..., :2] + BOXES[..., 2:]) / 2, BOXES[..., 2:] - BOXES[..., :2]], axis=-1)
 SCORES = np.array([[[0.9, 0.8, 0.7]]], np.float32)
 ROWS_OF_BOXES = np.array([[0.9, 0, 0, 2, 2], [0.7, 5, 5, 6, 6]], np.float32)
+REGIONS = np.array([[0, 0, 0, 2, 2], [1, 0, 0, 5, 5]], np.float32)
 STEPS, RNN, RNN_BIAS = f(5, 2, 4), (f(3, 4), f(3, 3), f(2, 3)), (f(3), f(2))
 MARKS = np.array([[0, 0], [1, 1], [1, 0], [0, 1], [1, 1]], np.float32)
 GRU = [f(3, 4) for _ in range(3)] + [f(3, 3) for _ in range(3)], [f(3) for _ in range(6)]
@@ -318,6 +319,17 @@ CASES: Sequence[Case] = (
     )),
     call("non_max_suppression", CENTRES.copy(), SCORES, c([3]), c([0.5], "FLOAT32"), c([0.1], "FLOAT32"),
          boxes_coorinate_format=1, output_mode=1, expect=[ROWS_OF_BOXES, np.int32(2)]),
+    call("roi_pool", X, REGIONS, pooled_shape=(1, 1), layout=FIRST[:2],
+         expect=np.stack([X[0, :, :3, :3].max((1, 2)), X[1].max((1, 2))])[..., None, None]),
+    call("roi_align", last(X), np.array([[1, 0, 0, 6, 6]], np.float32), pooled_shape=2, sampling_ratio=3, aligned=True,
+         expect=last(X[1:].reshape(1, 4, 2, 3, 2, 3).mean((3, 5)))),
+    call("psroi_pool", X, np.array([[1, 0, 0, 5, 5]], np.float32), output_dim=1, group_size=2, layout=FIRST[:2],
+         expect=np.array([[[[X[1, k, r : r + 3, q : q + 3].mean() for k, q in ((i, 0), (i + 1, 3))]
+                            for i, r in ((0, 0), (2, 3))]]], np.float32).reshape(1, 1, 2, 2)),
+    call("proposal", np.zeros((1, 2, 2, 2), np.float32), np.zeros((1, 4, 2, 2), np.float32),
+         np.array([[32, 32, 1]], np.float32), ratio=[1], scale=[1], min_size=1, post_nms_topn=4, layout=FIRST[:2],
+         expect=[np.array([[0, 0, 0, 16, 16], [0, 16, 0, 31, 16], [0, 0, 16, 16, 31], [0, 16, 16, 31, 31]])
+                 .astype(np.float32)]),
     call("rnn", STEPS, None, None, [c(v, "FLOAT32") for v in RNN], None, output_mode=mm.IRNNOutputMode.HAS_OUT_LAYER,
          hidden_size=3, expect=rnn(np.ones((5, 2)))),
     call("rnn", STEPS, MARKS, None, [c(v, "FLOAT32") for v in RNN], [c(v, "FLOAT32") for v in RNN_BIAS],

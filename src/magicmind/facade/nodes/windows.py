@@ -47,6 +47,16 @@ def _layouts(c: Call, count: int) -> list[Any]:
     return [*listed, *[listed[-1]] * count][:count]
 
 
+def channels_first(e: Emitter, c: Call, value: Value) -> Value:
+    """A tensor in the node's layout as [N, C, ...]."""
+    return _first(e, value, _layouts(c, 1)[0])
+
+
+def as_asked(e: Emitter, c: Call, value: Value) -> Value:
+    """A result [N, C, ...] in the node's layout."""
+    return _last(e, value, _layouts(c, 2)[1])
+
+
 def _conv(axes: int, depthwise: bool = False) -> Emit:
     def emit(e: Emitter, c: Call) -> Value:
         reads, weights, writes = _layouts(c, 3)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
+from magicmind.frontends.caffe.anchors import anchors_of
 from magicmind.frontends.caffe.layer import Layer, importer
 from magicmind.frontends.caffe.plugins import literal_settings, plugin_importer
 from magicmind.ops.emitter import Value
@@ -169,7 +170,7 @@ def _regions(layer: Layer) -> Value:
 def proposal(layer: Layer) -> list[Value]:
     """Regions [R, 5] (and scores [R, 1]) from objectness, box changes and the image's size (Faster R-CNN)."""
     p = layer.message.proposal_param
-    anchors = _anchors(p.base_size, list(p.ratio) or [0.5, 1, 2], list(p.scale) or [8, 16, 32])
+    anchors = anchors_of(p.base_size, list(p.ratio) or [0.5, 1, 2], list(p.scale) or [8, 16, 32])
     return _propose(
         layer, anchors, stride=p.feat_stride, min_size=p.min_size,
         before=p.pre_nms_topn, after=p.post_nms_topn, threshold=p.nms_thresh,
@@ -188,7 +189,7 @@ def python_layer(layer: Layer) -> list[Value]:
         found = plugin(layer)
         return [found] if isinstance(found, Value) else list(found)
     given = literal_settings(p.param_str)
-    anchors = _anchors(16, [0.5, 1, 2], [float(s) for s in given.get("scales", (8, 16, 32))])
+    anchors = anchors_of(16, [0.5, 1, 2], [float(s) for s in given.get("scales", (8, 16, 32))])
     return _propose(
         layer, anchors, stride=int(given.get("feat_stride", 16)), min_size=16, before=6000, after=300, threshold=0.7
     )
@@ -203,16 +204,3 @@ def _propose(
         nms_before=before, nms_after=after, nms_threshold=threshold,
     )  # fmt: skip
     return list(found[: layer.tops])
-
-
-def _anchors(base: int, ratios: Sequence[float], scales: Sequence[float]) -> np.ndarray:
-    """[ratios * scales, 4] corners of boxes around the cell 0..base-1: first the ratios, rounded, each then scaled."""
-    centre = (base - 1) / 2
-    found = []
-    for ratio in ratios:
-        width = np.round(math.sqrt(base * base / ratio))
-        height = np.round(width * ratio)
-        for scale in scales:
-            half_x, half_y = (width * scale - 1) / 2, (height * scale - 1) / 2
-            found.append([centre - half_x, centre - half_y, centre + half_x, centre + half_y])
-    return np.array(found)
