@@ -89,6 +89,8 @@ def parsed(framework: str, values: Mapping[str, Any]) -> Network:
             _require(parser.set_model_param(parameter, value))
     files = {"caffe": ("caffemodel", "prototxt"), "pytorch": ("pytorch_pt",), "tensorflow": ("tf_pb",)}
     _require(parser.parse(network, *(values[name] for name in files.get(framework, (framework,)))))
+    if values.get("pt_input_dtypes") is not None:
+        one_each("pt_input_dtypes", values["pt_input_dtypes"], network.get_input_count())
     return network
 
 
