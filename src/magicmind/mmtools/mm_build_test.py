@@ -33,6 +33,8 @@ FRAMEWORKS: dict[str, list[str]] = {
 }
 COLOURS = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[N, 3, 8, 8] x) => (float[N, 4, 6, 6] y) { c = Conv(x, w) y = Relu(c) }"""
+LAST = """<ir_version: 8, opset_import: ["" : 17]>
+    g (float[1, 8, 8, 3] x) => (float[1, 4, 6, 6] y) { t = Transpose<perm = [0, 3, 1, 2]>(x) y = Conv(t, w) }"""
 TWO = """<ir_version: 8, opset_import: ["" : 17]>
     g (float[N, 4] a, int32[N, 4] b) => (float[N, 4] sum, int64[N] best)
     <float[4, 4] one = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1}>
@@ -170,6 +172,18 @@ def test_channels_in_reverse_alone(colours: str, build: Build, capsys: pytest.Ca
     np.testing.assert_allclose(run_model(reversed_, x[:, ::-1])[0], expected, rtol=1e-5, atol=1e-3)
     assert tools.mm_build([*CAFFE, "--rgb2bgr", "true"]) == 1
     assert "no input is an image of three channels" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("dynamic", ["true", "false"])
+def test_channels_in_reverse_where_they_are_last(dynamic: str, tmp_path: Path, build: Build) -> None:
+    model = onnx.parser.parse_model(LAST)
+    weights = np.random.default_rng(0).standard_normal((4, 3, 3, 3)).astype(np.float32)
+    model.graph.initializer.append(onnx.numpy_helper.from_array(weights, "w"))
+    onnx.save(model, tmp_path / "net.onnx")
+    words = ["--onnx", str(tmp_path / "net.onnx"), "--dynamic_shape", dynamic]
+    x = pixels(1).transpose(0, 2, 3, 1).astype(np.float32)
+    expected = run_model(build(*words), x)[0]
+    np.testing.assert_allclose(run_model(build(*words, "--rgb2bgr", "1"), x[..., ::-1])[0], expected, atol=1e-2)
 
 
 # ---------------------------------------------------------------------------------------------------- configuration
