@@ -76,6 +76,27 @@ def test_groups_of_shapes(digits: Path, tmp_path: Path, capsys: pytest.CaptureFi
     assert "is no run configuration" in capsys.readouterr().err
 
 
+def test_several_inputs_and_a_scalar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    onnx = pytest.importorskip("onnx")
+    text = """<ir_version: 8, opset_import: ["" : 17]>
+        g (float[N, 4] a, int32[N, 4] b, float s) => (float[N, 4] y)
+        { c = Cast<to = 1>(b) d = Add(a, c) y = Mul(d, s) }"""
+    onnx.save(onnx.parser.parse_model(text), tmp_path / "net.onnx")
+    model = tmp_path / "net"
+    magicmind.build(magicmind.parse(tmp_path / "net.onnx"), shapes={"a": ("1..8", 4), "b": ("1..8", 4)}).save(model)
+    a, b = np.arange(8, dtype=np.float32).reshape(2, 4), np.full((2, 4), 5, np.int32)
+    files = [tmp_path / name for name in ("a", "b", "s")]
+    for file, array in zip(files, (a, b, np.float32(3)), strict=True):
+        np.asarray(array).tofile(file)
+    words = ["--magicmind_model", str(model), "--input_files", *map(str, files), "--output_path", str(tmp_path / "out")]
+    for shapes in (["--input_dims", "2,4", "2,4", "_"], ["--batch_size", "2"], ["--batch_size", "2", "2", "1"]):
+        assert main([*words, *shapes, *QUICK]) == 0
+        assert f"input path: \n  {files[0]}\n  {files[1]}\n  {files[2]}\n" in capsys.readouterr().out
+        np.testing.assert_array_equal(np.fromfile(tmp_path / "out/output0", np.float32), ((a + b) * 3).ravel())
+        (tmp_path / "out/output0").unlink()
+    assert main([*words, "--input_dims", "2,4", "3,4", "_", *QUICK]) == 1
+
+
 def test_on_a_server(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     pytest.importorskip("grpc", reason="needs the extra [remote]")
     from magicmind.testing.remote import serving
