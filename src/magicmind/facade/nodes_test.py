@@ -13,7 +13,7 @@ import pytest
 import magicmind.python.runtime as mm
 from magicmind.facade.enums import get_datatype_by_numpy
 from magicmind.facade.nodes import ROWS
-from magicmind.testing.magicmind_api import run
+from magicmind.testing.magicmind_api import config, run
 
 Array = npt.NDArray[Any]
 RNG = np.random.default_rng(5)
@@ -375,3 +375,44 @@ def test_what_a_node_computes(number: int, results: dict[int, list[Array]]) -> N
     for got, wanted in zip(found, case.expected, strict=False):
         assert got.dtype.kind == np.asarray(wanted).dtype.kind
         np.testing.assert_allclose(got, wanted, rtol=1e-4, atol=1e-5)
+
+
+REFUSED: dict[str, tuple[Case, str]] = {
+    "an RNN of two directions": (
+        call("rnn", STEPS, None, None, [c(v, "FLOAT32") for v in RNN[:2]], None, expect=[], bidirectional=True),
+        "bidirectional",
+    ),
+    "an RNN without its output weights": (
+        call("rnn", STEPS, None, None, [c(v, "FLOAT32") for v in RNN[:2]], None, expect=[],
+             output_mode="HAS_OUT_LAYER"), "2 weights",
+    ),
+    "a GRU of other sizes": (
+        call("gru", STEPS, None, [c(v, "FLOAT32") for v in GRU[0]], None, expect=[], hidden_size=9), "hidden_size",
+    ),
+    "a GRU of more layers than weights": (
+        call("gru", STEPS, None, [c(v, "FLOAT32") for v in GRU[0]], None, expect=[], num_layers=2), "2 layers",
+    ),
+    "lengths of another power": (call("normalize", X, c([1]), None, expect=[], p=3), "set_p"),
+    "axes that are left out": (call("strided_slice", X, c([0]), c([1]), None, expect=[], ellipsis_mask=1), "ellipsis"),
+    "another output of a suppression": (
+        call("non_max_suppression", BOXES[0], SCORES[0, 0], c([4]), c([0.5], "FLOAT32"), c([0.1], "FLOAT32"),
+             expect=[], output_mode=9), "no public meaning",
+    ),
+    "resizing in another way": (call("resize", X, c([3, 3]), None, expect=[], mode="area"), "nearest"),
+    "resizing to nothing": (call("resize", X, None, None, expect=[]), "neither a size nor a scale"),
+    "memory beyond the tensor": (call("as_strided", M, [4], [4], expect=[]), "of 12"),
+    "a row that nobody gives": (call("dynamic_stitch", [M], [c([0, 1, 5])], expect=[]), "no index"),
+    "blocks that do not fit": (call("reorg", X, 5, expect=[], layout=FIRST[:2]), "stride 5"),
+    "no permutation": (call("invert_permutation", c([0, 0]), expect=[]), "no permutation"),
+    "regions without a size": (call("roi_pool", X, REGIONS, expect=[]), "pooled_shape"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("what", REFUSED)
+def test_what_a_node_refuses(what: str) -> None:
+    case, text = REFUSED[what]
+    network, builder = mm.Network(), mm.Builder()
+    tensors = [network.add_input(get_datatype_by_numpy(a.dtype), mm.Dims(a.shape)) for a in case.inputs]
+    assert network.mark_output(case.add(network, *tensors)).ok()
+    assert builder.build_model("n", network, config('{"graph_shape_mutable": false}')) is None
+    assert text in str(builder.status) and "INTERNAL" not in str(builder.status)

@@ -221,7 +221,12 @@ def _shuffle(e: Emitter, c: Call) -> Value:
 
 
 def _invert_permutation(e: Emitter, c: Call) -> Value:
+    from magicmind.ops.registry import contents_of
+
     index = c.i64("input")
+    known = contents_of(c["input"])
+    if known is not None and sorted(known.flat) != list(range(known.size)):
+        raise Refused(f"{known.tolist()!s:.80} is no permutation")
     return e.cast_like(e.op("ScatterElements", index, index, e.count_up(e.dim(index, 0)), axis=0), c["input"])
 
 

@@ -170,10 +170,18 @@ _POOL = _WINDOW | {"kernel": 2, "stride": 2, "ceil_mode": False}
 _MAX = _POOL | {"dilation": 1}
 
 
+_MODES = {
+    "nearest": "nearest", "linear": "linear", "bilinear": "linear", "cubic": "cubic", "bicubic": "cubic",
+}  # fmt: skip
+
+
 def _resize(e: Emitter, c: Call) -> Value:
     """To (height, width), or by a scale; `set_mode`, `set_align_corners`, `set_half_pixel_centers` say how."""
     x = _first(e, c["input"], _layouts(c, 1)[0])
     mode = str(plain(c.settings["mode"])).lower()
+    if mode not in _MODES:
+        raise Refused(f"set_mode({mode}) is not known", hint=f"known: {', '.join(_MODES)}")
+    mode = _MODES[mode]
     corners, half = c.setting("align_corners", bool), c.setting("half_pixel_centers", bool)
     transform = "align_corners" if corners else "half_pixel" if half else "asymmetric"
     scales, size = _size_of(e, c, x)
