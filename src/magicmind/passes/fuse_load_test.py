@@ -30,6 +30,7 @@ def network(pad: int, *, readers: int = 1, channels: int = 3) -> mm.Network:
         weights = rng.standard_normal((20, channels, 3, 3)).astype(np.float32)
         w = made.add_i_const_node(mm.DataType.FLOAT32, mm.Dims(weights.shape), weights)
         conv = made.add_i_conv_node(x, w, None)
+        assert conv.set_layout(mm.Layout.NCHW).ok()
         conv.set_pad(pad, pad)
         assert made.mark_output(conv).ok()
     return made
