@@ -24,7 +24,7 @@ COMPARISONS: dict[str, tuple[tuple[str, ...], str]] = {
     "best float32 peer / our int8": (PEERS, OURS + INT8),
 }
 """Columns of ratios: the fastest of these engines over that one; shown where both sides were measured."""
-SECTIONS = ("speed", "precision", "samples")
+SECTIONS = ("speed", "precision", "accuracy", "samples")
 """Parts of a README that are written from records, each between markers of its name."""
 
 
