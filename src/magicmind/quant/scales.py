@@ -15,8 +15,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from magicmind.errors import PrecisionError
 from magicmind.quant.histogram import Histogram
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Range = tuple[float, float]
+Range: TypeAlias = tuple[float, float]
 
 PERCENTILE = 0.9999
 _STEPS = 64
@@ -35,7 +35,8 @@ _SMALLEST_SCALE = 2.0**-100
 
 @dataclass(frozen=True)
 class TensorScale:
-    """Real value = (integer - zero) * scale. `low`, `high`: the range it was made for."""
+    """Real value = (integer - zero) * scale. `low`, `high`: the range it was made for; `seen`: the smallest and the
+    largest value, where a search left some of them out that 16 bits have room for."""
 
     scale: float
     zero: int
@@ -43,6 +44,7 @@ class TensorScale:
     low: float
     high: float
     algorithm: str
+    seen: Range | None = None
 
     @property
     def limits(self) -> tuple[int, int]:
@@ -87,7 +89,7 @@ def find_scale(seen: Histogram, algorithm: str, *, bits: int = 8, symmetric: boo
 
     # A step of 16 bits is finer than a bin, so a search has nothing to go by.
     low, high = (seen.low, seen.high) if bits == 16 else search(seen, make)
-    return make(low, high)
+    return replace(make(low, high), seen=(seen.low, seen.high))
 
 
 Make = Callable[[float, float], TensorScale]

@@ -6,6 +6,7 @@ A tensor joins the scale of what it is concatenated with unless that costs one o
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 import onnx_ir
 
@@ -56,4 +57,6 @@ def _width(scale: TensorScale) -> float:
 
 def _common(scales: list[TensorScale], symmetric: bool) -> TensorScale:
     low, high = min(s.low for s in scales), max(s.high for s in scales)
-    return scale_of(low, high, symmetric=symmetric, algorithm=scales[0].algorithm)
+    common = scale_of(low, high, symmetric=symmetric, algorithm=scales[0].algorithm)
+    ends = [end for s in scales if s.seen is not None for end in s.seen]
+    return replace(common, seen=(min(ends), max(ends))) if ends else common

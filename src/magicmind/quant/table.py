@@ -1,9 +1,10 @@
 """Scales as a table: made by calibration, saved as JSON, edited by hand, loaded, and checked against a graph.
 
 The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
-`min` and `max` gets the rest from them. `provenance` says where they come from. `means` are the means per channel of
-what products read, for bias correction; `peaks` are magnitudes that float16 may not hold. MagicMind's custom ranges,
-{tensor: [min, max]}, are read as well.
+`min` and `max` gets the rest from them. `seen` are the smallest and the largest value, from which 16 bits get their
+range. `provenance` says where they come from. `means` are the means per channel of what products read, for bias
+correction; `peaks` are magnitudes that float16 may not hold. MagicMind's custom ranges, {tensor: [min, max]}, are read
+as well.
 """
 
 from __future__ import annotations
@@ -27,6 +28,8 @@ FORMAT = "magicmind scales"
 VERSION = 1
 EVERY = ""
 """The name that stands for every tensor without a range of its own."""
+HEADROOM = 2.0
+"""How far the range of 16 bits reaches beyond what was seen."""
 NOT_ACCURATE = "calibrated on random data: not accurate"
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -50,11 +53,18 @@ class Scales:
         return NOT_ACCURATE if self.random else ""
 
     def of(self, tensor: str, bits: int, symmetric: bool = False) -> TensorScale:
-        """The tensor's scale for integers of so many bits, made from its range where it is for others."""
+        """The tensor's scale for integers of so many bits, made from its range where it is for others.
+
+        16 bits take all that was seen, and `HEADROOM`: what 8 bits leave out to have finer steps, and what is seen for
+        the first time, would be nearly all of their error.
+        """
         entry = self.tensors[tensor] if tensor in self.tensors else self.tensors[EVERY]
         if np.iinfo(entry.dtype).bits == bits:
             return entry
-        return scale_of(entry.low, entry.high, bits=bits, symmetric=symmetric, algorithm=entry.algorithm)
+        low, high = entry.low, entry.high
+        if bits == 16 and entry.seen is not None:
+            low, high = (HEADROOM * end for end in entry.seen)
+        return scale_of(low, high, bits=bits, symmetric=symmetric, algorithm=entry.algorithm)
 
     def require(self, wanted: Iterable[str], known: Iterable[str]) -> None:
         """Raises PrecisionError unless there is a scale for every wanted tensor, and none for an unknown one."""
@@ -84,7 +94,7 @@ class Scales:
             name: {
                 "scale": s.scale, "zero_point": s.zero, "dtype": s.dtype,
                 "min": s.low, "max": s.high, "algorithm": s.algorithm,
-            }
+            } | ({"seen": list(s.seen)} if s.seen is not None else {})
             for name, s in self.tensors.items()
         }  # fmt: skip
         means = {name: [float(np.float32(x)) for x in values] for name, values in self.means.items()}
@@ -183,4 +193,5 @@ def _entry(name: str, entry: Any) -> TensorScale:
     low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
     if "min" in entry and "max" in entry:
         low, high = _range(name, entry)
-    return TensorScale(float(np.float32(scale)), zero, dtype, low, high, str(entry.get("algorithm", "edited")))
+    seen = _range(name, entry["seen"]) if "seen" in entry else None
+    return TensorScale(float(np.float32(scale)), zero, dtype, low, high, str(entry.get("algorithm", "edited")), seen)
