@@ -8,7 +8,7 @@ result is the same network in float.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -38,7 +38,7 @@ class Pair:
 
 def equalise(model: onnx_ir.Model) -> int:
     """Scales the weights in place; the number of pairs."""
-    pairs = list(_pairs(model.graph))
+    pairs = list(pairs_of(model.graph))
     weights = {node: _weights(node) for pair in pairs for node in (pair.first, pair.second)}
     biases = {pair.first: _bias(pair.first) for pair in pairs}
     factors = {pair.first: np.ones(weights[pair.first].shape[0]) for pair in pairs}
@@ -61,7 +61,26 @@ def equalise(model: onnx_ir.Model) -> int:
     return len(pairs)
 
 
-def _pairs(graph: onnx_ir.Graph) -> Iterator[Pair]:
+def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
+    """Multiplies the channels of tensors between two convolutions, in place; the tensors are named as the second
+    convolution reads them. The network computes the same."""
+    for pair in list(pairs_of(model.graph)):
+        factor = factors.get(pair.second.inputs[0].name or "")  # type: ignore[union-attr]
+        if factor is None:
+            continue
+        first, second = _weights(pair.first), _weights(pair.second)
+        _inputs(pair.second, second)[:] /= factor.reshape(-1, *[1] * (_inputs(pair.second, second).ndim - 1))
+        _set(pair.first, 1, first * factor.reshape(-1, *[1] * (first.ndim - 1)), "weight")
+        _set(pair.second, 1, second, "weight")
+        bias = _bias(pair.first)
+        if bias is not None:
+            _set(pair.first, 2, bias * factor, "bias")
+        if pair.activation is not None and is_op(pair.activation, "Clip"):
+            _scale_cap(pair.activation, factor)
+
+
+def pairs_of(graph: onnx_ir.Graph) -> Iterator[Pair]:
+    """All pairs, in the order of the graph."""
     for first in graph:
         if not _is_plain(first):
             continue

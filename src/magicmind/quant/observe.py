@@ -34,7 +34,7 @@ GROUP_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Watch:
-    """What is wanted of a tensor: a histogram, the means along an axis, or just its largest magnitude."""
+    """What is wanted of a tensor: a histogram, means and ends along an axis, or just its largest magnitude."""
 
     histogram: bool = True
     axis: int | None = None
@@ -42,10 +42,12 @@ class Watch:
 
 @dataclass
 class Observed:
-    """What was seen of a tensor: its values, the sum of every index of one axis, the largest magnitude."""
+    """What was seen of a tensor: its values, the sum and the ends of every index of one axis, the largest magnitude."""
 
     histogram: Histogram = field(default_factory=Histogram)
     sums: Array | None = None
+    lows: Array | None = None
+    highs: Array | None = None
     counted: int = 0
     peak: float = 0.0
 
@@ -63,8 +65,11 @@ class Observed:
         if watch.axis is None or x.size == 0:
             return
         axis = watch.axis % x.ndim
-        sums = x.sum(axis=tuple(i for i in range(x.ndim) if i != axis), dtype=np.float64)
+        others = tuple(i for i in range(x.ndim) if i != axis)
+        sums, lows, highs = x.sum(axis=others, dtype=np.float64), x.min(axis=others), x.max(axis=others)
         self.sums = sums if self.sums is None else self.sums + sums
+        self.lows = lows if self.lows is None else np.minimum(self.lows, lows)
+        self.highs = highs if self.highs is None else np.maximum(self.highs, highs)
         self.counted += x.size // x.shape[axis]
 
 

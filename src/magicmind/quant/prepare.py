@@ -16,7 +16,7 @@ import onnx_ir
 from magicmind.errors import PrecisionError
 from magicmind.graph import Graph
 from magicmind.quant.accuracy import SAMPLES, AccuracyTarget, Outputs, contributions, flops_of, outputs_of, reach
-from magicmind.quant.equalise import equalise
+from magicmind.quant.equalise import equalise, scale_channels
 from magicmind.quant.kinds import has_quantisers
 from magicmind.quant.observe import Build, Progress
 from magicmind.quant.place import place
@@ -176,6 +176,7 @@ def _scales(model: onnx_ir.Model, request: Request, build: Build, progress: Prog
     scales = given if isinstance(given, Scales) else Scales.given(given, symmetric=how.symmetric)
     if scales.equalised:
         equalise(model)
+    scale_channels(model, scales.factors)
     return scales
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
 import onnx_ir
 
@@ -13,7 +13,7 @@ from magicmind.ir.types import shape_of
 from magicmind.passes.edit import only_user
 from magicmind.passes.infra import Runner
 from magicmind.passes.pipeline import layout_stages, stages
-from magicmind.quant.equalise import equalise
+from magicmind.quant.equalise import equalise, scale_channels
 from magicmind.quant.histogram import Histogram
 from magicmind.quant.kinds import activations, is_float, is_product, weight_of
 from magicmind.quant.observe import Build, Observations, Progress, Watch, observe
@@ -22,6 +22,7 @@ from magicmind.quant.places import Places, all_places, is_elementwise
 from magicmind.quant.samples import Samples
 from magicmind.quant.scales import TensorScale, algorithm_of, find_scale
 from magicmind.quant.share import share_scales
+from magicmind.quant.stretch import Stretched, stretched
 from magicmind.quant.table import Scales
 
 LARGE = 2.0**14
@@ -73,14 +74,30 @@ def calibrate_model(
     build: Build,
     progress: Progress,
 ) -> Scales:
-    """The scales of a simplified graph, which is equalised in place if asked. Raises PrecisionError."""
+    """The scales of a simplified graph, which is equalised in place if asked, and whose channels before depthwise
+    convolutions are stretched where weights have a scale per channel. Raises PrecisionError."""
     if how.equalises:
         equalise(model)
     places = all_places(model.graph, 8)
     if not places.roots:
         raise PrecisionError("the network has nothing to quantise", hint="build it with force_float32 or force_float16")
     seen = observe(Graph(model), _watches(model.graph, places), samples.items, build, progress, samples.total)
-    return scales_of(places, seen, how, samples)
+    scales = scales_of(places, seen, how, samples)
+    if how.per_axis:
+        scales = _with_stretched(scales, stretched(model.graph, seen.tensors, how.symmetric))
+        scale_channels(model, scales.factors)
+    return scales
+
+
+def _with_stretched(scales: Scales, found: Mapping[str, Stretched]) -> Scales:
+    """The scales as they are when the channels of these tensors are stretched."""
+    found = {name: entry for name, entry in found.items() if name in scales.tensors}
+    return replace(
+        scales,
+        tensors={**scales.tensors, **{name: entry.scale for name, entry in found.items()}},
+        means={name: mean * found[name].factors if name in found else mean for name, mean in scales.means.items()},
+        factors={name: entry.factors for name, entry in found.items()},
+    )
 
 
 def scales_of(places: Places, seen: Observations, how: Quantisation, samples: Samples) -> Scales:

@@ -3,8 +3,9 @@
 The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
 `min` and `max` gets the rest from them. `seen` are the smallest and the largest value, from which 16 bits get their
 range. `provenance` says where they come from. `means` are the means per channel of what products read, for bias
-correction; `peaks` are magnitudes that float16 may not hold. MagicMind's custom ranges, {tensor: [min, max]}, are read
-as well.
+correction; `peaks` are magnitudes that float16 may not hold; `factors` are what channels were multiplied by before
+depthwise convolutions (`quant/stretch.py`), and belong to the scales of these tensors. MagicMind's custom ranges,
+{tensor: [min, max]}, are read as well.
 """
 
 from __future__ import annotations
@@ -46,6 +47,7 @@ class Scales:
     random: bool = False
     equalised: bool = False
     data: str = ""
+    factors: Mapping[str, Array] = field(default_factory=dict)
 
     @property
     def remark(self) -> str:
@@ -97,15 +99,18 @@ class Scales:
             } | ({"seen": list(s.seen)} if s.seen is not None else {})
             for name, s in self.tensors.items()
         }  # fmt: skip
-        means = {name: [float(np.float32(x)) for x in values] for name, values in self.means.items()}
+        means, factors = (
+            {name: [float(np.float32(x)) for x in values] for name, values in lists.items()}
+            for lists in (self.means, self.factors)
+        )
         head = {"format": FORMAT, "version": VERSION, "provenance": self.provenance}
-        return {**head, "tensors": tensors, "peaks": dict(self.peaks), "means": means}
+        return {**head, "tensors": tensors, "peaks": dict(self.peaks), "means": means, "factors": factors}
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Writes the file, a line per tensor, replacing an older one in one step."""
         parts = []
         for key, value in self.to_json().items():
-            if key in ("tensors", "means") and value:
+            if key in ("tensors", "means", "factors") and value:
                 lines = [f"    {json.dumps(name)}: {json.dumps(entry)}" for name, entry in value.items()]
                 parts.append(f"  {json.dumps(key)}: {{\n" + ",\n".join(lines) + "\n  }")
             else:
@@ -151,6 +156,7 @@ class Scales:
             random=bool(given.get("random", False)),
             equalised=bool(given.get("equalised", False)),
             data=str(given.get("data", "")),
+            factors=dict(map(_factors, document.get("factors", {}).items())),
         )
 
     @classmethod
@@ -174,6 +180,18 @@ def _range(name: str, given: Any) -> tuple[float, float]:
     if not (math.isfinite(low) and math.isfinite(high)) or low > high:
         raise PrecisionError(f"the range of {name!r} is {given!r}", hint="two finite numbers, the smaller first")
     return low, high
+
+
+def _factors(item: tuple[str, Any]) -> tuple[str, Array]:
+    """A row of `factors`, checked."""
+    name, values = item
+    try:
+        factors = np.asarray(values, np.float64).reshape(-1)
+    except (TypeError, ValueError):
+        factors = np.zeros(1)
+    if not factors.size or not np.isfinite(factors).all() or (factors <= 0).any():
+        raise PrecisionError(f"the factors of {name!r} are {values!r:.60}", hint="numbers above zero, one per channel")
+    return name, factors
 
 
 def _entry(name: str, entry: Any) -> TensorScale:
