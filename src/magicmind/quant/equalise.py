@@ -35,12 +35,18 @@ class Pair:
     activation: onnx_ir.Node | None
     second: onnx_ir.Node
 
+    @property
+    def between(self) -> str:
+        """The tensor that the second reads."""
+        value = self.second.inputs[0]
+        assert value is not None
+        return value.name or ""
+
 
 def equalise(model: onnx_ir.Model) -> int:
     """Scales the weights in place; the number of pairs."""
     pairs = list(pairs_of(model.graph))
     weights = {node: _weights(node) for pair in pairs for node in (pair.first, pair.second)}
-    biases = {pair.first: _bias(pair.first) for pair in pairs}
     factors = {pair.first: np.ones(weights[pair.first].shape[0]) for pair in pairs}
     for _ in range(_ROUNDS):
         largest = 1.0
@@ -50,14 +56,7 @@ def equalise(model: onnx_ir.Model) -> int:
             largest = max(largest, float(np.maximum(step, 1 / step).max()))
         if largest < 1.0 + _SETTLED:
             break
-    for node, array in weights.items():
-        _set(node, 1, array, "weight")
-    for pair in pairs:
-        factor, bias = factors[pair.first], biases[pair.first]
-        if bias is not None:
-            _set(pair.first, 2, bias * factor, "bias")
-        if pair.activation is not None and is_op(pair.activation, "Clip"):
-            _scale_cap(pair.activation, factor)
+    scale_channels(model, {pair.between: factors[pair.first] for pair in pairs})
     return len(pairs)
 
 
@@ -65,12 +64,12 @@ def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
     """Multiplies the channels of tensors between two convolutions, in place; the tensors are named as the second
     convolution reads them. The network computes the same."""
     for pair in list(pairs_of(model.graph)):
-        factor = factors.get(pair.second.inputs[0].name or "")  # type: ignore[union-attr]
+        factor = factors.get(pair.between)
         if factor is None:
             continue
         first, second = _weights(pair.first), _weights(pair.second)
-        _inputs(pair.second, second)[:] /= factor.reshape(-1, *[1] * (_inputs(pair.second, second).ndim - 1))
-        _set(pair.first, 1, first * factor.reshape(-1, *[1] * (first.ndim - 1)), "weight")
+        _scale(first, _inputs(pair.second, second), factor)
+        _set(pair.first, 1, first, "weight")
         _set(pair.second, 1, second, "weight")
         bias = _bias(pair.first)
         if bias is not None:
@@ -126,9 +125,14 @@ def _balance(weights: dict[onnx_ir.Node, Array], pair: Pair) -> Array:
     used = (r1 > 0) & (r2 > 0)
     factor = np.where(used, np.sqrt(np.where(used, r2, 1.0) / np.where(used, r1, 1.0)), 1.0)
     factor = np.clip(factor, 1 / _BOUND, _BOUND)
+    _scale(first, second, factor)
+    return factor
+
+
+def _scale(first: Array, second: Array, factor: Array) -> None:
+    """Multiplies [channel, ...] of the first, divides those of the second, in place."""
     first *= factor.reshape(-1, *[1] * (first.ndim - 1))
     second /= factor.reshape(-1, *[1] * (second.ndim - 1))
-    return factor
 
 
 def _peaks(array: Array) -> Array:

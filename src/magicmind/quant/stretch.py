@@ -40,13 +40,11 @@ def stretched(graph: onnx_ir.Graph, seen: Mapping[str, Observed], symmetric: boo
     """What to do with the tensors between a convolution and a depthwise one, by name."""
     found = {}
     for pair in pairs_of(graph):
-        value = pair.second.inputs[0]
-        assert value is not None
-        observed = seen.get(value.name or "")
+        observed = seen.get(pair.between)
         if attribute(pair.second, "group", 1) > 1 and observed is not None:
             entry = _stretch(observed, symmetric)
             if entry is not None:
-                found[value.name or ""] = entry
+                found[pair.between] = entry
     return found
 
 
