@@ -42,13 +42,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--precision", default="force_float32", metavar="MODE", help="arithmetic and storage (default: %(default)s)"
     )
-    parser.add_argument(
-        "--shape",
-        type=options.shape,
-        action="append",
-        metavar="NAME=DIM,...",
-        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
-    )
+    options.add_shape(parser)
     parser.add_argument(
         "--target",
         action="append",

@@ -24,13 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "-o", "--output", type=Path, metavar="FILE", help="scales to write (default: the network's name, .scales.json)"
     )
-    parser.add_argument(
-        "--shape",
-        type=options.shape,
-        action="append",
-        metavar="NAME=DIM,...",
-        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
-    )
+    options.add_shape(parser)
     parser.add_argument(
         "--export", type=Path, metavar="FILE", help="also write the quantised network as ONNX with Q/DQ pairs"
     )

@@ -18,6 +18,16 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
 
 
+def add_shape(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--shape",
+        type=shape,
+        action="append",
+        metavar="NAME=DIM,...",
+        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
+    )
+
+
 def add_model(parser: argparse.ArgumentParser, what: str) -> None:
     parser.add_argument("model", type=Path, help=what)
 

@@ -13,13 +13,7 @@ SUMMARY = "read a trained network, write the unified graph as ONNX"
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_source(parser)
-    parser.add_argument(
-        "--shape",
-        type=options.shape,
-        action="append",
-        metavar="NAME=DIM,...",
-        help="shape of an input; a dim is 3, 1..64, 1.. or N=1..64 (may be repeated)",
-    )
+    options.add_shape(parser)
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="FILE", help="ONNX file to write")
     options.add_json(parser)
 
