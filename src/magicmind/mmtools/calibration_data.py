@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
@@ -36,7 +37,7 @@ class Entry:
     shape: Shape | None = None
 
 
-class _Samples(CalibDataInterface):
+class _Samples(CalibDataInterface, ABC):
     """`count` samples of one type, each made when it is its turn."""
 
     def __init__(self, dtype: DataType, count: int) -> None:
@@ -68,8 +69,9 @@ class _Samples(CalibDataInterface):
         self._index, self._sample = -1, None
         return Status.OK()
 
+    @abstractmethod
     def _made(self, i: int) -> Array:
-        raise NotImplementedError
+        """Sample number i.  Raises Error, OSError."""
 
 
 class FileSamples(_Samples):

@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 
 import magicmind
@@ -77,7 +78,6 @@ def test_groups_of_shapes(digits: Path, tmp_path: Path, capsys: pytest.CaptureFi
 
 
 def test_several_inputs_and_a_scalar(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    onnx = pytest.importorskip("onnx")
     text = """<ir_version: 8, opset_import: ["" : 17]>
         g (float[N, 4] a, int32[N, 4] b, float s) => (float[N, 4] y)
         { c = Cast<to = 1>(b) d = Add(a, c) y = Mul(d, s) }"""

@@ -6,6 +6,7 @@ import random
 import struct
 from typing import Any
 
+import ml_dtypes
 import numpy as np
 import pytest
 
@@ -33,7 +34,6 @@ def test_tensors_come_back_as_they_were() -> None:
 
 
 def test_types_that_numpy_lacks() -> None:
-    ml_dtypes = pytest.importorskip("ml_dtypes")
     array = np.arange(3).astype(ml_dtypes.bfloat16)
     np.testing.assert_array_equal(decode(encode({}, {"x": array})).tensors["x"], array)
 
