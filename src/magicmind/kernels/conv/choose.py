@@ -19,7 +19,7 @@ from magicmind.kernels.conv.depthwise import DepthwiseSchedule
 from magicmind.kernels.conv.direct import DirectSchedule
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
-from magicmind.kernels.conv.winograd import MOST_BYTE_CHANNELS, WinogradSchedule
+from magicmind.kernels.conv.winograd import MOST_BYTE_CHANNELS, WinogradSchedule, numbers_of
 from magicmind.kernels.tiles import balanced
 
 _NOMINAL = 56
@@ -303,7 +303,7 @@ def _winograd_tiles(shape: ConvShape, target: Target, m: int, types: ConvTypes) 
     chunks = -(-shape.oc_blocks // nr)
     candidates = []
     for per_part in _options(chunks, chunks, -(-chunks // 2), -(-chunks // target.threads), -(-chunks // 4)):
-        tile_bytes = (m + 2) ** 2 * (shape.ic_blocks * _number_bytes(types) + per_part * nr * 4) * BLOCK
+        tile_bytes = (m + 2) ** 2 * (shape.ic_blocks * ITEMSIZE[numbers_of(types)] + per_part * nr * 4) * BLOCK
         most = max(1, int(2.5 * target.l2) // tile_bytes)
         shares = [-(-n * per_image // target.threads) for n in batches]
         for run in _options(min(most, tiles), most, 126, 98, 70, 56, 42, 28, 14, per_image, *shares):
@@ -314,11 +314,6 @@ def _winograd_tiles(shape: ConvShape, target: Target, m: int, types: ConvTypes) 
             )
             candidates.append((cycles, schedule))
     return candidates
-
-
-def _number_bytes(types: ConvTypes) -> int:
-    """Of a transformed input or weight."""
-    return 2 if types.is_integer else 4
 
 
 def _winograd_cycles(
@@ -340,10 +335,12 @@ def _winograd_cycles(
     to, back = _TRANSFORM[m] if not types.is_integer else _TRANSFORM_BYTES
     blocks = min(shape.oc_blocks, nr * schedule.chunks)
     transforms = run * (shape.ic_blocks * to + blocks * back) * target.registers_per_block
-    weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * _number_bytes(types)
+    weights = positions * shape.ic_blocks * BLOCK * blocks * BLOCK * ITEMSIZE[numbers_of(types)]
     reads = busiest if weights > target.l2 // 2 else 1
     pixels = busiest * run * m * m * shape.ic * ITEMSIZE[types.x]
-    scratch = busiest * positions * (shape.ic_blocks * _number_bytes(types) + blocks * 4) * schedule.tiles * BLOCK
+    scratch = (
+        busiest * positions * (shape.ic_blocks * ITEMSIZE[numbers_of(types)] + blocks * 4) * schedule.tiles * BLOCK
+    )
     spilled = scratch if scratch > busiest * 0.7 * target.l2 else 0
     moved = (pixels + 0.5 * spilled) / _STREAM_BYTES_PER_CYCLE
     return _overlap(busiest * product / _EFFICIENCY, reads * weights) + busiest * transforms + 0.3 * moved

@@ -66,6 +66,11 @@ MOST_BYTE_CHANNELS = (2**31 - 1) // (4 * 9 * 255 * 128)
 """Input channels up to which four times a convolution of bytes fits an int32. (In between, sums may wrap.)"""
 
 
+def numbers_of(types: ConvTypes) -> str:
+    """The type in which transformed inputs and weights are multiplied."""
+    return "i16" if types.is_integer else "f32"
+
+
 def weight_matrix(m: int, numbers: str) -> Matrix:
     """What transforms weights that are multiplied as `numbers`, f32 or i16."""
     return WEIGHT[m] if numbers == "f32" else DOUBLED
@@ -109,11 +114,6 @@ class WinogradConv:
         return f"{self.types.x}_winograd{s.m}_{self.shape}_{s.mr}x{s.nr}{self.epilogue.label}"
 
     @property
-    def numbers(self) -> str:
-        """The type in which transformed inputs and weights are multiplied."""
-        return "i16" if self.types.is_integer else "f32"
-
-    @property
     def positions(self) -> int:
         return (self.schedule.m + 2) ** 2
 
@@ -125,12 +125,12 @@ class WinogradConv:
     def scratch_bytes(self) -> int:
         """Transformed inputs and products of one item."""
         s = self.schedule
-        inputs = self.position_vectors(self.shape.ic_blocks) * ITEMSIZE[self.numbers]
+        inputs = self.position_vectors(self.shape.ic_blocks) * ITEMSIZE[numbers_of(self.types)]
         products = self.position_vectors(s.chunks * s.nr) * ITEMSIZE[self.types.acc]
         return self.positions * (inputs + products) * BLOCK
 
     def build(self, target: Target, symbol: str) -> Kernel:
-        types = replace(self.types, w=self.numbers)
+        types = replace(self.types, w=numbers_of(self.types))
         k = types.kernel(symbol, target, self.epilogue, count_params(self))
         _Emitter(k, self).emit()
         return k
@@ -175,7 +175,7 @@ class _Emitter:
         self.full_chunks, self.tail = divmod(s.oc_blocks, schedule.nr)
         self.chunks = self.full_chunks + (1 if self.tail else 0)
         self.v_position = spec.position_vectors(s.ic_blocks) * BLOCK
-        self.v = k.scratch.cast(spec.numbers)
+        self.v = k.scratch.cast(numbers_of(spec.types))
         self.products = self.v.offset(spec.positions * self.v_position).cast(spec.types.acc)
         self.product_position = spec.position_vectors(schedule.chunks * schedule.nr) * BLOCK
         padding = "u8" if spec.types.is_integer else "f32"  # zeros of float32 are float16's too
