@@ -6,7 +6,6 @@ import hashlib
 import signal
 import socket
 import threading
-import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -373,12 +372,20 @@ def test_a_server_ends_when_it_is_told_to() -> None:
 
 
 def test_a_client_that_goes_silent(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the server says so: what it does with the first sample takes a time that is not known."""
+    given_up = threading.Event()
+
+    def remote_error(*arguments: Any) -> RemoteError:
+        given_up.set()
+        return RemoteError(*arguments)
+
     monkeypatch.setattr(jobs, "HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr(jobs, "RemoteError", remote_error)
     with serving(idle=0.3) as address:
 
         def slow() -> Iterator[dict[str, Any]]:
             yield images(1)[0]
-            time.sleep(1.5)
+            assert given_up.wait(60)
             yield images(1)[0]
 
         with pytest.raises(RemoteError) as found:
