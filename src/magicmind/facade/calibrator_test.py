@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ import pytest
 import magicmind
 import magicmind.python.runtime as mm
 from magicmind.facade.calibrator import taken
+from magicmind.facade.ranges import quantisation
 from magicmind.testing.magicmind_api import build, config, run_model
 
 DATA = Path(magicmind.__file__).parent / "data"
@@ -241,6 +243,21 @@ def test_samples_of_changing_shapes() -> None:
 def test_ranges_by_hand_need_no_data() -> None:
     ranges = '{"custom_ranges": {"": {"max": [1], "min": [-1]}}}'
     assert build(digits(), QINT8, ranges) is not None
+
+
+def test_custom_nodes_are_about_their_own_kind(caplog: pytest.LogCaptureFixture) -> None:
+    algorithm = mm.QuantizationAlgorithm.LINEAR_ALGORITHM
+    part = {"input": {"0": {"quant_granularity": "per_axis"}}}
+    chosen = mm.BuilderConfig()
+    assert chosen.parse_from_string(json.dumps({"custom_nodes": {"IConvDepthwiseNode": part, "IPoolNode": part}})).ok()
+    how = quantisation(chosen, algorithm)
+    assert (how.per_axis, how.per_axis_of) == (False, {"depthwise": True})
+    assert "IPoolNode has no weights" in caplog.text
+    part["input"]["0"]["quant_granularity"] = "per_tensor"
+    document = {"custom_nodes": {"IConvNode": part}, "precision_config": {"weight_quant_granularity": "per_axis"}}
+    assert chosen.parse_from_string(json.dumps(document)).ok()
+    how = quantisation(chosen, algorithm)
+    assert how.per_axis and how.per_axis_of["conv"] is False
 
 
 def test_data_given_before_the_precision_is_known() -> None:

@@ -40,22 +40,33 @@ def quantisation(config: BuilderConfig, algorithm: QuantizationAlgorithm) -> Qua
     return Quantisation(
         algorithm=algorithm.value,
         symmetric=config.value("precision_config.activation_quant_algo", "symmetric") == "symmetric",
-        per_axis=per_axis or _per_axis_nodes(config),
+        per_axis=per_axis,
+        per_axis_of=_per_axis_of(config),
         equalise=not per_axis,
     )
 
 
-def _per_axis_nodes(config: BuilderConfig) -> bool:
-    """Whether `custom_nodes` asks for a scale per channel: then all products have one, which is never worse."""
+_KINDS = {
+    "IConvNode": "conv", "IConv1DNode": "conv", "IConv3DNode": "conv", "IConvDepthwiseNode": "depthwise",
+    "IDeconvNode": "deconv", "IDeconv1DNode": "deconv", "IMatMulNode": "matmul", "IInnerProductNode": "matmul",
+}  # fmt: skip
+"""Nodes with weights, by the names that `custom_nodes` has for them."""
+
+
+def _per_axis_of(config: BuilderConfig) -> dict[str, bool]:
+    """What `custom_nodes` asks of the weights of some kinds of nodes, whichever of their inputs it names."""
     nodes: Mapping[str, Any] = config.value("custom_nodes", {})
-    granularities = [
-        part.get("quant_granularity")
-        for node in nodes.values()
-        if isinstance(node, dict)
-        for part in (node.get("input") or {}).values()
-        if isinstance(part, dict)
-    ]
-    return "per_axis" in granularities
+    found = {}
+    for name, node in nodes.items():
+        parts = (node.get("input") or {}).values() if isinstance(node, dict) else ()
+        granularities = {part.get("quant_granularity") for part in parts if isinstance(part, dict)} - {None}
+        if not granularities:
+            continue
+        if name not in _KINDS:
+            LOG.warning("custom_nodes: %s has no weights here; known are %s", name, ", ".join(_KINDS))
+            continue
+        found[_KINDS[name]] = "per_axis" in granularities
+    return found
 
 
 def measured(network: Network, config: BuilderConfig, calibration: Calibration) -> Calibration:

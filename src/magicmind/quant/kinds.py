@@ -10,11 +10,13 @@ from onnx_ir import DataType
 
 from magicmind.ir.attributes import attribute
 from magicmind.ir.scalar_ops import SCALAR_OPS
-from magicmind.ir.types import const_of, type_of
+from magicmind.ir.types import const_of, shape_of, type_of
 from magicmind.passes.edit import is_op
 
 PRODUCTS = frozenset({"Conv", "ConvTranspose", "MatMul", "Gemm"})
 """What runs on integers: the reason for all the rest."""
+KINDS = ("conv", "depthwise", "deconv", "matmul")
+"""Kinds of products, for options that are about one of them."""
 MOVERS = frozenset({
     "MaxPool", "Reshape", "Transpose", "Flatten", "Squeeze", "Unsqueeze", "Slice", "Gather", "Split", "Identity",
     "DepthToSpace", "SpaceToDepth", "Expand", "Tile", "GlobalMaxPool",
@@ -45,6 +47,15 @@ def is_average(node: onnx_ir.Node) -> bool:
 def is_product(node: onnx_ir.Node | None) -> bool:
     """Whether the node multiplies and sums: what a q* mode is about."""
     return is_op(node, *PRODUCTS)
+
+
+def kind_of(node: onnx_ir.Node) -> str:
+    """Which of `KINDS` a product with constant weights is."""
+    if node.op_type == "Conv":
+        groups, weight = attribute(node, "group", 1), weight_of(node)
+        shape = None if weight is None else shape_of(weight)
+        return "depthwise" if groups > 1 and shape is not None and shape[1] == 1 else "conv"
+    return "deconv" if node.op_type == "ConvTranspose" else "matmul"
 
 
 def factors(node: onnx_ir.Node) -> list[onnx_ir.Value]:

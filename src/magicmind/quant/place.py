@@ -7,8 +7,8 @@ or int16 behind a DequantizeLinear with `axis`. Biases stay floats, corrected by
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -20,7 +20,7 @@ from magicmind.ir.attributes import attribute
 from magicmind.ir.types import TensorType, const_of, set_type, shape_of, type_of
 from magicmind.passes.affine import per_channel
 from magicmind.passes.edit import add_constant, insert_node, is_op, only_user
-from magicmind.quant.kinds import activations, is_product, weight_of
+from magicmind.quant.kinds import activations, is_product, kind_of, weight_of
 from magicmind.quant.places import Places, places_of
 from magicmind.quant.precision import PrecisionPlan
 from magicmind.quant.scales import TensorScale
@@ -33,9 +33,10 @@ ScaleOf = Callable[[onnx_ir.Value], TensorScale]
 
 @dataclass(frozen=True)
 class Placing:
-    """How weights are quantised. `per_axis` may be a rule by node."""
+    """How weights are quantised; `per_axis_of` is `per_axis` for some kinds of products."""
 
     per_axis: bool = True
+    per_axis_of: Mapping[str, bool] = field(default_factory=dict)
     symmetric: bool = False
     bias_correction: bool = True
 
@@ -104,7 +105,7 @@ def quantise_weights_of(node: onnx_ir.Node, scale_of: ScaleOf, scales: Scales, b
     assert weight is not None and weights is not None and isinstance(graph, onnx_ir.Graph)
     (source,) = activations(node)
     axis = output_axis(node, weights.ndim)
-    per_axis = how.per_axis and weights.ndim > 1
+    per_axis = how.per_axis_of.get(kind_of(node), how.per_axis) and weights.ndim > 1
     bias = const_of(node.inputs[2]) if len(node.inputs) > 2 else None
     try:
         quantised = quantise_weights(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import onnx_ir
 
@@ -15,7 +15,7 @@ from magicmind.passes.infra import Runner
 from magicmind.passes.pipeline import layout_stages, stages
 from magicmind.quant.equalise import equalise, scale_channels
 from magicmind.quant.histogram import Histogram
-from magicmind.quant.kinds import activations, is_float, is_product, weight_of
+from magicmind.quant.kinds import KINDS, activations, is_float, is_product, weight_of
 from magicmind.quant.observe import Build, Observations, Progress, Watch, observe
 from magicmind.quant.place import Placing
 from magicmind.quant.places import Places, all_places, is_elementwise
@@ -35,7 +35,8 @@ class Quantisation:
 
     algorithm: how a tensor's range is found: linear, eqnm, percentile or entropy (`quant/scales.py`).
     symmetric: activations around zero; else their zero point is where it wastes no integer.
-    per_axis: one scale per output channel of weights, else one for all.
+    per_axis: one scale per output channel of weights, else one for all; `per_axis_of` says otherwise for kinds of
+        products: conv, depthwise, deconv, matmul.
     bias_correction: biases take back what rounding the weights does to the mean of the outputs.
     equalise: balances the channels of neighbouring convolutions before anything is measured; None does where weights
         have one scale: it is what they lack.
@@ -46,9 +47,14 @@ class Quantisation:
     per_axis: bool = True
     bias_correction: bool = True
     equalise: bool | None = None
+    per_axis_of: Mapping[str, bool] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         algorithm_of(self.algorithm)
+        for kind, per_axis in self.per_axis_of.items():
+            if kind not in KINDS or not isinstance(per_axis, bool):
+                hint = f"true or false for one of {', '.join(KINDS)}"
+                raise PrecisionError(f"per_axis_of has {kind!r}: {per_axis!r:.40}", hint=hint)
 
     @property
     def equalises(self) -> bool:
@@ -56,7 +62,7 @@ class Quantisation:
 
     @property
     def placing(self) -> Placing:
-        return Placing(self.per_axis, self.symmetric, self.bias_correction)
+        return Placing(self.per_axis, self.per_axis_of, self.symmetric, self.bias_correction)
 
 
 def simplified(model: onnx_ir.Model) -> onnx_ir.Model:
@@ -83,7 +89,7 @@ def calibrate_model(
         raise PrecisionError("the network has nothing to quantise", hint="build it with force_float32 or force_float16")
     seen = observe(Graph(model), _watches(model.graph, places), samples.items, build, progress, samples.total)
     scales = scales_of(places, seen, how, samples)
-    if how.per_axis:
+    if how.per_axis and all(how.per_axis_of.values()):
         scales = _with_stretched(scales, stretched(model.graph, seen.tensors, how.symmetric))
         scale_channels(model, scales.factors)
     return scales

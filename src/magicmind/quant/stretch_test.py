@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import pytest
 
 import magicmind
@@ -82,3 +83,25 @@ def test_edited_factors_are_checked(factors: Any) -> None:
     document = Scales({}).to_json()
     with pytest.raises(PrecisionError, match="factors of 'u'"):
         Scales.of_json(json.loads(json.dumps({**document, "factors": {"u": factors}})))
+
+
+@pytest.mark.parametrize("per_axis", [True, False])
+def test_kinds_of_products_may_have_another_granularity(per_axis: bool, tmp_path: Path) -> None:
+    """Which the other products do not get, and nothing is stretched whose weights have one scale."""
+    how = magicmind.Quantisation(per_axis=per_axis, per_axis_of={"depthwise": not per_axis})
+    graph, data = magicmind.Graph(chain("Relu({})")), feeds(4)
+    assert not magicmind.calibrate(graph, data, how).factors
+    magicmind.export_qdq(graph, tmp_path / "net.onnx", calibration=data, quantisation=how)
+    model = onnx.load(tmp_path / "net.onnx")
+    sizes = {t.name: t.dims for t in model.graph.initializer}
+    scales = {n.output[0]: sizes[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear"}
+    by_name = {n.name: list(scales[n.input[1]]) for n in model.graph.node if n.op_type == "Conv"}
+    each, one = ([4], [2]), ([], [])
+    assert [by_name["first"], by_name["third"]] == list(each if per_axis else one)
+    assert by_name["second"] == ([] if per_axis else [4])
+
+
+@pytest.mark.parametrize("given", [{"pool": True}, {"conv": 1}])
+def test_granularities_of_nothing(given: Any) -> None:
+    with pytest.raises(PrecisionError, match="per_axis_of"):
+        magicmind.Quantisation(per_axis_of=given)
