@@ -96,9 +96,10 @@ def test_kinds_of_products_may_have_another_granularity(per_axis: bool, tmp_path
     sizes = {t.name: t.dims for t in model.graph.initializer}
     scales = {n.output[0]: sizes[n.input[1]] for n in model.graph.node if n.op_type == "DequantizeLinear"}
     by_name = {n.name: list(scales[n.input[1]]) for n in model.graph.node if n.op_type == "Conv"}
-    each, one = ([4], [2]), ([], [])
-    assert [by_name["first"], by_name["third"]] == list(each if per_axis else one)
-    assert by_name["second"] == ([] if per_axis else [4])
+    if per_axis:
+        assert by_name == {"first": [4], "second": [], "third": [2]}
+    else:
+        assert by_name == {"first": [], "second": [4], "third": []}
 
 
 @pytest.mark.parametrize("given", [{"pool": True}, {"conv": 1}])
