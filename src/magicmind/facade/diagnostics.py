@@ -1,87 +1,15 @@
-"""What programs look into a run with: dumps of outputs, times of steps; and the loader of plugins."""
+"""What programs look into a run with: times of steps; and the loader of plugins. `dumps.py` has the dumps."""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import time
-from collections.abc import Iterable, Sequence
 from enum import Enum
 from pathlib import Path
 from typing import Any
 
 from magicmind.facade.status import LOG, Code, Refused, guarded
-from magicmind.facade.tensor import Tensor
-
-
-class DumpMode(Enum):
-    """Which tensors are written."""
-
-    kNone = -1
-    kSpecifiedTensors = 0
-    kAllTensors = 1
-    kOutputTensors = 2
-
-
-class FileFormat(Enum):
-    """How they are written; only bytes, without header, are possible here."""
-
-    kProtobuf = 0
-    kProtobufText = 1
-    kBinary = 2
-
-
-class ContextDumpInfo:
-    """Where `Context.enqueue` writes tensors to; `val` has the same fields, as programs set them."""
-
-    def __init__(
-        self,
-        path: str | os.PathLike[str] = "",
-        tensor_name: Iterable[str] = (),
-        dump_mode: DumpMode | int = DumpMode.kOutputTensors,
-        file_format: FileFormat | int = FileFormat.kBinary,
-    ) -> None:
-        self.path, self.tensor_name = path, tensor_name
-        self.dump_mode, self.file_format = dump_mode, file_format
-
-    @property
-    def val(self) -> ContextDumpInfo:
-        """Itself."""
-        return self
-
-
-class Dump:
-    """Outputs as files: `<name>.<run>`, bytes in row-major order."""
-
-    def __init__(self, info: Any) -> None:
-        """Raises Refused for what a run cannot write."""
-        if not isinstance(info, ContextDumpInfo):
-            raise Refused(f"set_context_dump_info takes a Context.ContextDumpInfo, not {type(info).__name__}")
-        try:
-            mode, how = DumpMode(info.dump_mode), FileFormat(info.file_format)
-        except ValueError as error:
-            raise Refused(str(error)) from None
-        if mode is DumpMode.kAllTensors:
-            raise Refused(
-                "a run keeps its outputs only", Code.UNIMPLEMENTED, hint="mark_output makes any tensor an output"
-            )
-        if how is not FileFormat.kBinary and mode is not DumpMode.kNone:
-            raise Refused(f"file_format {how.name} is not written: use kBinary", Code.UNIMPLEMENTED)
-        self._names = set(info.tensor_name) if mode is DumpMode.kSpecifiedTensors else None
-        self._folder = None if mode is DumpMode.kNone else Path(info.path)
-        self._runs = 0
-
-    def write(self, outputs: Sequence[Tensor]) -> None:
-        """Writes what a run has delivered."""
-        if self._folder is None:
-            return
-        self._folder.mkdir(parents=True, exist_ok=True)
-        for tensor in outputs:
-            if tensor.array is not None and (self._names is None or tensor.name in self._names):
-                file = re.sub(r"[^\w.-]", "_", tensor.name)
-                (self._folder / f"{file}.{self._runs}").write_bytes(tensor.array.tobytes())
-        self._runs += 1
 
 
 class HostTracerLevel(Enum):

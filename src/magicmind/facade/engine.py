@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.facade.device import Queue
-from magicmind.facade.diagnostics import ContextDumpInfo, Dump
+from magicmind.facade.dumps import ContextDumpInfo, Dump
 from magicmind.facade.status import Code, Refused, Status, guarded, or_none
 from magicmind.facade.tensor import Array, Tensor
 from magicmind.runtime import Engine as CoreEngine
@@ -49,7 +49,7 @@ class Context:
 
     @guarded
     def set_context_dump_info(self, info: Any) -> None:
-        """From here on every run writes its outputs as files."""
+        """From here on every run writes tensors as files: its outputs, those inside, or some of them."""
         self._dump = Dump(info)
 
     def create_inputs(self) -> list[Tensor]:
@@ -86,7 +86,10 @@ class Context:
             )
         try:
             feeds = {spec[0]: _data(spec, tensor) for spec, tensor in zip(self._inputs, inputs, strict=True)}
-            results = self._core.run(feeds)
+            if self._dump is None:
+                results = self._core.run(feeds)
+            else:
+                results = self._dump.run(self._core, feeds, [spec[0] for spec in self._outputs])
             self._deliver(results, outputs)
         finally:
             self._lock.release()
@@ -98,8 +101,6 @@ class Context:
                 tensor.take(results[name])
         else:
             self._fill(results, outputs)
-        if self._dump is not None:
-            self._dump.write(outputs)
 
     def _fill(self, results: dict[str, Array], outputs: list[Tensor]) -> None:
         old = outputs[:]

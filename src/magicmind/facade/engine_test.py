@@ -267,24 +267,6 @@ def test_outputs_that_create_outputs_made(mutable: mm.Model) -> None:
         np.testing.assert_array_equal(outputs[0].asnumpy(), x**2)
 
 
-def test_outputs_are_dumped(model: mm.Model, tmp_path: Path) -> None:
-    context = context_of(model)
-    info = mm.Context.ContextDumpInfo(
-        path="./", tensor_name=[], dump_mode=mm.DumpMode.kOutputTensors, file_format=mm.FileFormat.kBinary
-    )
-    info.val.path = str(tmp_path / "dump")
-    assert context.set_context_dump_info(info).ok()
-    assert context.enqueue(filled(context), [], QUEUE).ok()
-    files = {f.name: f.read_bytes() for f in (tmp_path / "dump").iterdir()}
-    assert files["main_mm.elementwise_0.0"] == (2 * X).tobytes() and len(files) == 2
-
-
-@pytest.mark.parametrize("wrong", [{"dump_mode": 1}, {"file_format": 0}, {"dump_mode": 9}])
-def test_dumps_that_are_not_possible(wrong: dict[str, int], model: mm.Model) -> None:
-    assert not context_of(model).set_context_dump_info(mm.Context.ContextDumpInfo(**wrong)).ok()  # type: ignore[arg-type]
-    assert not context_of(model).set_context_dump_info("here").ok()
-
-
 def test_a_profiler(model: mm.Model, tmp_path: Path) -> None:
     profiler = mm.Profiler(mm.ProfilerOptions(mm.HostTracerLevel.kCritical, mm.DeviceTracerLevel.kOn), tmp_path / "log")
     assert not profiler.step_begin(0).ok() and profiler.start().ok()

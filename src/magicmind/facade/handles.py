@@ -11,6 +11,7 @@ from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType
 from magicmind.facade.naming import MAIN
 from magicmind.facade.nodes import Row
+from magicmind.facade.quantities import uniform_of, uniform_quant_param_to_range
 from magicmind.facade.status import Code, Refused, guarded, or_none
 
 if TYPE_CHECKING:
@@ -35,6 +36,21 @@ class ITensor:
     def get_tensor_name(self) -> str:
         """The name."""
         return self.network.name_of(self)
+
+    @guarded
+    def set_tensor_name(self, name: str) -> None:
+        """Gives the tensor a name of its own: what the built model calls it, and what `custom_ranges` may say of it."""
+        self.network.set_name(self, name)
+
+    @guarded
+    def set_dynamic_range(self, value: Any, per_axis: bool = False) -> None:
+        """Sets the range that quantisation gives the tensor: a Range or (min, max); before what calibration found."""
+        self.network.set_range(self, [value])
+
+    @guarded
+    def set_dynamic_range_per_axis(self, values: Sequence[Any], per_axis: bool = True) -> None:
+        """As `set_dynamic_range` with a range per channel: the tensor gets the smallest that holds them all."""
+        self.network.set_range(self, values)
 
     def get_dimension(self) -> Dims:
         """The shape; no dims while nothing is known of it."""
@@ -131,6 +147,28 @@ class INode:
     def set_output_type(self, i: int, data_type: DataType) -> None:
         """The type that the node gives its i-th output; overrides the precision mode."""
         self._set_type("output", i, len(self.results), data_type)
+
+    @guarded
+    def set_precision_with_normal_param(self, i: int, data_type: DataType, param: Any, per_axis: bool = False) -> None:
+        """As `set_precision` with an integer type, and the numbers that its integers stand for."""
+        self._set_quantised(i, data_type, [param])
+
+    @guarded
+    def set_precision_with_normal_param_per_axis(
+        self, i: int, data_type: DataType, params: Sequence[Any], per_axis: bool = True
+    ) -> None:
+        """As `set_precision_with_normal_param` with a form for every channel."""
+        self._set_quantised(i, data_type, params)
+
+    def _set_quantised(self, i: int, data_type: DataType, params: Sequence[Any]) -> None:
+        bits = {DataType.QINT8: 8, DataType.INT8: 8, DataType.QINT16: 16, DataType.INT16: 16}.get(data_type)
+        if bits is None:
+            raise Refused(f"{self.name}: {data_type!r:.60} is none of QINT8 and QINT16")
+        tensor = self.operands[index_of(i, len(self.operands), "input", self.name)]
+        if tensor is None:
+            raise Refused(f"input {i} of {self.name} is not connected", Code.NOT_FOUND)
+        self.network.set_range(tensor, [uniform_quant_param_to_range(uniform_of(p), bits) for p in params])
+        self._set_type("input", i, len(self.operands), data_type)
 
     def _set_type(self, which: str, i: int, count: int, data_type: DataType) -> None:
         self.network.require_open()

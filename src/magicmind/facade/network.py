@@ -14,7 +14,8 @@ from magicmind.facade.dims import Dims, checked
 from magicmind.facade.enums import DataType
 from magicmind.facade.handles import INode, ITensor, index_of
 from magicmind.facade.naming import MAIN, Numbered, type_of_kind
-from magicmind.facade.parsed import Parsed, ParsedNode
+from magicmind.facade.parsed import Parsed, ParsedNode, tensor_name
+from magicmind.facade.quantities import range_of
 from magicmind.facade.scope import Scope
 from magicmind.facade.status import LOG, Code, Refused, guarded, or_none
 
@@ -59,6 +60,7 @@ class Network(Scope):
         self._inputs: list[_Input] = []
         self._outputs: list[tuple[str, ITensor]] = []
         self._output_types: dict[Key, DataType] = {}
+        self._ranges: dict[Key, tuple[float, float]] = {}
         self._nodes: list[INode] | None = []  # of the file; None until somebody asks
         self._numbers = Numbered()
         self.rewired: dict[tuple[Key, int], Key] = {}
@@ -200,9 +202,10 @@ class Network(Scope):
         return [self._parsed_node(node) for node in found]
 
     def _parsed_node(self, info: ParsedNode) -> INode:
-        reads = [self.handle(key, f"{info.name}.in{i}", dtype) for i, (key, dtype) in enumerate(info.inputs)]
+        names = [key[1] if key[0] == "value" else f"{info.name}.in{i}" for i, (key, _) in enumerate(info.inputs)]
+        reads = [self.handle(key, name, dtype) for name, (key, dtype) in zip(names, info.inputs, strict=True)]
         node = INode(self, info.name, type_of_kind(info.kind), reads)
-        node.results = [self.handle(key, f"{info.name}:{i}", t) for i, (key, t) in enumerate(info.outputs)]
+        node.results = [self.handle(key, tensor_name(info, i), t) for i, (key, t) in enumerate(info.outputs)]
         node.call = info.call
         return node
 
@@ -230,6 +233,33 @@ class Network(Scope):
             self._output_types[tensor.key] = data_type
         else:
             raise Refused(f"{tensor.name} is neither an input nor an output: its type follows from theirs")
+
+    def set_name(self, tensor: ITensor, name: Any) -> None:
+        """Another name for a tensor.  Raises Refused."""
+        self.require_open()
+        if not isinstance(name, str) or not name or not name.isprintable():
+            raise Refused(f"{tensor.name}: a name is a text of printable characters, not {name!r:.60}")
+        taken = {self.name_of(t) for t in self.tensors.values() if t is not tensor}
+        if name in taken:
+            raise Refused(f"{tensor.name}: another tensor is called {name!r}", Code.ALREADY_EXISTS)
+        if tensor.key[0] == "input":
+            self._inputs[tensor.key[1]].shown_name = name
+        self._outputs = [(name if t is tensor else n, t) for n, t in self._outputs]
+        tensor.name = name
+        self.touch()
+
+    def set_range(self, tensor: ITensor, ranges: Any) -> None:
+        """The range of a tensor's values: the smallest that holds all of these.  Raises Refused."""
+        self.require_open()
+        found = [range_of(r, tensor.name) for r in ranges]
+        if not found:
+            raise Refused(f"{tensor.name}: no range is given")
+        self._ranges[tensor.key] = min(r.min for r in found), max(r.max for r in found)
+
+    @property
+    def ranges(self) -> dict[str, list[float]]:
+        """The ranges that programs set, by the names of the tensors."""
+        return {self.name_of(self.tensors[key]): list(ends) for key, ends in self._ranges.items()}
 
     def name_of(self, tensor: ITensor) -> str:
         """The name that the built model has for it, where it is an input or output."""
@@ -308,7 +338,15 @@ class Network(Scope):
             outputs=[(name, t.key) for name, t in self._outputs],
             rewired=self.rewired,
             labels=() if self._parsed is None else self._parsed.labels,
+            names=self._inner_names(),
         )
+
+    def _inner_names(self) -> dict[Key, str]:
+        """The names that programs see of tensors that are neither inputs nor outputs of the file."""
+        listed = () if self._parsed is None else self._parsed.nodes or ()
+        found = {key: tensor_name(node, i) for node in listed for i, (key, _) in enumerate(node.outputs) if key}
+        found |= {key: tensor.name for key, tensor in self.tensors.items()}
+        return {key: name for key, name in found.items() if key[0] in ("call", "added", "value")}
 
     def nodes_with_precision(self) -> list[INode]:
         """The nodes whose precision was set."""

@@ -24,6 +24,12 @@ class ParsedNode:
     """Its number among the calls that were listed before there were shapes."""
 
 
+def tensor_name(node: ParsedNode, i: int) -> str:
+    """The name of a node's i-th result: the file's where it has one."""
+    key = node.outputs[i][0]
+    return str(key[1]) if key and key[0] == "value" else f"{node.name}:{i}"
+
+
 @dataclass(frozen=True)
 class Parsed:
     """A file that was read. `nodes` None: what the graph's own nodes are."""

@@ -15,7 +15,7 @@ from magicmind.facade.build import candidates, settings
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.enums import DataType, QuantizationAlgorithm
 from magicmind.facade.handles import AddedNode
-from magicmind.facade.status import LOG
+from magicmind.facade.status import LOG, say_once
 from magicmind.graph import Graph
 from magicmind.ir.shape_spec import DimSpec
 from magicmind.passes import ends
@@ -138,20 +138,28 @@ def _widened(spec: DimSpec, size: int) -> DimSpec:
 
 
 def scales_of(network: Network, config: BuilderConfig) -> Scales | None:
-    """The scales for a quantised build: those measured, with `custom_ranges` over them.  Raises PrecisionError."""
+    """The scales for a quantised build: those measured, with `custom_ranges` over them, and over these the ranges that
+    the network's tensors were given.  Raises PrecisionError."""
     ranges: Mapping[str, Any] = config.value("custom_ranges", {})
     symmetric = config.value("precision_config.activation_quant_algo", "symmetric") == "symmetric"
-    given = Scales.of_ranges(ranges, symmetric=symmetric) if ranges else None
     if network.calibration is None:
-        return given
+        ranges = {**ranges, **network.ranges}
+        return Scales.of_ranges(ranges, symmetric=symmetric) if ranges else None
     if network.calibration.scales is None:
         network.calibration = measured(network, config, network.calibration)
     found = network.calibration.scales
     assert found is not None
-    if given is None:
-        return found
-    LOG.info("custom_ranges take the place of %d measured ranges", len(given.tensors))
+    given = Scales.of_ranges({**ranges, **_of_measured(network.ranges, found)}, symmetric=symmetric)
+    LOG.info("ranges that were given take the place of %d measured ones", len(given.tensors))
     return replace(found, tensors={**found.tensors, **given.tensors})
+
+
+def _of_measured(ranges: Mapping[str, Any], measured: Scales) -> dict[str, Any]:
+    """Those of tensors that become integers: of constants, and of what is fused away, there is no range to set."""
+    for name in ranges:
+        if name not in measured.tensors:
+            say_once(f"range:{name}", "the range of %s has no effect: it is a constant, or never integers", name)
+    return {name: ends for name, ends in ranges.items() if name in measured.tensors}
 
 
 def layers(network: Network, realised: Realised, floats: str) -> dict[str, str]:

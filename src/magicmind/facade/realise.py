@@ -53,6 +53,8 @@ class Wishes:
     """(a result of a node of the file, number of an input) -> what is read there instead."""
     labels: Sequence[str] = ()
     """Of the file's calls in their order, where they were listed before any shape was known."""
+    names: Mapping[Key, str] = field(default_factory=dict)
+    """Of tensors inside, as programs see them."""
 
 
 class File(Protocol):
@@ -127,9 +129,19 @@ class Realised:
         _rewire(rewired, self.value, graph)
         if rewired:
             infer_types(self.model)
+        self._name(wishes.names)
         _set_outputs(graph, self._outputs(wishes), emitter)
         for value, name in zip(graph.inputs, wishes.shown_names, strict=False):
             value.name = name
+
+    def _name(self, names: Mapping[Key, str]) -> None:
+        """Gives values the names that programs see, unless the graph has another of that name."""
+        taken = {o.name for node in self.model.graph for o in node.outputs} | {v.name for v in self.model.graph.inputs}
+        for key, name in names.items():
+            value = self._found(key)
+            if value is not None and value.producer() is not None and name not in taken:
+                value.name = name
+                taken.add(name)
 
     def _outputs(self, wishes: Wishes) -> list[tuple[str, onnx_ir.Value]]:
         known = [(n, k) for n, k in wishes.outputs if not self._lenient or self._found(k) is not None]

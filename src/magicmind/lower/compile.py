@@ -11,7 +11,7 @@ from llvmlite.ir import Module
 
 from magicmind.codegen.link import link
 from magicmind.codegen.llvm import assembly, compile_object
-from magicmind.codegen.target import Target
+from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.team import compile_barrier, compile_team
 from magicmind.debug import LOOP_NESTS, DebugSettings
 from magicmind.ir.dims import Dim, evaluate, symbols_of
@@ -83,6 +83,7 @@ def compile_target(
         plan={**texts[ENTRY], "bodies": bodies} if bodies else texts[ENTRY],
         code=link(objects, [*plans, *([PREPARE_ENTRY] if plan.prepare.steps else [])]),
         team=_team_blob(target),
+        tensors=inner_json(plan, Tables.collect(plan.steps)),
     )
 
 
@@ -174,6 +175,23 @@ def plan_json(plan: Plan, epochs: Sequence[int], tables: Tables) -> dict[str, An
         "steps": [_step(step, epoch, slot_of) for step, epoch in zip(plan.steps, epochs, strict=True)],
         "threads_hint": _threads_hint(plan),
     }
+
+
+def inner_json(plan: Plan, tables: Tables) -> list[dict[str, Any]]:
+    """The tensors inside the network that some step has at hand, in the order in which they are finished."""
+    slots = {ref: i for i, ref in enumerate(tables.slots)}
+    steps = {id(step): i for i, step in enumerate(plan.steps)}
+    found = []
+    for inner in plan.inner:
+        step, whole = steps.get(id(inner.after)), inner.ref.storage.kind == "object" and inner.ref.offset == 0
+        if step is None or (not whole and inner.ref not in slots):  # nothing reads it
+            continue
+        place = {"object": inner.ref.storage.index} if whole else {"slot": slots[inner.ref]}
+        found.append({
+            **place, "step": step, "name": inner.name, "node": inner.node, "op": inner.op, "dtype": inner.dtype,
+            "shape": list(map(_text, inner.shape)), "blocks": BLOCK if inner.layout == "blocked" else 0,
+        })  # fmt: skip
+    return sorted(found, key=lambda item: item["step"])
 
 
 def _slot(ref: Ref, number: dict[Storage, int]) -> dict[str, Any]:

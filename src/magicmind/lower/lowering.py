@@ -27,6 +27,7 @@ from magicmind.lower.placement import concat_places
 from magicmind.lower.plan import (
     BodyPlan,
     HostStep,
+    Inner,
     KernelSpec,
     Operand,
     Params,
@@ -112,6 +113,8 @@ class Lowering:
                 self._lower(op, node)
             except UnsupportedOperatorError as error:
                 refused.append(error)
+            else:
+                self._note_results(node)
         if len(refused) == 1:
             raise refused[0]
         if refused:
@@ -143,6 +146,22 @@ class Lowering:
                 self._undo(done, bound)
         assert op.host_name is not None
         self.host_call(node, op.host_name)
+
+    def _note_results(self, node: ir.Node) -> None:
+        """Remembers where the node's results lie after the steps so far: later ones may use their memory again."""
+        sources = node.metadata_props.get("magicmind.sources", node.name or "")
+        for value in node.outputs:
+            ref, name = self._refs.get(value), value.meta.get("tensor", value.name)
+            if ref is None or not name or not self._has_kernels(value):
+                continue
+            made = ref.storage.kind == "object"  # by a host step, which is the node's last
+            number = len(self.plan.steps) - 1 if made else ref.storage.last
+            if number < 0:  # nothing has been written: a constant, or a view of an input
+                continue
+            self.plan.inner.append(
+                Inner(name, sources, node.op_type, numpy_name(value), self.shape(value), self.layout(value), ref,
+                      self.plan.steps[number])
+            )  # fmt: skip
 
     def _may_lower(self, node: ir.Node) -> bool:
         """Whether kernels have a chance: all values are tensors of types that kernels know."""

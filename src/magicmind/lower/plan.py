@@ -126,6 +126,20 @@ class HostStep:
         return tuple(x.ref for x in self.inputs if x is not None and not x.whole and x.strings is None)
 
 
+@dataclass(frozen=True, eq=False)
+class Inner:
+    """A tensor inside the network: where it lies as soon as a step has ended, until the next begins."""
+
+    name: str
+    node: str
+    op: str
+    dtype: str
+    shape: tuple[Dim, ...]
+    layout: str
+    ref: Ref
+    after: Step | HostStep
+
+
 @dataclass
 class Preparation:
     """What is made from weights once, before the first call: kernel calls without run-time sizes.
@@ -174,6 +188,8 @@ class Plan:
     bodies: list[BodyPlan] = field(default_factory=list)
     """Nested graphs, those of nested graphs included (they share the list)."""
     prepare: Preparation = field(default_factory=Preparation)
+    inner: list[Inner] = field(default_factory=list)
+    """What nodes make, for runs that are watched (`runtime/watched.py`)."""
 
 
 def assign_epochs(steps: Sequence[Step | HostStep]) -> list[int]:

@@ -34,7 +34,6 @@ _NO_EFFECT = (
     ("buffer_depth", grammar.count, "N"),
     ("infer_depth", grammar.count, "N"),
     ("trace_pmu", grammar.boolean, "BOOL"),
-    ("debug_path", grammar.text, "FOLDER"),
 )
 """Flags about cards; they are read, and have no effect on a CPU."""
 
@@ -70,6 +69,7 @@ FLAGS = (
     ),
     Flag("avg_runs", _pair, "N,M", [100, 10], "averages of N runs or more, in M lines"),
     Flag("perf_path", grammar.text, "FOLDER", None, "write layers.json and trace.json: time per layer"),
+    Flag("debug_path", grammar.text, "FOLDER", None, "write what every layer makes: <layer>.npy, tensors.json"),
     Flag("json", grammar.boolean, "BOOL", False, "print one JSON object instead"),
     *(Flag(name, read, words, None, "", effect=False) for name, read, words in _NO_EFFECT),
 )
@@ -86,8 +86,9 @@ def run(values: Mapping[str, Any]) -> None:
         raise UsageError("--output_path needs --input_files", hint="outputs of random inputs are not written")
     from magicmind.plugin import load_plugins
 
-    if values["perf_path"] and values["rpc_server"]:
-        raise UsageError("--perf_path and --rpc_server do not go together", hint="a server tells no time per layer")
+    for flag in ("perf_path", "debug_path"):
+        if values[flag] and values["rpc_server"]:
+            raise UsageError(f"--{flag} and --rpc_server do not go together", hint="a server does not tell of layers")
     load_plugins(values["plugin"] or ())
     workers = values["threads"] * len(values["devices"])
     if workers > MOST_THREADS:
@@ -158,7 +159,7 @@ def _report(
 
 
 def _write_files(values: Mapping[str, Any], result: Result, engine: Any, feeds: Feeds) -> None:
-    """The outputs, the times of all runs, the time of every layer: what is asked for."""
+    """The outputs, the times of all runs, the time and the values of every layer: what is asked for."""
     if values["output_path"]:
         _write(result.outputs, Path(values["output_path"]))
     if values["trace_path"]:
@@ -174,6 +175,11 @@ def _write_files(values: Mapping[str, Any], result: Result, engine: Any, feeds: 
             layers = profile(context, feeds)
         (folder / "layers.json").write_text(json.dumps(as_json(layers, None), indent=2) + "\n")
         write_trace(layers, folder / "trace.json")
+    if values["debug_path"]:
+        from magicmind.runtime.dump import dump
+
+        with engine.context() as context:
+            dump(context, feeds, Path(values["debug_path"]))
 
 
 def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | None) -> dict[str, Array]:

@@ -171,7 +171,7 @@ def test_a_mutable_dim_has_to_be_told(digits: Path, capsys: pytest.CaptureFixtur
 def test_flags_of_cards_are_read(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = [
         "--bind_cluster", "1", "--host_async", "false", "--datatransfer_opt", "0", "--kernel_capture", "0",
-        "--buffer_depth", "2", "--infer_depth", "2", "--trace_pmu", "0", "--debug_path", "/nowhere",
+        "--buffer_depth", "2", "--infer_depth", "2", "--trace_pmu", "0",
     ]  # fmt: skip
     assert main(["--magicmind_model", str(digits), "--batch", "1", *words, *QUICK]) == 0
     out, err = capsys.readouterr()
@@ -220,6 +220,28 @@ def test_files_of_times(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert json.loads((tmp_path / "perf/trace.json").read_text())["traceEvents"]
     assert main(["--magicmind_model", str(digits), "--batch", "2", "--trace_time", "none", *QUICK]) == 0
     assert "Trace averages" not in capsys.readouterr().out
+
+
+def test_what_every_layer_makes(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    image = np.random.default_rng(0).random((2, 1, 8, 8)).astype(np.float32)
+    image.tofile(tmp_path / "image.bin")
+    words = ["--batch", "2", "--input_files", str(tmp_path / "image.bin"), "--debug_path", str(tmp_path / "debug")]
+    assert main(["--magicmind_model", str(digits), *words, "--json", *QUICK]) == 0
+    entries = json.loads((tmp_path / "debug/tensors.json").read_text())
+    (last,) = (entry for entry in entries if entry["tensor"] == "probabilities")
+    layers = {node.name for node in onnx.load(DATA / "digits.onnx").graph.node}
+    assert len(entries) > 3 and {layer for entry in entries for layer in entry["layers"]} <= layers
+    for entry in entries:
+        array = np.load(tmp_path / "debug" / entry["file"])
+        assert (list(array.shape), array.dtype.name) == (entry["shape"], entry["dtype"])
+        assert entry["file"].startswith(entry["layers"][-1])
+    with magicmind.load(digits) as model, model.session() as session:
+        wanted = session.run({"image": image})["probabilities"]
+    np.testing.assert_array_equal(np.load(tmp_path / "debug" / last["file"]), wanted)
+    assert main(["--magicmind_model", str(digits), *words[:-1], "/dev/null/x", *QUICK]) == 1
+    assert "/dev/null/x" in capsys.readouterr().err
+    assert main(["--magicmind_model", str(digits), *words, "--rpc_server", "a:1"]) == 2
+    assert "--debug_path and --rpc_server" in capsys.readouterr().err
 
 
 def test_the_warm_up_is_part_of_the_duration(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -61,6 +61,8 @@ class TargetParts:
     plan: Mapping[str, Any]
     code: Blob
     team: Blob
+    tensors: Sequence[Mapping[str, Any]] = ()
+    """Those inside the network, and where they lie after which step: docs/design/0003, "Inner tensors"."""
 
 
 @dataclass(frozen=True)

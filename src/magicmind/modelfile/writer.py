@@ -92,8 +92,8 @@ def _bodies(parts: ModelParts) -> dict[str, _Chunks]:
     """Every section but the manifest; weights last, so that what is read first lies together."""
     bodies: dict[str, _Chunks] = {GRAPH: lambda: (parts.graph,)}
     for target in parts.targets:
-        plan = _json(target.plan)
-        for kind, data in (("plan", plan), ("code", target.code.data), ("team", target.team.data)):
+        texts = {"plan": _json(target.plan), "tensors": _json(target.tensors)}
+        for kind, data in {**texts, "code": target.code.data, "team": target.team.data}.items():
             bodies[f"{kind}:{target.name}"] = functools.partial(_single, data)
     bodies[WEIGHTS] = parts.weights.chunks
     return bodies

@@ -160,7 +160,10 @@ RULES: dict[tuple[str, str], Rule] = {
 
 
 class ChooseLayout(Pass):
-    """Sets `value.meta["layout"]` and inserts `magicmind.ToBlocked` / `magicmind.ToPlain`."""
+    """Sets `value.meta["layout"]` and inserts `magicmind.ToBlocked` / `magicmind.ToPlain`.
+
+    `value.meta["tensor"]` is the name that a tensor had before, empty for what is another's twin in the other layout.
+    """
 
     name = "choose_layout"
 
@@ -191,6 +194,7 @@ class ChooseLayout(Pass):
                 continue
             name = value.name
             value.name = f"{name}.blocked"
+            value.meta["tensor"] = name
             plain = _convert(value, None)
             plain.name = name
             model.graph.outputs[i] = plain
@@ -207,6 +211,7 @@ def _convert(value: ir.Value, before: ir.Node | None) -> ir.Value:
     node = ir.Node("magicmind", op, [value], num_outputs=1, name=f"{value.name}.{op}")
     out = node.outputs[0]
     out.name = f"{value.name}.{'plain' if to_plain else 'blocked'}"
+    out.meta["tensor"] = ""
     found = type_of(value)
     assert found is not None
     set_type(out, found)

@@ -18,6 +18,7 @@ from magicmind.runtime.host import HostCall
 from magicmind.runtime.memory import Memory, pages
 from magicmind.runtime.routine import HostStep, Routine, Segment
 from magicmind.runtime.stages import Sizes
+from magicmind.runtime.watched import State, StepClock, Watch
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Native = Callable[[Callable[[], object], int], None]
@@ -42,6 +43,8 @@ class Frame:
         self._buffers: dict[int, int] = {}  # address of each buffer
         self._bodies: dict[int, Frame] = {}
         self._last_ns: dict[int, int] = {}
+        self._clock: StepClock | None = None  # while a call is watched
+        self._watch: Watch | None = None
         base = self._control.address
         for word, value in (
             (abi.CTX_SLOTS, base + 8 * self._slots),
@@ -82,9 +85,13 @@ class Frame:
             self._words[self._stamps] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             for item in routine.schedule:
                 if isinstance(item, Segment):
+                    if self._clock is not None:
+                        self._clock.begin(item.first)
                     self._run_native(item)
                 else:
                     self._run_host(item)
+                    if self._watch is not None:
+                        self._watch.ended(item.number, self._state())
                     self._words[self._stamps + item.number + 1] = time.clock_gettime_ns(time.CLOCK_MONOTONIC)
             return [
                 self._objects[spec["object"]] if "object" in spec else output
@@ -94,6 +101,22 @@ class Frame:
             flops, moved = self.flops, self.bytes
             self._begin([], {})
             self.flops, self.bytes = flops, moved
+
+    def watched(self, arrays: Sequence[Any], watch: Watch) -> list[Any]:
+        """As `run`, on one thread; `watch` sees every step, those of nested graphs excepted."""
+        clock, word = StepClock(lambda step: watch.ended(step, self._state())), _CTX_OFFSET // 8 + abi.CTX_CLOCK
+        threads, self._threads = self._threads, 1
+        self._clock, self._watch, self._words[word] = clock, watch, clock.address
+        try:
+            outputs = self.run(arrays, {}, profile=True)
+        finally:
+            self._threads, self._clock, self._watch = threads, None, None
+            self._words[word] = team.CLOCK_ADDRESS
+        clock.check()
+        return outputs
+
+    def _state(self) -> State:
+        return State(lambda slot: self._words[self._slots + slot], self._values, self._objects)
 
     def stamps(self) -> list[int]:
         """The time stamps (ns) of the last profiled call: before each step and after the last one."""

@@ -15,6 +15,7 @@ from magicmind.runtime.context import Context
 from magicmind.runtime.frame import Frame
 from magicmind.runtime.interruptible import INTERRUPTIBLE_NS, call_interruptibly
 from magicmind.runtime.program import Layout, Program
+from magicmind.runtime.watched import Watch
 
 if TYPE_CHECKING:
     from magicmind.runtime.engine import Engine
@@ -36,20 +37,24 @@ class HostContext(Context):
         """As `Context.profile`; a host step counts what it calls."""
         with self._lock:
             self._check_open()
-            return self._outputs_of(feeds, None, profile=True), self._frame.stamps()
+            outputs = self._outputs_of(feeds, None, lambda arrays: self._frame.run(arrays, {}, profile=True))
+            return outputs, self._frame.stamps()
 
     def _run(self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None) -> dict[str, Array]:
         self._check_open()
-        return self._outputs_of(feeds, out, profile=False)
+        return self._outputs_of(feeds, out, lambda arrays: self._frame.run(arrays, {}))
+
+    def _watched(self, feeds: Mapping[str, Array], watch: Watch) -> dict[str, Array]:
+        return self._outputs_of(feeds, None, lambda arrays: self._frame.watched(arrays, watch))
 
     def _outputs_of(
-        self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None, *, profile: bool
+        self, feeds: Mapping[str, Array], out: Mapping[str, Array] | None, run: Callable[[list[Any]], list[Any]]
     ) -> dict[str, Array]:
         checks.check_named(feeds)
         arrays = [_accepted(spec, feeds) for spec in self._routine.inputs]
         if len(feeds) != len(arrays):
             checks.refuse_unknown(feeds, [spec["name"] for spec in self._routine.inputs])
-        results = self._frame.run(arrays, {}, profile)
+        results = run(arrays)
         self._layout = self._described(arrays)
         names = [name for name, _ in self._program.outputs]
         if out is None:

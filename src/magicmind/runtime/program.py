@@ -212,6 +212,14 @@ class Program:
         if len(offsets) != len(sizes) or not inside:
             raise OfflineModelError(f"{self.file.where}: the memory plan lies outside its arena", hint=REBUILD)
 
+    def inner_tensors(self) -> list[dict[str, Any]]:
+        """The tensors inside the network.  Raises OfflineModelError for files of earlier versions, which list none."""
+        section = f"tensors:{self.target['name']}"
+        if section not in self.file.sections:
+            raise OfflineModelError(f"{self.file.where} does not say where its inner tensors lie", hint=REBUILD)
+        found: list[dict[str, Any]] = self.file.json(section)
+        return found
+
     def close(self) -> None:
         """Unmaps the code and gives memory back. No call may be running."""
         if self.prepared is not None:

@@ -123,6 +123,10 @@ class PlanShapes:
                 raise ShapeError(f"input {name!r}: dim {axis} is {have}, expected {text} = {want}")
         return bound
 
+    def values(self, shapes: Sequence[Shape]) -> dict[str, int]:
+        """Values of the symbols by name.  Raises ShapeError."""
+        return dict(zip(self._symbols, self.bind(shapes), strict=True))
+
     def _bind_dim(self, name: str, axis: int, want: int | str, have: int, values: dict[str, tuple[int, str]]) -> None:
         if isinstance(want, int):
             if have != want:

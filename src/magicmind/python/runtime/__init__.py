@@ -9,19 +9,27 @@ from magicmind.facade.config import BuilderConfig
 from magicmind.facade.device import Device, Queue, System
 from magicmind.facade.diagnostics import (
     DeviceTracerLevel,
-    DumpMode,
-    FileFormat,
     HostTracerLevel,
     LoadPluginLibrary,
     Profiler,
     ProfilerOptions,
 )
 from magicmind.facade.dims import Dims
+from magicmind.facade.dumps import DumpMode, FileFormat
 from magicmind.facade.engine import Context, Engine
 from magicmind.facade.handles import INode, ITensor
 from magicmind.facade.model import EngineConfig, Model
 from magicmind.facade.network import Network
 from magicmind.facade.parser import Parser
+from magicmind.facade.quantities import (
+    NormalQuantParam,
+    Range,
+    UniformQuantParam,
+    normal_to_uniform_cast,
+    range_to_uniform_quant_param,
+    uniform_quant_param_to_range,
+    uniform_to_normal_cast,
+)
 from magicmind.facade.status import Status
 from magicmind.facade.tensor import Tensor
 from magicmind.python.common.types import get_datatype_by_numpy, get_numpy_dtype_by_datatype
@@ -32,6 +40,8 @@ from magicmind.python.runtime.enums import __all__ as _enumerations
 __all__ = [
     "BuilderConfig", "Builder", "CalibDataInterface", "Calibrator", "Context", "Device", "DeviceTracerLevel", "Dims",
     "DumpMode", "Engine", "EngineConfig", "FileFormat", "HostTracerLevel", "INode", "ITensor", "LoadPluginLibrary",
-    "Model", "Network", "Parser", "Profiler", "ProfilerOptions", "Queue", "RemoteConfig", "Status", "System", "Tensor",
-    "enums", "get_datatype_by_numpy", "get_numpy_dtype_by_datatype", "model", "parser", "resources", *_enumerations,
+    "Model", "Network", "NormalQuantParam", "Parser", "Profiler", "ProfilerOptions", "Queue", "Range", "RemoteConfig",
+    "Status", "System", "Tensor", "UniformQuantParam", "enums", "get_datatype_by_numpy", "get_numpy_dtype_by_datatype",
+    "model", "normal_to_uniform_cast", "parser", "range_to_uniform_quant_param", "resources",
+    "uniform_quant_param_to_range", "uniform_to_normal_cast", *_enumerations,
 ]  # fmt: skip
