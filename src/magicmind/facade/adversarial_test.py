@@ -43,6 +43,8 @@ NODE: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     "get_output": FIRST,
     "set_precision": lambda _: (0, mm.DataType.FLOAT32),
     "set_output_type": lambda _: (0, mm.DataType.FLOAT32),
+    "set_precision_with_normal_param": lambda _: (0, mm.DataType.QINT8, mm.NormalQuantParam(), False),
+    "set_precision_with_normal_param_per_axis": lambda _: (0, mm.DataType.QINT8, [mm.NormalQuantParam()], True),
     "update_input": lambda n: (0, n.get_input(0)),
     "set_attr": lambda _: ("k", 1),
 }
@@ -94,6 +96,9 @@ SUBJECTS: dict[str, Subject] = {
             **_getters("get_tensor_name", "get_dimension", "get_data_type", "get_producer", "get_consumers"),
             "set_dimension": lambda _: (mm.Dims([1, 4, 6, 6]),),
             "set_data_type": lambda _: (mm.DataType.FLOAT32,),
+            "set_tensor_name": lambda _: ("name",),
+            "set_dynamic_range": lambda _: (mm.Range(-1, 1), False),
+            "set_dynamic_range_per_axis": lambda _: ([mm.Range(-1, 1)], True),
         },
     ),
     "INode": Subject(lambda: network().get_all_nodes_in_network()[0], NODE),
@@ -189,7 +194,8 @@ SUBJECTS: dict[str, Subject] = {
 OUR_OWN = {
     "Network": {
         "add_node", "close", "dims_of", "dtype_of", "fill", "handle", "name_of", "next_node", "nodes_with_precision",
-        "output_type", "realise", "require_empty", "require_open", "set_dims", "set_dtype", "shapes", "tensor", "touch",
+        "output_type", "realise", "require_empty", "require_open", "set_dims", "set_dtype",
+        "set_name", "set_range", "shapes", "tensor", "touch",
     },
     "INode": {"emit", "reads"},
     "BuilderConfig": {"value"},
@@ -212,7 +218,8 @@ def _methods(kind: type) -> set[str]:
 
 def test_every_class_is_listed() -> None:
     classes = {n for n, found in vars(mm).items() if isinstance(found, type) and not issubclass(found, Enum)}
-    assert classes - {"EngineConfig", "RemoteConfig", "ProfilerOptions"} <= set(SUBJECTS), "those hold values alone"
+    values = {"EngineConfig", "NormalQuantParam", "ProfilerOptions", "Range", "RemoteConfig", "UniformQuantParam"}
+    assert classes - values <= set(SUBJECTS), "those hold values alone"
 
 
 @pytest.mark.parametrize("name", SUBJECTS)
@@ -306,6 +313,9 @@ def test_helpers() -> None:
         assert mm.get_numpy_dtype_by_datatype(bad()) is None, what
         found = mm.get_datatype_by_numpy(bad())
         assert found is None or isinstance(found, mm.DataType), what  # numpy finds a dtype in most texts
+        assert mm.range_to_uniform_quant_param(bad(), bad(), bad(), bad()) is None, what
+        assert mm.uniform_quant_param_to_range(bad(), bad(), bad()) is None, what
+        assert mm.normal_to_uniform_cast(bad()) is None and mm.uniform_to_normal_cast(bad()) is None, what
 
 
 def test_dumps_that_cannot_be_written() -> None:

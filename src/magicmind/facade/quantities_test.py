@@ -68,7 +68,7 @@ def test_ranges_alone_are_enough_to_quantise() -> None:
 
 
 def test_a_narrow_range_cuts_what_lies_outside() -> None:
-    network, node, x = product()
+    network, _, x = product()
     assert x.set_dynamic_range_per_axis([(-0.25, 0), (0, 0.125)]).ok()
     found = run_model(build(network, QINT8, '{"custom_ranges": {"": {"min": [-8], "max": [8]}}}'), X)[0]
     np.testing.assert_allclose(found, np.clip(X, -0.25, 0.25) @ W, atol=0.1)
@@ -76,7 +76,7 @@ def test_a_narrow_range_cuts_what_lies_outside() -> None:
 
 
 def test_precision_with_parameters() -> None:
-    network, node, x = product()
+    network, node, _ = product()
     one = mm.uniform_to_normal_cast(mm.UniformQuantParam(0.25 / 127))
     assert node.set_precision_with_normal_param(0, mm.DataType.QINT8, one, False).ok()
     every = '{"custom_ranges": {"": {"min": [-8], "max": [8]}}}'
