@@ -378,9 +378,12 @@ def test_what_a_node_computes(number: int, results: dict[int, list[Array]]) -> N
 
 
 REFUSED: dict[str, tuple[Case, str]] = {
-    "an RNN of two directions": (
+    "an RNN of two directions with the weights of one": (
         call("rnn", STEPS, None, None, [c(v, "FLOAT32") for v in RNN[:2]], None, expect=[], bidirectional=True),
-        "bidirectional",
+        "2 directions",
+    ),
+    "a GRU in no direction": (
+        call("gru", STEPS, None, [c(v, "FLOAT32") for v in GRU[0]], None, expect=[], direction="UP"), "UP",
     ),
     "an RNN without its output weights": (
         call("rnn", STEPS, None, None, [c(v, "FLOAT32") for v in RNN[:2]], None, expect=[],
@@ -392,8 +395,12 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "a GRU of more layers than weights": (
         call("gru", STEPS, None, [c(v, "FLOAT32") for v in GRU[0]], None, expect=[], num_layers=2), "2 layers",
     ),
-    "lengths of another power": (call("normalize", X, c([1]), None, expect=[], p=3), "set_p"),
-    "axes that are left out": (call("strided_slice", X, c([0]), c([1]), None, expect=[], ellipsis_mask=1), "ellipsis"),
+    "lengths of no power": (call("normalize", X, c([1]), None, expect=[], p=0), "set_p"),
+    "an ellipsis beside axes": (
+        call("strided_slice", X, c([0]), c([1]), None, c([0]), expect=[], ellipsis_mask=1), "ellipsis",
+    ),
+    "two ellipses": (call("strided_slice", X, c([0, 0]), c([1, 1]), None, expect=[], ellipsis_mask=3), "one bit"),
+    "more cuts than axes": (call("strided_slice", M, c([0] * 3), c([1] * 3), None, expect=[]), "has 2"),
     "another output of a suppression": (
         call("non_max_suppression", BOXES[0], SCORES[0, 0], c([4]), c([0.5], "FLOAT32"), c([0.1], "FLOAT32"),
              expect=[], output_mode=9), "no public meaning",
@@ -401,7 +408,7 @@ REFUSED: dict[str, tuple[Case, str]] = {
     "resizing in another way": (call("resize", X, c([3, 3]), None, expect=[], mode="area"), "nearest"),
     "resizing to nothing": (call("resize", X, None, None, expect=[]), "neither a size nor a scale"),
     "memory beyond the tensor": (call("as_strided", M, [4], [4], expect=[]), "of 12"),
-    "a row that nobody gives": (call("dynamic_stitch", [M], [c([0, 1, 5])], expect=[]), "no index"),
+    "a row below zero": (call("dynamic_stitch", [M], [c([0, 1, -5])], expect=[]), "below zero"),
     "blocks that do not fit": (call("reorg", X, 5, expect=[], layout=FIRST[:2]), "stride 5"),
     "no permutation": (call("invert_permutation", c([0, 0]), expect=[]), "no permutation"),
     "regions without a size": (call("roi_pool", X, REGIONS, expect=[]), "pooled_shape"),

@@ -9,12 +9,22 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from magicmind.facade.nodes import arithmetic, boxes, moves, places, products, recurrent, regions, windows
+from magicmind.facade.nodes import (
+    arithmetic,
+    boxes,
+    moves,
+    places,
+    products,
+    recurrent,
+    regions,
+    strided_slice,
+    windows,
+)
 from magicmind.facade.nodes.row import Row
 
 ROWS: Sequence[Row] = (
-    *moves.ROWS, *places.ROWS, *windows.ROWS, *products.ROWS, *recurrent.ROWS, *arithmetic.ROWS, *boxes.ROWS,
-    *regions.ROWS,
+    *moves.ROWS, *strided_slice.ROWS, *places.ROWS, *windows.ROWS, *products.ROWS, *recurrent.ROWS,
+    *arithmetic.ROWS, *boxes.ROWS, *regions.ROWS,
 )  # fmt: skip
 """Every node that can be added."""
 

@@ -11,7 +11,7 @@ from magicmind.errors import ShapeError
 from magicmind.facade.dims import Dims
 from magicmind.facade.enums import DataType, get_numpy_dtype_by_datatype
 from magicmind.facade.nodes.row import Call, Emit, Emitter, Row, Value
-from magicmind.facade.status import Code, Refused
+from magicmind.facade.status import Refused
 
 
 def _const(e: Emitter, c: Call) -> Value:
@@ -55,42 +55,6 @@ def _slice(e: Emitter, c: Call) -> Value:
         raise ShapeError(f"a tensor of {rank} dims has no axis {axes}")
     begin, size = c.i64("begin"), c.i64("size")
     return e.op("Slice", c["input"], begin, e.op("Add", begin, size), c.i64("axis"))
-
-
-def _strided_slice(e: Emitter, c: Call) -> Value:
-    """TensorFlow's, with its masks of beginnings, ends and axes that go; along the first axes unless others are said.
-
-    Raises Refused for the two masks that change which axes are meant.
-    """
-    unknown = [n for n in ("ellipsis_mask", "new_axis_mask") if c.setting(n, int)]
-    if unknown:
-        raise Refused(f"set_{unknown[0]}({c.settings[unknown[0]]}): give the axes instead", Code.UNIMPLEMENTED)
-    begin, end = c.i64("begin"), c.i64("end")
-    count = e.shape(begin)[0]
-    masks = {n: c.setting(f"{n}_mask", int) for n in ("begin", "end", "shrink_axis")}
-    if not isinstance(count, int):
-        raise Refused("how many axes are cut has to be known")
-    strides = e.ints(*[1] * count) if c["strides"] is None else c.i64("strides")
-    axes = list(range(count)) if c["axis"] is None else c.numbers("axis")
-    if masks["begin"] or masks["end"]:
-        backward = e.op("Less", strides, e.ints(0))
-        most, least = e.ints(np.iinfo(np.int64).max), e.ints(np.iinfo(np.int64).min + 1)
-        begin = _unless(e, masks["begin"], count, begin, e.op("Where", backward, most, e.ints(0)))
-        end = _unless(e, masks["end"], count, end, e.op("Where", backward, least, most))
-    gone = [axis for bit, axis in enumerate(axes) if masks["shrink_axis"] >> bit & 1]
-    if gone:
-        after = e.op("Add", begin, e.ints(1))
-        last = e.op("Equal", begin, e.ints(-1))
-        after = e.op("Where", last, e.ints(np.iinfo(np.int64).max), after)
-        end = _unless(e, masks["shrink_axis"], count, end, after)
-        strides = _unless(e, masks["shrink_axis"], count, strides, e.ints(1))
-    found = e.op("Slice", c["input"], begin, end, e.ints(*axes), strides)
-    return e.squeeze(found, *gone) if gone else found
-
-
-def _unless(e: Emitter, mask: int, count: int, given: Value, masked: Value) -> Value:
-    """Per axis what was given, or where the mask has its bit the other."""
-    return e.op("Where", e.const([bool(mask >> i & 1) for i in range(count)], np.bool_), masked, given)
 
 
 def _split(e: Emitter, c: Call) -> Any:
@@ -253,8 +217,6 @@ def _static_count(value: Any) -> int:
     return value
 
 
-_MASKS = ("begin_mask", "end_mask", "shrink_axis_mask", "ellipsis_mask", "new_axis_mask")
-
 ROWS: Sequence[Row] = (
     Row("const", ".dtype .dimensions .value", _const),
     Row("permute", "input perm", _permute),
@@ -265,7 +227,6 @@ ROWS: Sequence[Row] = (
     Row("cast", "input .dtype", _cast),
     Row("fill", "shape value", _fill),
     Row("slice", "input begin size .axis", _slice),
-    Row("strided_slice", "input begin end strides? .axis?", _strided_slice, dict.fromkeys(_MASKS, 0)),
     Row("split", "input .axis .num", _split, results=lambda a: _static_count(a["num"])),
     Row("concat", ".axis inputs*", lambda e, c: e.op("Concat", *c["inputs"], axis=c.number("axis"))),
     Row(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.facade.nodes.row import Call, Emitter, Row, Value, graph_type
-from magicmind.facade.status import Code, Refused
+from magicmind.facade.status import Refused
 
 
 def _as_strided(e: Emitter, c: Call) -> Value:
@@ -41,19 +41,53 @@ def _list_diff(e: Emitter, c: Call) -> Any:
 
 
 def _dynamic_stitch(e: Emitter, c: Call) -> Value:
-    """Rows put to the places that constant indices say, later ones over earlier ones (TensorFlow's DynamicStitch)."""
+    """Rows put to the places that indices say, later ones over earlier ones (TensorFlow's DynamicStitch). The result
+    has as many rows as the greatest index says; those that no index names are zero."""
     if len(c["data"]) != len(c["indices"]) or not c["data"]:
         raise Refused(f"dynamic_stitch: {len(c['data'])} tensors with {len(c['indices'])} of indices")
-    parts, places = [], []
-    for data, index in zip(c["data"], c["indices"], strict=True):
-        places += c.contents(index, "indices")
-        parts.append(e.reshape(data, -1, *(e.dim(data, i) for i in range(e.rank(index), e.rank(data)))))
-    rows = parts[0] if len(parts) == 1 else e.op("Concat", *parts, axis=0)
-    count = max(places, default=-1) + 1
-    latest = {place: row for row, place in enumerate(places)}
-    if len(latest) < count:
-        raise Refused("dynamic_stitch: some rows of the result have no index", Code.UNIMPLEMENTED)
-    return e.op("Gather", rows, e.ints(*(latest[i] for i in range(count))), axis=0)
+    parts = [
+        e.reshape(data, -1, *(e.dim(data, i) for i in range(e.rank(index), e.rank(data))))
+        for data, index in zip(c["data"], c["indices"], strict=True)
+    ]
+    places, rows = _joined(e, [c.vector(index) for index in c["indices"]]), _joined(e, parts)
+    known = _known(places)
+    if known is not None and not known.size:
+        return rows
+    latest = _latest(e, places, e.dim(rows, 0)) if known is None else e.const(_latest_of(known), np.int64)
+    found = e.op("Gather", rows, e.op("Max", latest, e.ints(0)), axis=0)
+    if known is not None and known.max() + 1 == len(np.unique(known)):
+        return found
+    there = e.unsqueeze(e.op("GreaterOrEqual", latest, e.ints(0)), *range(1, e.rank(rows)))
+    return e.op("Where", there, found, e.scalar(0, rows))
+
+
+def _known(places: Value) -> np.ndarray[Any, np.dtype[np.int64]] | None:
+    """The indices, where the network says them.  Raises Refused for one below zero."""
+    from magicmind.ops.registry import contents_of
+
+    found = contents_of(places)
+    if found is None or not all(isinstance(v, (int, np.integer)) for v in found.flat):
+        return None
+    if found.size and found.min() < 0:
+        raise Refused(f"dynamic_stitch: index {found.min()} is below zero")
+    return found.astype(np.int64)
+
+
+def _latest(e: Emitter, places: Value, count: Value) -> Value:
+    """By place the last row that is put there, -1 for none: a maximum, so that no order of writing matters."""
+    size = e.op("Add", e.op("ReduceMax", places, e.ints(0), keepdims=1), e.ints(1))
+    none = e.op("Expand", e.ints(-1), size)
+    return e.op("ScatterElements", none, places, e.count_up(count), axis=0, reduction="max")
+
+
+def _latest_of(places: np.ndarray[Any, np.dtype[np.int64]]) -> np.ndarray[Any, np.dtype[np.int64]]:
+    found = np.full(places.max() + 1, -1)
+    np.maximum.at(found, places, np.arange(places.size))
+    return found
+
+
+def _joined(e: Emitter, parts: Sequence[Value]) -> Value:
+    return parts[0] if len(parts) == 1 else e.op("Concat", *parts, axis=0)
 
 
 def _matrix_band_part(e: Emitter, c: Call) -> Value:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from magicmind.facade.nodes.row import Call, Emitter, Row, Value
-from magicmind.facade.status import Code, Refused
+from magicmind.facade.status import Refused
 
 
 def _batch_norm(e: Emitter, c: Call) -> Value:
@@ -53,15 +55,20 @@ def _scale(e: Emitter, c: Call) -> Value:
 
 
 def _normalize(e: Emitter, c: Call) -> Value:
-    """x by its length (`set_p` 2, or 1) along the axes, or with `set_across_spatial` all but the batch; times a scale
-    for each channel, or one for all."""
+    """x by its length along the axes, or with `set_across_spatial` all but the batch; times a scale for each
+    channel, or one for all. The length is the p-th root of the sum of the magnitudes' p-th powers (`set_p`, 2)."""
     x, p, least = c["input"], c.setting("p", float), e.scalar(c.setting("epsilon", float), c["input"])
-    if p not in (1.0, 2.0):
-        raise Refused(f"set_p({p}): lengths are sums of magnitudes (1) or of squares (2)", Code.UNIMPLEMENTED)
+    if not 0.0 < p < np.inf:
+        raise Refused(f"set_p({p}): lengths are of a power above zero")
     axes = e.ints(*range(1, e.rank(x))) if c.setting("across_spatial", bool) else c.i64("axis")
-    total = e.op("ReduceL1" if p == 1.0 else "ReduceSumSquare", x, axes, keepdims=1)
+    if p in (1.0, 2.0):
+        total = e.op("ReduceL1" if p == 1.0 else "ReduceSumSquare", x, axes, keepdims=1)
+    else:
+        total = e.op("ReduceSum", e.op("Pow", e.op("Abs", x), e.scalar(p, x)), axes, keepdims=1)
     length = e.op("Max", total, least)
-    found = e.op("Div", x, length if p == 1.0 else e.op("Sqrt", length))
+    if p != 1.0:
+        length = e.op("Sqrt", length) if p == 2.0 else e.op("Pow", length, e.scalar(1.0 / p, x))
+    found = e.op("Div", x, length)
     if c["scale"] is None:
         return found
     after = e.rank(c["input"]) - 1 - e.rank(c["scale"])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
+
+import numpy as np
 
 from magicmind.facade.enums import Layout
 from magicmind.facade.nodes.row import Arguments, Call, Emitter, Row, Value, plain
@@ -42,93 +44,155 @@ def _fits(e: Emitter, c: Call, x: Value, weight: Value) -> None:
         raise Refused(f"the input has {e.shape(x)[2]} features, the weights {inputs}")
 
 
-def _state(e: Emitter, c: Call, x: Value, hidden: Any) -> Value:
-    """[1, N, hidden]: the state that was given, else zeros."""
-    if c["state"] is not None:
-        return e.reshape(c["state"], 1, e.dim(x, 1), hidden)
-    return e.op("Expand", e.scalar(0, x), e.sizes(1, e.dim(x, 1), hidden))
+def _states(e: Emitter, c: Call, x: Value, hidden: Any, count: int) -> list[Value]:
+    """[1, N, hidden] for every layer and direction: parts of the state that was given, else zeros."""
+    if c["state"] is None:
+        return [e.op("Expand", e.scalar(0, x), e.sizes(1, e.dim(x, 1), hidden))] * count
+    state = e.reshape(c["state"], count, e.dim(x, 1), hidden)
+    return [e.slice(state, 0, i, i + 1) for i in range(count)]
+
+
+def _joined(e: Emitter, values: Sequence[Value], axis: int) -> Value:
+    return values[0] if len(values) == 1 else e.op("Concat", *values, axis=axis)
+
+
+_BIASES = {"NO_BIAS": 0, "SINGLE_INP_BIAS": 1, "DOUBLE_BIAS": 2}
 
 
 def _rnn(e: Emitter, c: Call) -> Any:
-    """h = act(W_h h + W_x x + b), and with an output layer o = act(W_o h + b_o). Weights: W_x [H, I], W_h [H, H],
-    W_o [O, H]; biases b, b_o. Where the mask [T, N] is 0 a sequence begins: the state before it counts as zero.
-    With a first state there is the last state as a second result."""
-    _only(c, bidirectional=False, skip_input=False, num_layers=1, expose_hidden=c["state"] is not None)
+    """h = act(W_h h + W_x x + b), layer upon layer; both directions are laid side by side.
+
+    Weights: of every layer, and in it of every direction, W_x [H, I] and W_h [H, H]; last W_o [O, H or 2 H] of an
+    output layer o = act(W_o h + b_o). Biases likewise, one (b) or two (b_x, b_h), then b_o. Where the mask [T, N] is 0 a
+    sequence begins: the state before it counts as zero. With a first state [layers * directions, N, H] there are the
+    last states as a second result.
+    """
+    _only(c, skip_input=False, expose_hidden=c["state"] is not None)
+    layers, ways = c.setting("num_layers", int), 1 + c.setting("bidirectional", bool)
     with_output = plain(c.settings["output_mode"]) == "HAS_OUT_LAYER"
-    biased = plain(c.settings["bias_mode"]) != "NO_BIAS"
-    weights, biases = c["weights"], c["biases"] or []
-    if len(weights) != 2 + with_output or (biased and len(biases) != 1 + with_output):
-        raise Refused(f"rnn: {len(weights)} weights and {len(biases)} biases do not fit its output and bias modes")
-    word = plain(c.settings["active_mode"])
+    mode, word = plain(c.settings["bias_mode"]), plain(c.settings["active_mode"])
     if word not in _ACTIVATIONS:
         raise Refused(f"set_active_mode({word}): known are {', '.join(_ACTIVATIONS)}")
+    if mode not in _BIASES:
+        raise Refused(f"set_bias_mode({mode}): known are {', '.join(_BIASES)}")
+    per, weights, biases = _BIASES[mode], c["weights"], c["biases"] or []
+    count = layers * ways
+    if count < 1 or len(weights) != 2 * count + with_output or (per and len(biases) != per * count + with_output):
+        raise Refused(
+            f"rnn: {len(weights)} weights and {len(biases)} biases do not fit {layers} layers in {ways} directions, "
+            "its output and bias modes"
+        )
     x = _by_steps(e, c, c["input"])
     _fits(e, c, x, weights[0])
-    start = _state(e, c, x, e.shape(weights[0])[0])
+    starts = _states(e, c, x, e.shape(weights[0])[0], count)
     masked = c["mask"] is not None and c.settings["has_mask"] is not False
     mask = _by_steps(e, c, c["mask"]) if masked else None
-    last, every = (_plain if mask is None else _masked)(e, x, mask, start, weights, biases[:1] if biased else [], word)
+    last = []
+    for layer in range(layers):
+        both = []
+        for i in range(layer * ways, (layer + 1) * ways):
+            run = _Run(weights[2 * i], weights[2 * i + 1], biases[per * i : per * (i + 1)], word, i % ways == 1)
+            final, every = run.plain(e, x, starts[i]) if mask is None else run.masked(e, x, mask, starts[i])
+            last.append(final)
+            both.append(every)
+        x = _joined(e, both, 2)
     if with_output:
-        every = e.op("MatMul", every, e.op("Transpose", weights[2], perm=[1, 0]))
-        every = e.op(_ACTIVATIONS[word], e.op("Add", every, biases[1]) if biased else every)
-    return [_by_steps(e, c, every), last][: _with_state(c.arguments)]
+        x = e.op("MatMul", x, e.op("Transpose", weights[-1], perm=[1, 0]))
+        x = e.op(_ACTIVATIONS[word], e.op("Add", x, biases[-1]) if per else x)
+    return [_by_steps(e, c, x), _joined(e, last, 0)][: _with_state(c.arguments)]
 
 
-Values = Sequence["Value"]
+@dataclass(frozen=True)
+class _Run:
+    """One direction of one layer; both ways give the last state [1, N, H] and the states of all steps [T, N, H]."""
+
+    weight: Value
+    recurrent: Value
+    biases: Sequence[Value]
+    word: str
+    backward: bool
+
+    def plain(self, e: Any, x: Value, start: Value) -> tuple[Value, Value]:
+        """One layer of ONNX."""
+        biases = None
+        if self.biases:
+            second = self.biases[1] if len(self.biases) > 1 else e.op("Sub", self.biases[0], self.biases[0])
+            biases = e.unsqueeze(e.op("Concat", self.biases[0], second, axis=0), 0)
+        every, last = e.ops(
+            "RNN", x, e.unsqueeze(self.weight, 0), e.unsqueeze(self.recurrent, 0), biases, None, start, count=2,
+            hidden_size=e.shape(self.recurrent)[0], activations=[_ACTIVATIONS[self.word]],
+            direction="reverse" if self.backward else "forward",
+        )  # fmt: skip
+        return last, e.squeeze(every, 1)
+
+    def masked(self, e: Any, x: Value, mask: Value, start: Value) -> tuple[Value, Value]:
+        """A step at a time, the state times the mask. Backwards a sequence begins where the next one does forwards."""
+        if self.backward:
+            ones = e.op("Expand", e.scalar(1, mask), e.sizes(1, e.dim(mask, 1)))
+            later = e.op("Slice", mask, e.ints(1), e.ints(np.iinfo(np.int64).max), e.ints(0))
+            x, mask = _turned(e, x), _turned(e, e.op("Concat", later, ones, axis=0))
+        added = e.op("MatMul", x, e.op("Transpose", self.weight, perm=[1, 0]))
+        for bias in self.biases:
+            added = e.op("Add", added, bias)
+        last, every = self._scanned(e, e.cast_like(e.unsqueeze(mask, 2), x), added, e.squeeze(start, 0))
+        return e.unsqueeze(last, 0), _turned(e, every) if self.backward else every
+
+    def _scanned(self, e: Any, marks: Value, added: Value, start: Value) -> Any:
+        body = e.nested()
+        body.scope = f"{e.scope}/step"
+        state = body.input(e.type(start))
+        mark, now = (body.input(replace(e.type(v), shape=e.shape(v)[1:])) for v in (marks, added))
+        total = body.op("MatMul", body.op("Mul", state, mark), body.op("Transpose", self.recurrent, perm=[1, 0]))
+        after = body.op(_ACTIVATIONS[self.word], body.op("Add", total, now))
+        graph = body.graph(body.scope, [state, mark, now], [after, body.op("Identity", after)])
+        return e.ops("Scan", start, marks, added, count=2, body=graph, num_scan_inputs=2)
 
 
-def _plain(e: Any, x: Value, _: Value | None, start: Value, weights: Values, bias: Values, word: str) -> Values:
-    """(the last state [1, N, H], the states of all steps [T, N, H]): one layer of ONNX."""
-    w, r = (e.unsqueeze(v, 0) for v in weights[:2])
-    both = None
-    if bias:
-        both = e.unsqueeze(e.op("Concat", bias[0], e.op("Sub", bias[0], bias[0]), axis=0), 0)
-    hidden = e.shape(weights[1])[0]
-    every, last = e.ops(
-        "RNN", x, w, r, both, None, start, count=2, hidden_size=hidden, activations=[_ACTIVATIONS[word]]
-    )  # fmt: skip
-    return [last, e.squeeze(every, 1)]
+def _turned(e: Emitter, value: Value) -> Value:
+    """From the last step to the first."""
+    return e.op("Slice", value, e.ints(-1), e.ints(1 - np.iinfo(np.int64).max), e.ints(0), e.ints(-1))
 
 
-def _masked(e: Any, x: Value, mask: Value | None, start: Value, weights: Values, bias: Values, word: str) -> Values:
-    """As `_plain`, a step at a time: what the mask ends is multiplied away."""
-    added = e.op("MatMul", x, e.op("Transpose", weights[0], perm=[1, 0]))
-    added = e.op("Add", added, bias[0]) if bias else added
-    marks = e.cast_like(e.unsqueeze(mask, 2), x)
-    first = e.squeeze(start, 0)
-    body = e.nested()
-    body.scope = f"{e.scope}/step"
-    state = body.input(e.type(first))
-    mark, now = (body.input(replace(e.type(v), shape=e.shape(v)[1:])) for v in (marks, added))
-    total = body.op("MatMul", body.op("Mul", state, mark), body.op("Transpose", weights[1], perm=[1, 0]))
-    after = body.op(_ACTIVATIONS[word], body.op("Add", total, now))
-    graph = body.graph(body.scope, [state, mark, now], [after, body.op("Identity", after)])
-    last, every = e.ops("Scan", first, marks, added, count=2, body=graph, num_scan_inputs=2)
-    return [e.unsqueeze(last, 0), every]
+_DIRECTIONS = {
+    "FORWARD": ("forward",), "BACKWARD": ("reverse",), "REVERSE": ("reverse",),
+    "BIDIRECTIONAL": ("forward", "reverse"),
+}  # fmt: skip
 
 
 def _gru(e: Emitter, c: Call) -> Any:
-    """PyTorch's, layer upon layer. Of each layer six weights, of the input (reset, update, new) then of the state
-    likewise, and as many biases or none. Results: all states, and the last one of every layer."""
-    _only(c, direction="FORWARD", filter_order=None, gru_algo=None)
-    layers, weights, biases = c.setting("num_layers", int), c["weights"], c["biases"] or []
-    if len(weights) != 6 * layers or len(biases) not in (0, 6 * layers):
-        raise Refused(f"gru: {len(weights)} weights and {len(biases)} biases for {layers} layers; six of each are one")
+    """PyTorch's, layer upon layer. Of every layer, and in it of every direction, six weights, of the input (reset,
+    update, new) then of the state likewise, and as many biases or none. Results: all states, both directions side by
+    side, and the last ones [layers * directions, N, H]."""
+    _only(c, filter_order=None, gru_algo=None)
+    word = str(plain(c.settings["direction"] or "FORWARD")).upper()
+    if word not in _DIRECTIONS:
+        raise Refused(f"set_direction({word}): known are {', '.join(_DIRECTIONS)}")
+    layers, ways, weights, biases = c.setting("num_layers", int), _DIRECTIONS[word], c["weights"], c["biases"] or []
+    count = layers * len(ways)
+    if count < 1 or len(weights) != 6 * count or len(biases) not in (0, 6 * count):
+        raise Refused(
+            f"gru: {len(weights)} weights and {len(biases)} biases for {layers} layers {word}; each has six of both"
+        )
     x, last = _by_steps(e, c, c["input"]), []
     _fits(e, c, x, weights[0])
-    hidden = e.dim(weights[0], 0)
-    for k in range(layers):
-        w = [_in_onnx_order(e, weights[6 * k + i : 6 * k + i + 3]) for i in (0, 3)]
-        b = None
-        if biases:
-            b = e.op("Concat", *(_in_onnx_order(e, biases[6 * k + i : 6 * k + i + 3]) for i in (0, 3)), axis=1)
-        start = None if c["state"] is None else e.slice(e.reshape(c["state"], layers, e.dim(x, 1), hidden), 0, k, k + 1)
-        every, final = e.ops(
-            "GRU", x, *w, b, None, start, count=2, hidden_size=e.shape(weights[0])[0], linear_before_reset=1
-        )
-        x = e.squeeze(every, 1)
-        last.append(final)
-    return [_by_steps(e, c, x), last[0] if layers == 1 else e.op("Concat", *last, axis=0)]
+    starts: Sequence[Value | None] = [None] * count
+    if c["state"] is not None:
+        starts = _states(e, c, x, e.shape(weights[0])[0], count)
+    for layer in range(layers):
+        both = []
+        for i, way in enumerate(ways, layer * len(ways)):
+            w = [_in_onnx_order(e, weights[6 * i + k : 6 * i + k + 3]) for k in (0, 3)]
+            b = None
+            if biases:
+                b = e.op("Concat", *(_in_onnx_order(e, biases[6 * i + k : 6 * i + k + 3]) for k in (0, 3)), axis=1)
+            every, final = e.ops(
+                "GRU", x, *w, b, None, starts[i], count=2, hidden_size=e.shape(weights[0])[0], linear_before_reset=1,
+                direction=way,
+            )  # fmt: skip
+            both.append(e.squeeze(every, 1))
+            last.append(final)
+        x = _joined(e, both, 2)
+    return [_by_steps(e, c, x), _joined(e, last, 0)]
 
 
 def _in_onnx_order(e: Emitter, parts: Sequence[Value]) -> Value:
