@@ -17,7 +17,7 @@ import numpy as np
 
 from magicmind.errors import Error
 from magicmind.mmtools import arguments as grammar
-from magicmind.mmtools import summary
+from magicmind.mmtools import summary, summary_one
 from magicmind.mmtools.arguments import Flag, UsageError
 from magicmind.mmtools.measure import Array, Feeds, Load, Result, measure
 from magicmind.mmtools.program import run_program
@@ -65,7 +65,11 @@ FLAGS = (
     Flag("disable_data_copy", grammar.boolean, "BOOL", False, "leave out copies of inputs and outputs"),
     Flag("trace_path", grammar.text, "FILE", None, "write the times of all runs, JSON"),
     Flag(
-        "trace_time", grammar.choice("none", "host", "dev", "both"), "none|host|dev|both", "host", "none: no averages"
+        "trace_time",
+        grammar.choice("none", "host", "dev", "both"),
+        "none|host|dev|both",
+        "host",
+        "whose clock the latencies of the groups are of; none: no such lines and no averages",
     ),
     Flag("avg_runs", _pair, "N,M", [100, 10], "averages of N runs or more, in M lines"),
     Flag("perf_path", grammar.text, "FOLDER", None, "write layers.json and trace.json: time per layer"),
@@ -111,7 +115,7 @@ def run(values: Mapping[str, Any]) -> None:
         if values["json"]:
             _print_json(values, found, groups)
         else:
-            print("\n".join(_report(values, model, feeds[0], result, found, busy, seconds)))
+            print("\n".join(_report(values, model, groups, feeds[0], result, found, busy, seconds)))
 
 
 def _opened(path: str, server: str | None) -> Any:
@@ -134,27 +138,34 @@ def _print_json(values: Mapping[str, Any], found: Mapping[str, Any], groups: Seq
 
 
 def _report(
-    values: Mapping[str, Any], model: Any, feeds: Feeds, result: Result, found: Mapping[str, Any],
-    busy: Utilization, seconds: Mapping[str, float],
+    values: Mapping[str, Any], model: Any, groups: Sequence[Group], feeds: Feeds, result: Result,
+    found: Mapping[str, Any], busy: Utilization, seconds: Mapping[str, float],
 ) -> list[str]:  # fmt: skip
-    """The blocks in their order. seconds: that opening the model and making the engine took."""
+    """The blocks in their order, those of 0.13 and of 1.0 under each heading. seconds: that opening the model and
+    making the engine took."""
     info = describe(values["magicmind_model"])
     layouts = info.get("magicmind", {}).get("layouts", {})
-    devices, constants = values["devices"], info["section_bytes"].get("weights", 0)
+    devices, constants, clocks = values["devices"], info["section_bytes"].get("weights", 0), values["trace_time"]
     cpus = len(os.sched_getaffinity(0))
     lines = [
-        summary.heading("Parameter Information"), *_parameters(values), summary.created(seconds["model"]),
+        summary.heading("Parameter Information"), *_parameters(values), *summary_one.parameter_lines(FLAGS, values),
+        summary.created(seconds["model"]),
         summary.heading("Device Information", 19),
         *(line for device in devices for line in summary.device_block(device, model.target, cpus)),
         *summary.log_lines(result, values["threads"], devices, seconds["engine"], constants),
+        *summary_one.log_lines(result, values["threads"], devices, seconds, constants),
         summary.heading("Model Information "),
         *summary.model_block("Input", model.inputs, feeds, layouts.get("inputs", ())),
         *summary.model_block("Output", model.outputs, result.outputs, layouts.get("outputs", ())),
-        *summary.utilization_block(busy, devices),
-        *summary.performance_block(found),
+        *summary_one.model_lines(info["bytes"], model.inputs, model.outputs),
+        *summary.utilization_block(busy, devices), *summary_one.utilization_lines(busy, devices),
+        *summary.performance_block(found), *summary_one.performance_lines(found, clocks),
+        *summary_one.group_lines(result, groups, clocks),
     ]  # fmt: skip
-    if values["trace_time"] != "none":
-        lines += summary.trace_block(result.times.compute, result.times.enqueue, *values["avg_runs"])
+    if clocks != "none":
+        compute, averages = result.times.compute, values["avg_runs"]
+        lines += summary.trace_block(compute, result.times.enqueue, *averages)
+        lines += summary_one.trace_lines(compute, values["threads"] * len(devices), *averages)
     return lines
 
 

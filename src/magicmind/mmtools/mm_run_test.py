@@ -43,6 +43,42 @@ def test_the_lines_that_scripts_read(digits: Path, capsys: pytest.CaptureFixture
     assert "Trace averages of 100 runs:" in out
 
 
+def test_the_lines_of_newer_versions(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = tmp_path / "run.json"
+    config.write_text('{"inputType": 0, "inputDims": [[[1, 1, 8, 8]], [[5, 1, 8, 8]]]}')
+    words = ["--run_config", str(config), "--threads", "2", "--trace_time", "both", "--warmup", "1", "--duration", "20"]
+    assert main(["--magicmind_model", str(digits), *words, "--iterations", "240"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("Throughput (qps)") == 1  # scripts take the whole line, or the first number in it
+    for flag, value in (("--threads<Int>", "2"), ("--devices<Vec<Int>>", "0"), ("--disable_data_copy<Bool>", "0")):
+        assert re.search(rf"^{re.escape(flag)} +: {value}$", out, re.M), flag
+    assert re.search(r"^MagicMind: \d.*\nCNRT: none\nCNAPI: none\nPID: \d+$", out, re.M)
+    assert re.search(
+        r"^Size: \d+\.\d+\(MB\)\nInput num: 1\nInput info \[\nimage : \[-1, 1, 8, 8\], FLOAT\n\]$", out, re.M
+    )
+    assert "Output info [\nprobabilities : [-1, 10], FLOAT\n]\n" in out
+    stamp = r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d\.\d{6}: INFO: mm_run\] "
+    for name in (
+        "DeserializeModel",
+        "CreateEngine 0",
+        "CreateContext",
+        "warmup_dev_0_thread_1",
+        "infer_dev_0_thread_0",
+    ):
+        assert re.search(rf"{stamp}{name} time is \d+\.\d+ ms\.$", out, re.M), name
+    assert re.search(rf"{stamp}Const data size: \d+\.\d+\(MB\)$", out, re.M)
+    assert re.search(r"^Total iterations: +\d+\nHost wall time\(s\): +\S+$", out, re.M)
+    assert "Total MLU compute time(host clock, s): " in out and "Total MLU compute time(dev clock, s): " in out
+    assert re.search(r"^Total batch sizes: +5 and \S+ iterations/second$", out, re.M)
+    groups = re.findall(r"^Input shape group (\d): \[image: (.*)\]$", out, re.M)
+    assert groups == [("0", "[1, 1, 8, 8]"), ("1", "[5, 1, 8, 8]")]
+    for title in ("H2D", "MLU Compute (Launch jobs)", "D2H"):
+        assert out.count(f"{title} Summary:\n  Latency(host clock, ms): min: ") == 2
+    assert out.count("Interface Duration(ms): min: ") == 6 and out.count("  Latency(dev clock, ms): ") == 8
+    assert out.count("Total Latency Summary(H2D + Compute + D2H):") == 2
+    assert re.search(r"^Trace average MLU Compute perf over \d+ runs \(\d+ per thread\):$", out, re.M)
+
+
 def test_files_in_and_out(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     image = np.random.default_rng(0).random((2, 1, 8, 8)).astype(np.float32)
     image.tofile(tmp_path / "image.bin")
@@ -188,7 +224,7 @@ def test_blocks_of_every_device_and_thread(digits: Path, capsys: pytest.CaptureF
     blocks = [line.strip("= ") for line in out.splitlines() if line.startswith("=====")]
     assert blocks == [
         "Parameter Information", "Device Information", "Model Information", "Device Utilization Summary",
-        "Performance Summary",
+        "Host Occupancy Summary", "Device 0 Utilization Summary", "Device 2 Utilization Summary", "Performance Summary",
     ]  # fmt: skip
     for device in (0, 2):
         assert f"Device ID:                    {device}\n" in out
@@ -210,7 +246,7 @@ def test_files_of_times(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixt
         main(["--magicmind_model", str(digits), "--batch", "2", *words, "--duration", "0", "--iterations", "120"]) == 0
     )
     out = capsys.readouterr().out
-    assert out.count("Trace averages of 120 runs:") == 1 and len(out.partition("Trace averages")[2].splitlines()) == 2
+    assert out.count("Trace averages of 120 runs:") == 1 and len(out.partition("Trace averages")[2].splitlines()) == 4
     times = json.loads((tmp_path / "t.json").read_text())["milliseconds"]
     assert {name: len(values) for name, values in times.items()} == dict.fromkeys(
         ("enqueue", "copy_in", "compute", "copy_out"), 120
@@ -219,7 +255,8 @@ def test_files_of_times(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixt
     assert any("conv" in layer["op"].lower() for layer in layers)
     assert json.loads((tmp_path / "perf/trace.json").read_text())["traceEvents"]
     assert main(["--magicmind_model", str(digits), "--batch", "2", "--trace_time", "none", *QUICK]) == 0
-    assert "Trace averages" not in capsys.readouterr().out
+    out = capsys.readouterr().out
+    assert "Trace average" not in out and "Latency(" not in out
 
 
 def test_what_every_layer_makes(digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -63,8 +63,8 @@ def _rnn(e: Emitter, c: Call) -> Any:
     """h = act(W_h h + W_x x + b), layer upon layer; both directions are laid side by side.
 
     Weights: of every layer, and in it of every direction, W_x [H, I] and W_h [H, H]; last W_o [O, H or 2 H] of an
-    output layer o = act(W_o h + b_o). Biases likewise, one (b) or two (b_x, b_h), then b_o. Where the mask [T, N] is 0 a
-    sequence begins: the state before it counts as zero. With a first state [layers * directions, N, H] there are the
+    output layer o = act(W_o h + b_o). Biases likewise, one (b) or two (b_x, b_h), then b_o. Where the mask [T, N] is 0
+    a sequence begins: the state before it counts as zero. With a first state [layers * directions, N, H] there are the
     last states as a second result.
     """
     _only(c, skip_input=False, expose_hidden=c["state"] is not None)
