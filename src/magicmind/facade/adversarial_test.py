@@ -38,6 +38,7 @@ def _getters(*names: str) -> dict[str, Callable[[Any], tuple[Any, ...]]]:
 
 NODE: dict[str, Callable[[Any], tuple[Any, ...]]] = {
     **_getters("get_node_name", "get_node_type", "get_input_count", "get_output_count"),
+    **_getters("get_precursors", "get_successors"),
     "set_node_name": lambda _: ("name",),
     "get_input": FIRST,
     "get_output": FIRST,
@@ -87,6 +88,9 @@ SUBJECTS: dict[str, Subject] = {
             "mark_output": lambda n: (n.get_input(0),),
             "unmark_output": lambda n: (n.get_output(0),),
             "find_node_by_name": lambda _: ("main/activation",),
+            "find_nodes_by_node_type": lambda _: ("IActivationNode",),
+            "remove_input": lambda n: (n.get_input(0),),
+            "remove_node": lambda n: (n.get_all_nodes_in_network()[-1],),
             **PLUGIN,
         },
     ),
@@ -118,7 +122,11 @@ SUBJECTS: dict[str, Subject] = {
     ),
     "BuilderConfig": Subject(
         mm.BuilderConfig,
-        {"parse_from_string": lambda _: ("{}",), "parse_from_file": lambda _: ("/nowhere",)},
+        {
+            "parse_from_string": lambda _: ("{}",),
+            "parse_from_file": lambda _: ("/nowhere",),
+            "set_mlu_arch": lambda _: (["native"],),
+        },
     ),
     "Builder": Subject(mm.Builder, {"build_model": lambda _: ("name", mm.Network(), mm.BuilderConfig())}),
     "Calibrator": Subject(
@@ -142,7 +150,9 @@ SUBJECTS: dict[str, Subject] = {
                 "get_output_dimensions",
                 "get_input_data_types",
                 "get_output_data_types",
+                "serialize_to_memory",
             ),
+            "deserialize_from_memory": lambda _: (b"", 0),
             **dict.fromkeys(
                 (
                     "get_input_name",
@@ -159,11 +169,27 @@ SUBJECTS: dict[str, Subject] = {
             "create_i_engine": lambda _: (mm.Model.EngineConfig(),),
         },
     ),
-    "Engine": Subject(engine, _getters("create_i_context")),
+    "Engine": Subject(
+        engine,
+        {
+            **_getters("create_i_context", "query_const_data_size"),
+            "query_context_max_workspace_size": lambda _: ([mm.Dims([1, 4, 6, 6])],),
+        },
+    ),
+    "EngineConfig": Subject(
+        mm.EngineConfig, {"set_device_type": lambda _: ("MLU",), "set_const_data_init": lambda _: (True,)}
+    ),
+    "IRpcServer": Subject(lambda: mm.remote.create_rpc_server(0), {**_getters("shutdown"), "handle_rpcs_loop": NONE}),
+    "IRpcSession": Subject(
+        lambda: mm.remote.IRpcSession("127.0.0.1:1", {}),
+        {**_getters("connected", "destroy"), "get_device_by_id": FIRST},
+    ),
     "Context": Subject(
         context,
         {
-            "create_inputs": NONE,
+            **_getters("create_inputs", "create_input_tensors", "create_output_tensors"),
+            "infer_output_shape": lambda _: ([filled()], []),
+            "set_workspace": lambda _: (0, 0),
             "set_context_dump_info": lambda _: (None,),
             "create_outputs": lambda c: (c.create_inputs(), True),
             "enqueue": lambda _: ([filled()], [], mm.Device().create_queue(), False),
@@ -172,7 +198,11 @@ SUBJECTS: dict[str, Subject] = {
     "Tensor": Subject(
         filled,
         {
-            **_getters("asnumpy", "data_address", "get_data_type", "get_dimension"),
+            **_getters("asnumpy", "data_address", "get_data_type", "get_dimension", "get_dimensions", "get_size"),
+            **_getters("get_layout", "get_memory_location", "get_mutable_data", "get_name"),
+            "set_dimensions": lambda _: (mm.Dims([1, 4, 6, 6]),),
+            "set_data": lambda t: (t.data_address(),),
+            "set_capacity": lambda _: (1 << 20,),
             "from_numpy": lambda _: (np.zeros((1, 4, 6, 6)),),
             "memcpy_from_host": lambda _: (np.zeros((1, 4, 6, 6)),),
             "to": lambda _: (mm.Device(),),
@@ -202,6 +232,7 @@ OUR_OWN = {
     "Model": {"of"},
     "Status": {"OK", "of"},
     "Tensor": {"of_model", "take"},
+    "IRpcSession": {"model", "rpc_connect"},
     **{key: {"emit", "reads", "grow"} for key in ("If", "While")},
     **{key: {"add_node", "handle", "tensor", "reads"} for key in ("CondBody", "LoopBody")},
 }  # fmt: skip
@@ -217,8 +248,8 @@ def _methods(kind: type) -> set[str]:
 
 
 def test_every_class_is_listed() -> None:
-    classes = {n for n, found in vars(mm).items() if isinstance(found, type) and not issubclass(found, Enum)}
-    values = {"EngineConfig", "NormalQuantParam", "ProfilerOptions", "Range", "RemoteConfig", "UniformQuantParam"}
+    classes = {found.__name__ for found in vars(mm).values() if isinstance(found, type) and not issubclass(found, Enum)}
+    values = {"NormalQuantParam", "ProfilerOptions", "Range", "RemoteConfig", "UniformQuantParam"}
     assert classes - values <= set(SUBJECTS), "those hold values alone"
 
 
@@ -315,6 +346,12 @@ def test_helpers() -> None:
         assert found is None or isinstance(found, mm.DataType), what  # numpy finds a dtype in most texts
         assert mm.range_to_uniform_quant_param(bad(), bad(), bad(), bad()) is None, what
         assert mm.uniform_quant_param_to_range(bad(), bad(), bad()) is None, what
+        assert mm.find_irt_tensor_by_name(bad(), "x") is None and mm.data_type_size(bad()) is None, what
+        assert what == "a type" or mm.type_enum_to_string(bad()) is None, what
+        assert mm.type_string_to_enum(bad()) is None, what
+        assert what == "a layout" or mm.layout_enum_to_string(bad()) is None, what
+        assert mm.remote.IRpcSession.rpc_connect(bad()) is None, what
+        assert what == "a number" or mm.remote.create_rpc_server(bad()) is None, what  # that is a port
         assert mm.normal_to_uniform_cast(bad()) is None and mm.uniform_to_normal_cast(bad()) is None, what
 
 

@@ -191,6 +191,14 @@ class BuilderConfig:
             say_once(f"config:{path}", "the configuration key %s is not known; it is kept and has no effect", path)
         self.document = merge(self.document, document)
 
+    @guarded
+    def set_mlu_arch(self, names: Iterable[str]) -> None:
+        """As the property `mlu_archs`."""
+        listed = [names] if isinstance(names, str) else list(names)
+        if not all(isinstance(name, str) for name in listed):
+            raise Refused(f"the targets are names, not {listed!r:.60}")
+        self.mlu_archs = listed
+
     @property
     def mlu_archs(self) -> list[str]:
         """The names among `archs`."""

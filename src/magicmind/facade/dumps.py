@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from magicmind.facade.tensor import Array
 from magicmind.runtime.context import Context as CoreContext
 from magicmind.runtime.dump import file_name
 from magicmind.runtime.watched import InnerTensor
+
+if TYPE_CHECKING:
+    from magicmind.remote.models import RemoteEngine
 
 
 class DumpMode(Enum):
@@ -90,7 +93,9 @@ class Dump:
         self._folder = Path(info.path)
         self._runs = 0
 
-    def run(self, context: CoreContext, feeds: Mapping[str, Array], outputs: Iterable[str]) -> dict[str, Array]:
+    def run(
+        self, context: CoreContext | RemoteEngine, feeds: Mapping[str, Array], outputs: Iterable[str]
+    ) -> dict[str, Array]:
         """Runs and writes; on one thread where tensors inside are wanted.  Raises Error for unknown ones, OSError."""
         if self._mode is DumpMode.kNone:
             return context.run(feeds)
@@ -103,6 +108,8 @@ class Dump:
                 self._write(tensor.name, array)
 
         if self._mode is DumpMode.kAllTensors or inner:
+            if not isinstance(context, CoreContext):
+                raise Refused("a server does not tell what lies inside a network", Code.UNAVAILABLE)
             results = context.watch(feeds, take, inner if self._mode is DumpMode.kSpecifiedTensors else None)
         else:
             results = context.run(feeds)

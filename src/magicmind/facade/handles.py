@@ -3,7 +3,7 @@ have by then."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -125,6 +125,20 @@ class INode:
         """The number of outputs."""
         return len(self.results)
 
+    def reads(self) -> list[ITensor]:
+        """The tensors that have to be there before the node is."""
+        return [t for t in self.operands if t is not None]
+
+    @or_none
+    def get_precursors(self) -> list[INode]:
+        """The nodes whose results this one reads, each once, in the order of its inputs."""
+        return _each_once(tensor.get_producer() for tensor in self.reads())
+
+    @or_none
+    def get_successors(self) -> list[INode]:
+        """The nodes that read this one's results."""
+        return _each_once(node for tensor in self.results for node in tensor.get_consumers() or ())
+
     @or_none
     def get_input(self, i: int) -> ITensor:
         """One input."""
@@ -193,6 +207,10 @@ class INode:
         return f"{self.node_type}({self.name!r})"
 
 
+def _each_once(nodes: Iterable[INode | None]) -> list[INode]:
+    return list(dict.fromkeys(node for node in nodes if node is not None))
+
+
 @dataclass(frozen=True)
 class Slot:
     """Stands for the i-th tensor among a node's operands."""
@@ -233,10 +251,6 @@ class AddedNode(INode):
 
     def _rewire(self, i: int, new: ITensor) -> None:
         """The operands are what is emitted."""
-
-    def reads(self) -> list[ITensor]:
-        """The tensors that have to be there before the node is emitted."""
-        return [t for t in self.operands if t is not None]
 
     def emit(self, emitter: Emitter, graph: Realised) -> Sequence[Any]:
         """The values of the results, for the settings as they are now."""

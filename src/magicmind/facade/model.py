@@ -9,19 +9,35 @@ from typing import TypeVar
 from magicmind.facade.dims import Dims
 from magicmind.facade.engine import Engine, reported
 from magicmind.facade.enums import DataType, get_datatype_by_numpy
+from magicmind.facade.remote import IRpcSession
 from magicmind.facade.status import Code, Refused, guarded, or_none
 from magicmind.runtime import Model as CoreModel
-from magicmind.runtime import load
+from magicmind.runtime import from_bytes, load
 from magicmind.tensorinfo import TensorInfo
 
 T = TypeVar("T")
 
 
 class EngineConfig:
-    """`device_type` is what programs say they want to run on; there is the CPU."""
+    """`device_type` is what programs say they want to run on; there is the CPU. Constants are always there from the
+    start, whatever `const_data_init` says. With an `rpc_session` the model runs on that server."""
 
     def __init__(self) -> None:
         self.device_type = "MLU"
+        self.const_data_init = True
+        self.rpc_session: IRpcSession | None = None
+
+    @guarded
+    def set_device_type(self, device_type: str) -> None:
+        """Sets the type; the device stays the CPU."""
+        if not isinstance(device_type, str):
+            raise Refused(f"the type of a device is a text, not {device_type!r:.60}")
+        self.device_type = device_type
+
+    @guarded
+    def set_const_data_init(self, init: bool) -> None:
+        """Sets whether constants are made with the engine, as they are in any case."""
+        self.const_data_init = bool(init)
 
 
 _Configuration = EngineConfig  # by a name that the class below does not take
@@ -60,6 +76,17 @@ class Model:
     def deserialize_from_file(self, path: str | os.PathLike[str]) -> None:
         """Opens an offline model file."""
         self._core = load(path)
+
+    @or_none
+    def serialize_to_memory(self) -> bytes:
+        """The bytes of the offline model file."""
+        return self.core.to_bytes()
+
+    @guarded
+    def deserialize_from_memory(self, data: bytes | bytearray | memoryview, size: int | None = None) -> None:
+        """Opens an offline model from its bytes, the first `size` of them."""
+        view = memoryview(data).cast("B")
+        self._core = from_bytes(view if size is None else view[:size])
 
     # ------------------------------------------------------------------------------------------------ inputs, outputs
 
@@ -135,9 +162,11 @@ class Model:
 
     @or_none
     def create_i_engine(self, config: _Configuration | None = None) -> Engine:
-        """An engine for all cores that the process may use."""
+        """An engine for all cores that the process may use, or on the server of the configuration's session."""
         if config is not None and not isinstance(config, EngineConfig):
             raise Refused(f"an engine is configured by a Model.EngineConfig, not by {type(config).__name__}")
+        if config is not None and config.rpc_session is not None:
+            return Engine(config.rpc_session.model(self.core).engine())
         return Engine(self.core.engine())
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from magicmind.errors import Error
 from magicmind.facade.dims import Dims, checked
 from magicmind.facade.enums import DataType
-from magicmind.facade.handles import INode, ITensor, index_of
+from magicmind.facade.handles import AddedNode, INode, ITensor, index_of
 from magicmind.facade.naming import MAIN, Numbered, type_of_kind
 from magicmind.facade.parsed import Parsed, ParsedNode, tensor_name
 from magicmind.facade.quantities import range_of
@@ -131,6 +131,42 @@ class Network(Scope):
         self.touch()
         return self.handle(("input", len(self._inputs) - 1), name)
 
+    @guarded
+    def remove_input(self, tensor: ITensor) -> None:
+        """Takes out an input that nothing reads; those behind it move up."""
+        self.require_open()
+        found = self.tensor(tensor)
+        if found.key[0] != "input":
+            raise Refused(f"{found.name} is no input", Code.NOT_FOUND)
+        self._require_unused(found)
+        index = found.key[1]
+        del self._inputs[index]
+
+        def moved(key: Key) -> Key:
+            behind = key[0] == "input" and key[1] > index
+            return ("input", key[1] - 1) if behind else key
+
+        tensors = [t for t in self.tensors.values() if t is not found]
+        for t in tensors:
+            t.key = moved(t.key)
+        found.key = ("removed",)
+        self._state.tensors = {t.key: t for t in tensors}
+        self.rewired = {where: moved(key) for where, key in self.rewired.items()}
+        self._ranges = {moved(key): ends for key, ends in self._ranges.items() if key != ("input", index)}
+        self._state.base = None
+        self.touch()
+
+    def _require_unused(self, tensor: ITensor) -> None:
+        """Raises Refused for a tensor that something reads."""
+        nodes = self.get_all_nodes_in_network()
+        if self._nodes is None:
+            raise Refused("what reads a tensor is not known yet", hint="set_dimension gives the inputs shapes")
+        readers = [node.name for node in nodes if any(t is tensor for t in node.reads())]
+        if any(t is tensor for _, t in self._outputs):
+            readers.append("the network, as an output")
+        if readers:
+            raise Refused(f"{tensor.name} is read by {readers[0]}", Code.FAILED_PRECONDITION, hint="remove that first")
+
     # ------------------------------------------------------------------------------------------------ inputs, outputs
 
     def get_input_count(self) -> int:
@@ -187,6 +223,25 @@ class Network(Scope):
             return None
         wanted = (name, f"{MAIN}/{name}")
         return next((node for node in self.get_all_nodes_in_network() if node.name in wanted), None)
+
+    def find_nodes_by_node_type(self, node_type: str) -> list[INode]:
+        """The nodes of a type, `IConvNode`."""
+        wanted = node_type if isinstance(node_type, str) else None
+        return [node for node in self.get_all_nodes_in_network() if node.node_type == wanted]
+
+    @guarded
+    def remove_node(self, node: INode) -> None:
+        """Takes out a node whose results nothing reads."""
+        self.require_open()
+        if not isinstance(node, INode) or not any(n is node for n in self.get_all_nodes_in_network()):
+            raise Refused(f"{node!r:.60} is no node of the network", Code.NOT_FOUND)
+        for tensor in node.results:
+            self._require_unused(tensor)
+        if isinstance(node, AddedNode):
+            self.added.remove(node)
+        elif self._nodes is not None:  # of the file: nothing reads it, so that it is not built
+            self._nodes.remove(node)
+        self.touch()
 
     def _listed(self) -> list[INode] | None:
         assert self._parsed is not None

@@ -217,7 +217,13 @@ def base_of(wishes: Wishes, shapes: Shapes, *, lenient: bool = False) -> onnx_ir
     rank untyped.  Raises ShapeError."""
     if wishes.file is not None:
         known = [info.name for info in wishes.file.inputs]
-        return wishes.file.with_shapes({n: s for n, s in shapes.items() if n in known}).model
+        found = wishes.file.with_shapes({n: s for n, s in shapes.items() if n in known}).model
+        removed = [value.name for value in found.graph.inputs if value.name not in wishes.own_names]
+        if removed:
+            found = found.clone()
+            for value in [v for v in found.graph.inputs if v.name in removed]:
+                found.graph.inputs.remove(value)
+        return found
     values = [onnx_ir.Value(name=name) for name in wishes.own_names]
     graph = onnx_ir.Graph(values, [], nodes=[], opset_imports={"": OPSET}, name="network")
     model = onnx_ir.Model(graph, ir_version=_IR_VERSION, producer_name="magicmind")

@@ -12,6 +12,7 @@ import numpy as np
 from magicmind.facade.device import Device
 from magicmind.facade.dims import Dims, checked
 from magicmind.facade.enums import DataType, TensorLocation, get_datatype_by_numpy, get_numpy_dtype_by_datatype
+from magicmind.facade.irt_tensor import RuntimeNames
 from magicmind.facade.status import Code, Refused, Status, guarded, or_none
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -19,7 +20,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 _FIRST_PAGE = 4096  # no address of data lies below
 
 
-class Tensor:
+class Tensor(RuntimeNames):
     """Memory of a type and a shape. `dims` of a model's inputs have -1 where any size may come."""
 
     def __init__(
@@ -141,6 +142,26 @@ class Tensor:
         self._capacity = prod(shape) * self._dtype.itemsize
         self.array = _at(address, shape, self._dtype)
         self.is_filled = self.is_fixed = True
+
+    @guarded
+    def set_dimensions(self, dims: Dims) -> None:
+        """Another shape: in the memory that the program gave where there is room, else in new memory."""
+        shape = tuple(checked(dims))
+        if -1 in shape:
+            raise Refused(f"tensor {self.name!r}: the sizes of data are known; {list(shape)} has an open one")
+        if not self.is_fixed and not self._accepts(shape):
+            raise Refused(f"tensor {self.name!r} has the dims {list(self.dims)}; {list(shape)} does not fit")
+        self._sized(shape)
+        self.is_filled = self._capacity is not None
+
+    @guarded
+    def set_capacity(self, size: int) -> None:
+        """How many bytes there are at the address that the program gave."""
+        if self._capacity is None:
+            raise Refused(f"tensor {self.name!r} has memory of its own: set_data first", Code.FAILED_PRECONDITION)
+        if not isinstance(size, int) or isinstance(size, bool) or size < self.get_size():
+            raise Refused(f"tensor {self.name!r} has {self.get_size()} bytes; a capacity of {size!r:.60} is less")
+        self._capacity = size
 
     @property
     def shape(self) -> tuple[int, ...]:

@@ -25,10 +25,10 @@ from magicmind.tensorinfo import TensorInfo
 class RemoteModel:
     """A model on a server. Calls may come from many threads."""
 
-    def __init__(self, address: str, path: str | os.PathLike[str]) -> None:
-        """Sends the file unless the server has it. Raises RemoteError, and OfflineModelError as `magicmind.load`."""
-        self._path = os.fspath(path)
-        self._data = _mapped(self._path)
+    def __init__(self, address: str, source: str | os.PathLike[str] | bytes) -> None:
+        """Sends the file, or its bytes, unless the server has it. Raises RemoteError, and OfflineModelError as
+        `magicmind.load`."""
+        self._data = memoryview(source) if isinstance(source, bytes) else _mapped(os.fspath(source))
         self._digest = hashlib.sha256(self._data).hexdigest()
         self._connection = Connection(address)
         try:

@@ -68,6 +68,11 @@ class Model:
         replace_file(Path(path), (self._file.bytes(),))
         self.path = Path(path).absolute()
 
+    def to_bytes(self) -> bytes:
+        """The bytes of the offline model file."""
+        self._check_open()
+        return bytes(self._file.bytes())
+
     def info(self) -> dict[str, Any]:
         """What the file says about itself (see `describe`), the steps, and which of them are no native code.
 
@@ -110,7 +115,7 @@ class Model:
     def __reduce__(self) -> tuple[Any, ...]:
         self._check_open()
         if self.path is None:
-            return from_bytes, (bytes(self._file.bytes()),)
+            return from_bytes, (self.to_bytes(),)
         return _reload, (str(self.path), self._file.fingerprint)
 
 
