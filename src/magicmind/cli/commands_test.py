@@ -12,10 +12,12 @@ import numpy as np
 import onnx
 import pytest
 
+import magicmind
 from magicmind.cli import main
 from magicmind.modelfile.writer import write_model
 from magicmind.testing import handmade
 
+DATA = Path(magicmind.__file__).parent / "data"
 BARE = """
 import sys
 class Refuse:
@@ -75,6 +77,16 @@ def test_run_profiles(built: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     printed = capsys.readouterr().out
     assert "GFLOP/s" in printed and "twice" in printed and "peak, measured now" in printed
     assert [event["name"] for event in json.loads(trace.read_text())["traceEvents"]] == ["twice"]
+
+
+def test_run_dumps_what_layers_make(tmp_path: Path) -> None:
+    path = tmp_path / "digits.mm"
+    magicmind.build(magicmind.parse(DATA / "digits.onnx"), shapes={"image": ("1..8", 1, 8, 8)}).save(path)
+    assert main(["run", str(path), "--batch", "2", "--iterations", "1", "--dump", str(tmp_path / "layers")]) == 0
+    entries = json.loads((tmp_path / "layers" / "tensors.json").read_text())
+    assert len(entries) > 3
+    for entry in entries:
+        assert list(np.load(tmp_path / "layers" / entry["file"]).shape) == entry["shape"]
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 magicmind run net.mm                                  random inputs, 100 calls
 magicmind run net.mm --batch 8 --duration 5 --threads 2
 magicmind run net.mm --input data=image.npy --output results/ --iterations 1 --warmup 0
+magicmind run net.mm --dump layers/                   what every layer makes, as .npy files
 magicmind run net.mm --profile --trace trace.json     time per layer; the trace opens in a browser (Perfetto)
 """
 
@@ -43,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--warmup", type=int, default=10, help="calls before measuring (default: %(default)s)")
     parser.add_argument("--profile", action="store_true", help="print time, GFLOP/s and share of peak per layer")
     parser.add_argument("--trace", type=Path, metavar="FILE", help="write a Chrome trace of one call")
+    parser.add_argument(
+        "--dump", type=Path, metavar="FOLDER", help="write what every layer makes: <layer>.npy, tensors.json"
+    )
     options.add_json(parser)
 
 
@@ -74,6 +78,8 @@ def execute(arguments: argparse.Namespace) -> None:
         }
         result["throughput"] = result["latency_ms"].pop("throughput")
         profile = profiled(session, inputs) if arguments.profile or arguments.trace else None
+        if arguments.dump:
+            dumped(session, inputs, arguments.dump)
     report(result, profile, arguments)
 
 
@@ -83,6 +89,14 @@ def profiled(session: Session, inputs: Mapping[str, feeds.Array]) -> Profile:
 
     with session.engine.context() as context:
         return profile(context, inputs)
+
+
+def dumped(session: Session, inputs: Mapping[str, feeds.Array], folder: Path) -> None:
+    """Files of what lies inside the network, of a call of its own."""
+    from magicmind.runtime.dump import dump
+
+    with session.engine.context() as context:
+        dump(context, inputs, folder)
 
 
 def report(result: dict[str, Any], profile: Profile | None, arguments: argparse.Namespace) -> None:
