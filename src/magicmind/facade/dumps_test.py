@@ -10,7 +10,7 @@ import onnx
 import pytest
 
 import magicmind.python.runtime as mm
-from magicmind.testing.magicmind_api import build
+from magicmind.testing.magicmind_api import build, from_torch
 
 X = np.random.default_rng(0).standard_normal((2, 6)).astype(np.float32)
 QUEUE = mm.Device().create_queue()
@@ -88,3 +88,21 @@ def test_what_is_no_dump(wrong: dict[str, int], model: mm.Model) -> None:
     assert context is not None
     assert not context.set_context_dump_info(mm.Context.ContextDumpInfo(**wrong)).ok()  # type: ignore[arg-type]
     assert not context.set_context_dump_info("here").ok()
+
+
+def test_tensors_of_a_pytorch_program_have_the_names_of_its_nodes(torch_file: str, tmp_path: Path) -> None:
+    network: Any = from_torch(torch_file)
+    assert network.get_input(0).set_dimension(mm.Dims([1, 3, 8, 8])).ok()
+    known = {
+        node.get_output(i).get_tensor_name()
+        for node in network.get_all_nodes_in_network()
+        for i in range(node.get_output_count())
+    }
+    engine: Any = build(network, FIXED).create_i_engine()
+    context = engine.create_i_context()
+    assert context.set_context_dump_info(mm.Context.ContextDumpInfo(tmp_path, dump_mode=mm.DumpMode.kAllTensors)).ok()
+    inputs = context.create_inputs()
+    assert inputs[0].from_numpy(np.ones((1, 3, 8, 8))).ok() and context.enqueue(inputs, [], QUEUE).ok()
+    files = {file.name for file in tmp_path.iterdir()}
+    assert "main_mm.relu_0.0" in files
+    assert len(files & {name.replace("/", "_").replace(":", "_") + ".0" for name in known}) >= 4, (files, known)
