@@ -262,22 +262,20 @@ def test_darknet_yolov3_as_opencv(data: Path) -> None:
 # ---------------------------------------------------------------------------------------------------------------- cost
 
 MEASURE = """
-import sys, time, resource
+import sys, resource
 import magicmind
 before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-start = time.process_time()
 graph = magicmind.parse(sys.argv[1], prototxt=sys.argv[2])
-print(time.process_time() - start, (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
+print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) * 1024)
 """
 
 
 @pytest.mark.slow
-def test_reading_resnet50_takes_seconds_and_thrice_its_weights(data: Path, tmp_path: Path) -> None:
+def test_reading_resnet50_takes_thrice_its_weights(data: Path, tmp_path: Path) -> None:
     prototxt = data / "zoo_structures/resnet50_deploy.prototxt"
     _, weights = random_network(prototxt.read_text())
     model = tmp_path / "resnet50.caffemodel"
     model.write_bytes(caffemodel(weights.blobs))
     command = [sys.executable, "-c", MEASURE, str(model), str(prototxt)]
-    seconds, nbytes = map(float, subprocess.run(command, check=True, capture_output=True, text=True).stdout.split())
-    assert seconds < 5
+    nbytes = int(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     assert nbytes < 3 * model.stat().st_size

@@ -208,7 +208,7 @@ def test_gpt_nano_weights(data: Path, way: str) -> None:
 # ------------------------------------------------------------------------------------------------------ time and memory
 
 _MEASURE = """
-import sys, time
+import sys
 from pathlib import Path
 import torch, torch.export
 import magicmind, magicmind.frontends.pytorch
@@ -220,24 +220,23 @@ def memory(name):
 torch.export.save(torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(1, 2),)), sys.argv[2])
 torch.export.load(sys.argv[2])  # what the loader imports counts as importing PyTorch
 Path("/proc/self/clear_refs").write_text("5")
-before, start = memory("VmRSS"), time.process_time()
+before = memory("VmRSS")
 shapes = {} if sys.argv[1].endswith("2") else {"input_shapes": [(1, 3, 224, 224)]}
 magicmind.parse(sys.argv[1], **shapes)
-print(time.process_time() - start, memory("VmHWM") - before)
+print(memory("VmHWM") - before)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("suffix", ["pt", "pt2"])
-def test_parsing_resnet50_takes_seconds_and_little_memory(tmp_path: Path, suffix: str) -> None:
-    """At most 5 s and 3 times the weights, beyond importing PyTorch."""
+def test_parsing_resnet50_takes_little_memory(tmp_path: Path, suffix: str) -> None:
+    """At most 3 times the weights, beyond importing PyTorch."""
     module, x, file = from_timm("resnet50")().eval(), torch.zeros(1, 3, 224, 224), tmp_path / f"net.{suffix}"
     if suffix == "pt":
         torch.jit.save(torch.jit.trace(module, x, check_trace=False), file)
     else:
         torch.export.save(torch.export.export(module, (x,)), file)
     command = [sys.executable, "-W", "ignore", "-c", _MEASURE, str(file), str(tmp_path / "small.pt2")]
-    seconds, memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+    memory = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     weights = sum(p.numel() * 4 for p in module.parameters())
-    assert float(seconds) <= 5
     assert int(memory) <= 3 * weights

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import random
-import time
 
 import pytest
 
@@ -40,16 +39,3 @@ def test_random_buffers_never_overlap(seed: int) -> None:
         sum(-(-s // 64) * 64 for s, f, t in zip(sizes, firsts, lasts, strict=True) if f <= e <= t) for e in range(48)
     )
     assert lower <= total <= 2 * max(lower, 1)
-
-
-def test_two_hundred_buffers_take_about_a_millisecond() -> None:
-    rng = random.Random(0)
-    firsts = [i // 2 for i in range(200)]
-    sizes = [rng.randrange(1 << 20) for _ in firsts]
-    lasts = [first + rng.randrange(1, 12) for first in firsts]
-    times = []
-    for _ in range(5):
-        start = time.perf_counter()
-        pack(sizes, firsts, lasts)
-        times.append(time.perf_counter() - start)
-    assert min(times) < 0.01  # measured 1.2 ms; room for a busy machine

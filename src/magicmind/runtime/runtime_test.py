@@ -154,19 +154,6 @@ def test_ten_thousand_calls_of_a_team_and_of_many_threads(model: Model) -> None:
         assert not wrong
 
 
-def test_call_overhead(model: Model) -> None:
-    feeds = {"x": ramp(16)}
-    with model.session(threads=1) as session:
-        session.run(feeds)
-        times = []
-        for _ in range(50):
-            start = time.perf_counter()
-            for _ in range(50):
-                session.run(feeds)
-            times.append((time.perf_counter() - start) / 50)
-    assert min(times) < 20e-6  # measured 7 us; 8 us with two threads, but only while both CPUs are free
-
-
 @pytest.mark.skipif(len(os.sched_getaffinity(0)) < 2, reason="needs two CPUs")
 def test_an_idle_team_sleeps(model: Model) -> None:
     with model.session(threads=2) as session:
