@@ -172,11 +172,12 @@ def _direct_cycles(sizes: _Sizes, schedule: DirectSchedule, target: Target) -> f
     weights = per_item * nr * sizes.block_bytes
     # Weights of an item stay in L2 over the items of one thread when they fit beside the pixels.
     reads = max(1.0, busiest / (sizes.n * row_blocks)) if weights <= target.l2 // 2 else float(busiest)
-    pixels_kept = sizes.row_bytes * rows <= target.l2 // 3
-    pixel_bytes = busiest * sizes.row_bytes * rows * (1 if pixels_kept else per_item)
+    pixels = sizes.row_bytes * rows
+    again = (per_item - 1) * max(0.0, 1 - target.l2 / (2 * pixels))  # the part that has left L2 before the next chunk
+    pixel_bytes = busiest * pixels * (1 + again)
     # Threads that share output channels read each other's pixels; threads that share rows keep to their own.
     crossing = sizes.n * sizes.height * sizes.row_bytes / 2 if parts > 1 and target.threads > 1 else 0
-    moved = 0.1 * pixel_bytes + 0.3 * crossing / target.threads
+    moved = pixel_bytes + 0.3 * crossing / target.threads
     return _overlap(busiest * item, reads * weights) + moved / _STREAM_BYTES_PER_CYCLE
 
 
