@@ -15,7 +15,7 @@ from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim, product
 from magicmind.kernels.contract import weight_group
 from magicmind.kernels.conv.candidates import ConvSchedule, FlatSchedule, conv_candidates, depthwise_candidates
-from magicmind.kernels.conv.depthwise import DepthwiseConv
+from magicmind.kernels.conv.depthwise import DepthwiseConv, depthwise_types, packed_depthwise
 from magicmind.kernels.conv.depthwise_copied import MOST_TAPS
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.load import Load
@@ -25,7 +25,6 @@ from magicmind.kernels.conv.pack import (
     pack_axis_zeros,
     pack_bias,
     pack_chunks,
-    pack_depthwise,
     pack_direct,
     pack_few_channels,
     pad_axis,
@@ -219,11 +218,13 @@ def lower(low: Lowering, node: ir.Node) -> None:
 
     oc, ic = g.weights.shape[:2]
     if g.groups > 1 and ic == 1 and oc == g.groups and (types.x != "u8" or weights[0].size <= MOST_TAPS):
-        depthwise = types.for_depthwise()
         shape = conv_shape(g, p)
-        rows = low.choose(depthwise_candidates(shape, low.target), p, "depthwise", repr(shape), depthwise, epilogue)
+        depthwise = depthwise_types(shape, types, low.target)
+        rows = low.choose(
+            depthwise_candidates(shape, low.target, depthwise), p, "depthwise", repr(shape), depthwise, epilogue
+        )
         spec = DepthwiseConv(shape, rows, epilogue, depthwise)
-        packed = pack_depthwise(g.weights if depthwise.w == types.w else g.weights.astype(np.float32))
+        packed = packed_depthwise(shape, depthwise, low.target, g.weights)
         call(spec, packed, 1, spec.scratch_bytes(low.target, g.output[1]))
         return
     if g.is_pointwise and g.groups == 1 and ic % BLOCK == 0 and all(d == 1 for d in g.output):

@@ -17,10 +17,10 @@ from magicmind.ir.scalar import ScalarProgram
 from magicmind.kernels.contract import register_tiles, weight_group
 from magicmind.kernels.conv.choose import choose_depthwise, rank_direct
 from magicmind.kernels.conv.conv_test import DEPTHWISE, DIRECT, Case
-from magicmind.kernels.conv.depthwise import DepthwiseConv
+from magicmind.kernels.conv.depthwise import DepthwiseConv, depthwise_types, packed_depthwise
 from magicmind.kernels.conv.direct import DirectConv
 from magicmind.kernels.conv.load import Load
-from magicmind.kernels.conv.pack import pack_bias, pack_depthwise, pack_direct, pack_few_channels
+from magicmind.kernels.conv.pack import pack_bias, pack_direct, pack_few_channels
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.conv.winograd import MOST_BYTE_CHANNELS, WinogradConv, WinogradSchedule
 from magicmind.kernels.conv.winograd_weights import WinogradWeights
@@ -152,11 +152,12 @@ def test_first_layer_reads_plain_input(case: Case, target: str) -> None:
 
 def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> Array:
     x, w, bias, scales, residual = data(case)
-    schedule = replace(choose_depthwise(case.shape(False), target), rows=3)
-    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, U8_TO_U8.for_depthwise())
+    types = depthwise_types(case.shape(runtime), U8_TO_U8, target)
+    schedule = replace(choose_depthwise(case.shape(False), target, types), rows=3)
+    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, types)
     arrays = [
         blocked(x),
-        pack_depthwise(w.astype(np.float32)),
+        packed_depthwise(case.shape(runtime), types, target, w),
         pack_bias(folded_bias(w, bias), 1, case.g),
         pack_bias(scales, 1, case.g),
         blocked(residual),

@@ -80,9 +80,9 @@ def _algorithm(schedule: ConvSchedule) -> Hashable:
     return tile.mr, tile.nr
 
 
-def depthwise_candidates(shape: ConvShape, target: Target) -> list[DepthwiseSchedule]:
+def depthwise_candidates(shape: ConvShape, target: Target, types: ConvTypes = F32) -> list[DepthwiseSchedule]:
     """Other shares of rows, other register tiles."""
-    best = choose_depthwise(shape, target)
+    best = choose_depthwise(shape, target, types)
     height = nominal(shape.oh, shape)
     shares = [max(1, -(-height // (target.threads * parts))) for parts in (1, 2, 4)]
     others = [replace(best, rows=rows) for rows in (height, *shares)]

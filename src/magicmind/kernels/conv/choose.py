@@ -254,12 +254,14 @@ def rank_column(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
 # ------------------------------------------------------------------------------------------------------- depthwise
 
 
-def choose_depthwise(shape: ConvShape, target: Target) -> DepthwiseSchedule:
+def choose_depthwise(shape: ConvShape, target: Target, types: ConvTypes = F32) -> DepthwiseSchedule:
     """A tile of pixels that leaves registers for weights; threads share rows where these divide evenly, else channels.
 
     That is how the pointwise convolutions around it are shared, so that a thread mostly reads what it wrote.
     """
     mr = 14 if target.lanes == BLOCK else max(1, (target.vregs - 2) // target.registers_per_block // 2)
+    if types.is_integer and types.w != "f32":  # weights come from memory; three registers of a pixel's are enough else
+        mr = max(1, min(14, (target.vregs - 6) // target.registers_per_block))
     height = nominal(shape.oh, shape)
     even = height % target.threads == 0 or height >= 8 * target.threads
     return DepthwiseSchedule(mr, max(1, -(-height // target.threads) if even else height))

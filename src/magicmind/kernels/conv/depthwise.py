@@ -7,12 +7,16 @@ constant width leave their outside taps out at build time; all other edges loop 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import numpy as np
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.ir.dims import Dim
-from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, Put, channel_rows
+from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, channel_rows
+from magicmind.kernels.conv.depthwise_dot import DotDepthwiseRows, Put, RowGroups
+from magicmind.kernels.conv.pack import Weights, pack_depthwise
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
@@ -33,7 +37,7 @@ class DepthwiseSchedule:
 class DepthwiseConv:
     """y = epilogue(depthwise(x, w) + bias) for `shape.groups` channels (ic = oc = 1).
 
-    Pointers: x (blocked), w (`pack_depthwise`), bias, epilogue operands, y (blocked).
+    Pointers: x (blocked), w (`packed_depthwise`), bias, epilogue operands, y (blocked). `types` are `depthwise_types`.
     """
 
     shape: ConvShape
@@ -49,8 +53,12 @@ class DepthwiseConv:
 
     def scratch_bytes(self, target: Target, columns: Dim) -> Dim:
         """Bytes of scratch for so many output columns."""
-        copy = channel_rows(self.shape, self.types, self.schedule.rows)
-        return copy.scratch_bytes(target, columns) if needs_copy(self.types) else 0
+        if not needs_copy(self.types):
+            return 0
+        groups = groups_of(self.shape, self.types, target)
+        if groups is not None:
+            return groups.scratch_bytes(target, self.schedule.rows, columns)
+        return channel_rows(self.shape, self.types, self.schedule.rows).scratch_bytes(target, columns)
 
     def build(self, target: Target, symbol: str) -> Kernel:
         k = self.types.kernel(symbol, target, self.epilogue, count_params(self))
@@ -76,6 +84,28 @@ class DepthwiseConv:
         return k
 
 
+def depthwise_types(shape: ConvShape, types: ConvTypes, target: Target) -> ConvTypes:
+    """With the weights as they are multiplied: bytes by dot products where there are some, else as float32, like
+    float16. (They are too few to be worth less memory.)"""
+    if types.x == "i16":
+        return types
+    groups = RowGroups.of(shape, target) if types.x == "u8" else None
+    return replace(types, w="f32" if groups is None else groups.weights)
+
+
+def packed_depthwise(shape: ConvShape, types: ConvTypes, target: Target, w: Weights) -> Weights:
+    """w[c, 1, kh, kw] as `DepthwiseConv` of `depthwise_types` reads it."""
+    groups = groups_of(shape, types, target)
+    if groups is not None:
+        return groups.pack(w)
+    return pack_depthwise(w.astype(np.int16 if types.w == "i16" else np.float32))
+
+
+def groups_of(shape: ConvShape, types: ConvTypes, target: Target) -> RowGroups | None:
+    """How rows of bytes are brought together; None where they are multiplied one at a time."""
+    return RowGroups.of(shape, target) if types.x == "u8" and types.w != "f32" else None
+
+
 def needs_copy(types: ConvTypes) -> bool:
     """Whether rows are copied to scratch: float32 is multiplied where it lies."""
     return types.x != "f32"
@@ -96,6 +126,9 @@ def depthwise_rows(
     """
     if not needs_copy(types):
         return DepthwiseRows(k, shape, schedule.mr, *pointers, put).emit
+    groups = groups_of(shape, types, k.target)
+    if groups is not None:
+        return DotDepthwiseRows(k, groups, schedule.mr, pointers, types.x_zero, scratch, put).emit
     return CopiedDepthwiseRows(k, channel_rows(shape, types, schedule.rows), schedule.mr, pointers, scratch, put).emit
 
 

@@ -89,7 +89,7 @@ def test_depthwise(case: Case, target: str) -> None:
     x, w, bias, residual = halves(case)
     schedule = replace(choose_depthwise(case.shape(False), find_target(target)), rows=3)
     for runtime in (False, True):
-        spec = DepthwiseConv(case.shape(runtime), schedule, RESIDUAL, HALF.for_depthwise())
+        spec = DepthwiseConv(case.shape(runtime), schedule, RESIDUAL, replace(HALF, w="f32"))
         y = np.full((case.n, -(-case.g // BLOCK), *case.out, BLOCK), np.nan, np.float16)
         packed = pack_depthwise(w.astype(np.float32))
         arrays = [blocked(x), packed, pack_bias(bias, 1, case.g), blocked(residual), y]

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from llvmlite import ir
+
 from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
@@ -155,7 +157,7 @@ class RowSource:
         width, height = self._width(), self.copy.height(self.copy.rows)
         row_step, column_step = self.copy.step
         start = self._group(image, group)
-        left, right = self._column_bounds(width)
+        left, right = column_bounds(k, s, self.iw, width)
         padding = self._padding(BLOCK)
         with k.loop("icb", 0, s.ic_blocks) as icb, k.loop("r", 0, self._needed(row1 - row0)) as r:
             to = self.scratch.offset((icb * height + r) * (width * BLOCK))
@@ -185,7 +187,7 @@ class RowSource:
         """Rows with padding to scratch, [channel][row][column]: x is plain."""
         k, s = self.k, self.s
         width, height = self._width(), self.copy.height(self.copy.rows)
-        left, right = self._column_bounds(width)
+        left, right = column_bounds(k, s, self.iw, width)
         zeros = [self._padding(1)] * s.ic
 
         def store(row: Index, column: Index, numbers: Sequence[Vec]) -> None:
@@ -211,7 +213,7 @@ class RowSource:
         """Rows with padding to scratch, [row][column][channel]: a window row is one run of numbers. x is plain."""
         k, s = self.k, self.s
         width = self._width()
-        left, right = self._column_bounds(width)
+        left, right = column_bounds(k, s, self.iw, width)
         padding = self._padding(1)
         with k.loop("r", 0, self._needed(row1 - row0)) as r:
             to = self.scratch.offset(r * width * s.ic)
@@ -231,17 +233,9 @@ class RowSource:
         line = width * s.ic
         return Rows(self.scratch, line * s.sh, s.ic * s.sw, line * s.dh, s.ic * s.dw, 0, 1)
 
-    def _column_bounds(self, width: Index) -> tuple[Index, Index]:
-        """Columns [left, right) of a padded row that lie inside the input."""
-        k, s = self.k, self.s
-        return k.index_min(s.pl, width), k.index_max(k.index_min(self.iw + s.pl, width), 0)
-
     def _inside(self, row: Index) -> object:
-        """Whether `row` exists in the input (one unsigned comparison: a negative row is a huge number)."""
-        if not self.s.padded:
-            return True
-        k = self.k
-        return k.b.icmp_unsigned("<", k.i64(row), k.i64(self.ih))
+        """Whether `row` exists in the input."""
+        return is_inside(self.k, row, self.ih) if self.s.padded else True
 
     def _clip(self, inside: object, left: Index, right: Index) -> tuple[Index, Index]:
         """The columns to copy; none of a row that is all padding."""
@@ -249,6 +243,16 @@ class RowSource:
             return left, right
         k = self.k
         return left, Int(k, k.b.select(inside, k.i64(right), k.i64(left)))
+
+
+def column_bounds(k: Kernel, shape: ConvShape, iw: Index, width: Index) -> tuple[Index, Index]:
+    """Columns [left, right) of a padded row that lie inside the input."""
+    return k.index_min(shape.pl, width), k.index_max(k.index_min(iw + shape.pl, width), 0)
+
+
+def is_inside(k: Kernel, at: Index, extent: Index) -> ir.Value:
+    """Whether a coordinate exists: one unsigned comparison, since a negative one is a huge number."""
+    return k.b.icmp_unsigned("<", k.i64(at), k.i64(extent))
 
 
 def interleave(k: Kernel, vectors: Sequence[Vec]) -> Vec:

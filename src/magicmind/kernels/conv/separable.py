@@ -50,7 +50,7 @@ class SeparableConv:
     def first(self) -> DepthwiseConv:
         """The depthwise part on its own."""
         schedule = DepthwiseSchedule(self.mr, self.schedule.rows)
-        return DepthwiseConv(self.depthwise, schedule, types=replace(self.types.for_depthwise(), y="f32"))
+        return DepthwiseConv(self.depthwise, schedule, types=replace(self.types, w="f32", y="f32"))
 
     @property
     def second(self) -> DirectConv:

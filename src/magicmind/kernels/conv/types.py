@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from magicmind.codegen.builder import Kernel
 from magicmind.codegen.dot import dot_format
@@ -41,10 +41,6 @@ class ConvTypes:
         if self.w == "i8":
             return dot_format(target).activations
         return "i16" if self.w == "i16" else "f32"
-
-    def for_depthwise(self) -> ConvTypes:
-        """Depthwise convolutions of bytes and float16 are computed in float32, and their few weights not worth less."""
-        return self if self.x == "i16" else replace(self, w="f32")
 
     def kernel(self, symbol: str, target: Target, epilogue: Epilogue, params: int, memory: str = "") -> Kernel:
         """A function of the pointers x (of `memory`, where that is another type), w, bias, epilogue operands, y.

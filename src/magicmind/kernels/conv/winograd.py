@@ -23,6 +23,7 @@ from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.kernels.contract import Ahead, line_elements, multiply_accumulate, share_lines
 from magicmind.kernels.conv.pack import FloatArray, pack_chunks, pad_axis
+from magicmind.kernels.conv.rows import is_inside
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
@@ -212,8 +213,8 @@ class _Emitter:
         image, top, left = self._place(tile)
         row0, column0 = top - s.pt, left - s.pl
         plane = self.x.offset((image * s.ic_blocks + icb) * (self.ih * self.iw * BLOCK))
-        rows_in = [self._inside(row0 + r, self.ih) for r in range(size)]
-        columns_in = [self._inside(column0 + c, self.iw) for c in range(size)]
+        rows_in = [is_inside(k, row0 + r, self.ih) for r in range(size)]
+        columns_in = [is_inside(k, column0 + c, self.iw) for c in range(size)]
         window = [
             [self._load_inside(plane, row0 + r, column0 + c, rows_in[r], columns_in[c]) for c in range(size)]
             for r in range(size)
@@ -221,10 +222,6 @@ class _Emitter:
         out = self.v.offset((icb * self.spec.schedule.tiles + t) * BLOCK)
         for p, value in enumerate(v for row in transform_2d(k, INPUT[self.m], window) for v in row):
             out.store(value, p * self.v_position)
-
-    def _inside(self, at: Index, extent: Index) -> object:
-        """Whether a coordinate exists: one unsigned comparison, since a negative one is a huge number."""
-        return self.k.b.icmp_unsigned("<", self.k.i64(at), self.k.i64(extent))
 
     def _load_inside(self, plane: Pointer, row: Index, column: Index, row_in: object, column_in: object) -> Vec:
         """A pixel, or padding outside the image."""
