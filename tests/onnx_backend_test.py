@@ -1,9 +1,12 @@
-"""The official ONNX backend suite. Every fifteenth case is in the quick suite; the rest is marked `suite`.
+"""The official ONNX backend suite. Every fifteenth case is marked `slow`, the rest `suite`.
 
 `python tools/backend_suite.py` runs all of it in worker processes and prints a table.
 """
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import onnx
@@ -13,14 +16,16 @@ from onnx_backend_exclusions import EXCLUSIONS, reason_to_exclude
 
 from magicmind import backend
 from magicmind.errors import ShapeError, TargetError
-from magicmind.testing.backend_cases import cases, prepare_magicmind, run_case
+from magicmind.testing.backend_cases import case_names, cases, prepare_magicmind, run_case
 
-QUICK_EVERY = 15
+EVERY = 15
+CACHE = Path(os.environ["MAGICMIND_CACHE_DIR"])  # the tests' own: conftest.py
 
 
 def _parameters() -> list[object]:
     return [
-        pytest.param(name, marks=() if i % QUICK_EVERY == 0 else pytest.mark.suite) for i, name in enumerate(cases())
+        pytest.param(name, marks=pytest.mark.slow if i % EVERY == 0 else pytest.mark.suite)
+        for i, name in enumerate(case_names(CACHE))
     ]
 
 
@@ -34,6 +39,7 @@ def test_case(name: str) -> None:
     assert verdict.status == "passed", verdict.reason
 
 
+@pytest.mark.slow
 def test_every_exclusion_names_a_case_and_a_reason() -> None:
     import re
 

@@ -96,7 +96,9 @@ LOSSES = {INT8: 3, "qint8_mixed_float16": 3, "qint16_mixed_float32": 1, "force_f
 """Images of 136 that may be lost."""
 
 
-@pytest.mark.parametrize("precision", LOSSES)
+@pytest.mark.parametrize(
+    "precision", [pytest.param(p, marks=[pytest.mark.suite] if p.startswith("qint16") else []) for p in LOSSES]
+)
 def test_squeezenet(
     precision: str, squeezenet: magicmind.Graph, imagenet: Any, squeezenet_float: tuple[int, int]
 ) -> None:
@@ -290,7 +292,7 @@ def faces(outputs: Feed) -> list[tuple[float, Array]]:
 # ------------------------------------------------------------------------------------------- segmentation, random nets
 
 
-@pytest.mark.parametrize("side", [257, 513])
+@pytest.mark.parametrize("side", [257, pytest.param(513, marks=pytest.mark.suite)])
 def test_portraits(data: Path, side: int) -> None:
     """DeepLab: the person's mask overlaps float32's by 0.97; calibrated on other pictures."""
     folder = data / "segmentation/deeplab_dm05_tf"

@@ -24,6 +24,21 @@ Array = np.ndarray[Any, Any]
 
 TOLERANCE = 1e-4  # of the largest element
 QUICK = ("BERT", "YOLO head")
+LONG = (  # a minute of compiling each, for operators that the others have too
+    "resnet50",
+    "mobilenetv2_100",
+    "mobilenetv3_small_100",
+    "tf_efficientnetv2_b0",
+    "densenet121",
+    "regnety_004",
+    "vgg11",
+    "inception_v3",
+    "volo_d1_224",
+    "volo_d2_224",
+    "dla34",
+    "xcit_nano_12_p16_224",
+    "hrnet_w18_small",
+)
 
 
 def relative(found: Array, expected: Array) -> float:
@@ -66,7 +81,14 @@ def test_small_networks(architecture: Architecture) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("architecture", [*(a for a in SMALL if a.name not in QUICK), *FROM_TIMM], ids=lambda a: a.name)
+@pytest.mark.parametrize(
+    "architecture",
+    [
+        pytest.param(a, marks=[pytest.mark.suite] if a.name in LONG else [], id=a.name)
+        for a in [*SMALL, *FROM_TIMM]
+        if a.name not in QUICK
+    ],
+)
 def test_networks(architecture: Architecture) -> None:
     check(architecture)
 

@@ -34,8 +34,10 @@ def test_first_layer(target: str) -> None:
     bytes_test.check(case, bytes_test.run_direct(case, find_target(target), False, plain=True))
 
 
-def test_depthwise_convolution(target: str) -> None:
-    case = Case(1, 1, 1, 9, 11, s=2, g=24)
+@pytest.mark.parametrize(
+    "case", [Case(1, 1, 1, 9, 11, s=2, g=24), Case(1, 1, 1, 7, 20, g=16), Case(1, 1, 1, 6, 7, k=5, p=2, g=16)], ids=str
+)
+def test_depthwise_convolution(case: Case, target: str) -> None:
     bytes_test.check(case, bytes_test.run_depthwise(case, find_target(target), False, 2))
 
 

@@ -5,6 +5,7 @@ The suite's own data come with the package `onnx`; those of kind "real" would be
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -31,6 +32,21 @@ def cases() -> dict[str, TestCase]:
     """All cases by name (`node/test_abs`), in the suite's order."""
     with warnings.catch_warnings(action="ignore"):  # some cases compute infinities on purpose
         return {f"{kind}/{case.name}": case for kind in KINDS for case in load_model_tests(kind=kind)}
+
+
+def case_names(folder: Path) -> list[str]:
+    """The names of all cases. The suite computes every case's data to name it (ten seconds), so they are kept in a file
+    of `folder`, one for each version of `onnx`."""
+    file = folder / f"backend-cases-{onnx.__version__}.txt"
+    try:
+        return file.read_text().splitlines()
+    except FileNotFoundError:
+        names = list(cases())
+    folder.mkdir(parents=True, exist_ok=True)
+    part = folder / f"{file.name}.{os.getpid()}"  # another worker may be at it too
+    part.write_text("\n".join(names) + "\n")
+    os.replace(part, file)
+    return names
 
 
 def operator_of(case: TestCase) -> str:
