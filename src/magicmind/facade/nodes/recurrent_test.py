@@ -47,9 +47,7 @@ def outcome(row: str, state: Array | None, weights: list[Array], biases: list[Ar
     return run(network, X, config=FIXED)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("both", [False, True])
-@pytest.mark.parametrize("biased", [False, True])
+@pytest.mark.parametrize(("layers", "both", "biased"), [(1, False, True), (1, True, False), (2, True, True)])
 def test_rnn_of_pytorch(layers: int, both: bool, biased: bool) -> None:
     torch.manual_seed(0)
     module = torch.nn.RNN(I, H, layers, bidirectional=both, bias=biased)
@@ -63,8 +61,7 @@ def test_rnn_of_pytorch(layers: int, both: bool, biased: bool) -> None:
         np.testing.assert_allclose(got, want.detach().numpy(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("layers", [1, 2])
-@pytest.mark.parametrize("stated", [False, True])
+@pytest.mark.parametrize(("layers", "stated"), [(1, True), (2, False)])
 def test_gru_of_pytorch_in_both_directions(layers: int, stated: bool) -> None:
     torch.manual_seed(0)
     module = torch.nn.GRU(I, H, layers, bidirectional=True)
