@@ -82,6 +82,7 @@ def test_offline_models_show_their_outputs(folder: Path) -> None:
         diverging_subgraph(a, Side.open(folder / "right.onnx"), feeds(), found.rows[0])
 
 
+@pytest.mark.slow
 def test_the_command(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     right, wrong, cut = (str(folder / name) for name in ("right.onnx", "wrong.onnx", "cut.onnx"))
     assert main(["compare", right]) == 0
@@ -127,6 +128,7 @@ def test_what_a_precision_costs_layer_by_layer(folder: Path, capsys: pytest.Capt
     assert all(0 <= row["saturated"] < 0.05 for row in found["tensors"] if row["saturated"] is not None)
 
 
+@pytest.mark.slow
 def test_scales_that_are_too_small_are_seen_as_saturation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scales = magicmind.calibrate(magicmind.parse(folder / "right.onnx"), [feeds()])
     scales.save(folder / "scales.json")

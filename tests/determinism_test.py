@@ -53,6 +53,7 @@ def bits(outputs: dict[str, Array]) -> list[bytes]:
     return [array.tobytes() for array in outputs.values()]
 
 
+@pytest.mark.slow
 def test_built_twice_the_file_is_the_same(tmp_path: Path) -> None:
     """Also by another process, where hashes of strings are seeded otherwise, and with kernels compiled before."""
     onnx.save(network(), tmp_path / "net.onnx")

@@ -27,6 +27,7 @@ class Drawn:
         return options[self._data.draw(st.integers(0, len(options) - 1))]
 
 
+@pytest.mark.slow
 @settings(
     max_examples=25,
     deadline=None,

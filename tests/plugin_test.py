@@ -367,6 +367,7 @@ def test_caffe_layers_with_parameters(tmp_path: Path) -> None:
         magicmind.parse(**caffe_files(tmp_path, "type: 'Dense'", [w, b, b]))
 
 
+@pytest.mark.slow
 def test_torchscript_operators(tmp_path: Path) -> None:
     torch = pytest.importorskip("torch", reason="needs the extra [pytorch]")
     plugin.load_plugins([EXAMPLES / "plugin_relu.py"])

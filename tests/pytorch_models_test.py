@@ -75,6 +75,7 @@ def check(architecture: Architecture) -> None:
                 assert relative(found[name], y.numpy()) <= TOLERANCE, (way, name, batch)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("architecture", [a for a in SMALL if a.name in QUICK], ids=lambda a: a.name)
 def test_small_networks(architecture: Architecture) -> None:
     check(architecture)
@@ -131,6 +132,7 @@ def _sorts(graph: magicmind.Graph, idx: Array, logits: Array) -> None:
     assert (written == np.sort(tokens, 1)).all()
 
 
+@pytest.mark.slow
 def test_gpt_nano_as_a_torchscript_file(data: Path) -> None:
     folder = data / "transformer/gpt_nano_sort"
     case = np.load(folder / "reference/published_partials.npz")
@@ -218,6 +220,7 @@ def test_sinet(data: Path, way: str) -> None:
     assert relative(found, case["logits"].reshape(found.shape)) < TOLERANCE
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", ["traced", "exported"])
 def test_gpt_nano_weights(data: Path, way: str) -> None:
     folder = data / "transformer/gpt_nano_sort"

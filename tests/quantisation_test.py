@@ -81,6 +81,7 @@ def test_bytes_are_close_to_floats(graph: magicmind.Graph, wanted: Array, algori
     assert 25 < sqnr(got, wanted) < 60
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [Quantisation(per_axis=False), Quantisation(equalise=True), Quantisation("linear")])
 def test_other_ways(graph: magicmind.Graph, wanted: Array, how: Quantisation) -> None:
     got = outputs(
@@ -98,6 +99,7 @@ def test_sixteen_bits_are_closer() -> None:
     assert 30 < sqnr(outputs(magicmind.build(graph, INT8, calibration=calibration), calibration), wanted) < 60
 
 
+@pytest.mark.slow
 def test_layers_that_stay_floats_make_it_exact(graph: magicmind.Graph, wanted: Array) -> None:
     calibration = samples(network())
     model = magicmind.build(graph, INT8, calibration=calibration, layers={"*": "force_float32"})
@@ -107,6 +109,7 @@ def test_layers_that_stay_floats_make_it_exact(graph: magicmind.Graph, wanted: A
     assert sqnr(outputs(some, calibration[:4]), wanted) > sqnr(outputs(all_, calibration[:4]), wanted)
 
 
+@pytest.mark.slow
 def test_the_same_from_saved_scales(graph: magicmind.Graph, tmp_path: Path) -> None:
     how = Quantisation(equalise=True)
     calibration = samples(network())
@@ -120,6 +123,7 @@ def test_the_same_from_saved_scales(graph: magicmind.Graph, tmp_path: Path) -> N
 # ------------------------------------------------------------------------------------------------------------ promises
 
 
+@pytest.mark.slow
 def test_layers_that_hurt_stay_floats_until_the_target_is_reached(graph: magicmind.Graph, wanted: Array) -> None:
     calibration = samples(network())
     plain = sqnr(outputs(magicmind.build(graph, INT8, calibration=calibration), calibration[:4]), wanted)
@@ -133,6 +137,7 @@ def test_layers_that_hurt_stay_floats_until_the_target_is_reached(graph: magicmi
     assert found["without"] == pytest.approx(plain, abs=1e-6)
 
 
+@pytest.mark.slow
 def test_a_target_of_ones_own(graph: magicmind.Graph) -> None:
     """A function of outputs and references; one that nothing reaches."""
 
@@ -149,6 +154,7 @@ def test_a_target_of_ones_own(graph: magicmind.Graph) -> None:
         magicmind.build(graph, INT8, scales=scales, accuracy_target=target)
 
 
+@pytest.mark.slow
 def test_never_slower(graph: magicmind.Graph) -> None:
     with magicmind.build(graph, INT8, calibration=samples(network()), never_slower=True) as model:
         found = model.info()["never_slower"]

@@ -28,6 +28,7 @@ def test_gpt_gives_the_published_logits(file: str) -> None:
     np.testing.assert_allclose(logits, stored["logits"], atol=1e-5)
 
 
+@pytest.mark.slow
 @needs_gpt
 def test_gpt_in_int8_picks_the_same_tokens() -> None:
     stored = np.load(GPT / "reference/published_partials.npz")
@@ -37,6 +38,7 @@ def test_gpt_in_int8_picks_the_same_tokens() -> None:
     assert np.abs(logits - stored["logits"]).max() < 0.2
 
 
+@pytest.mark.slow
 @needs_gpt
 def test_gpt_of_mutable_length() -> None:
     """Attention is causal: a shorter sequence gives the first rows of the longer one."""
@@ -50,6 +52,7 @@ def test_gpt_of_mutable_length() -> None:
         np.testing.assert_allclose(logits, whole[:, :length], atol=1e-5, err_msg=f"length {length}")
 
 
+@pytest.mark.slow
 @needs_gtcrn
 @pytest.mark.parametrize("file", ["gtcrn_simple.onnx", "gtcrn.onnx"])
 def test_gtcrn_over_forty_frames(file: str) -> None:

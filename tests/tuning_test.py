@@ -58,6 +58,7 @@ def always_faster(rounds: tuner.Rounds) -> bool:
     return True
 
 
+@pytest.mark.slow
 def test_tuned_models_compute_the_same(network: Path, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also with the worst luck: every measured candidate passes for a gain."""
     monkeypatch.setattr(tuner, "_GAIN", 1e9)

@@ -47,6 +47,7 @@ def conv_net() -> Any:
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_conv_net_of_any_batch_is_built_once(builds: Callable[[], int]) -> None:
     model = conv_net()
     fast = compiled(model, dynamic=True)

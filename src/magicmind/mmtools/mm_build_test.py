@@ -90,6 +90,7 @@ def pixels(count: int = 2) -> Array:
 # ------------------------------------------------------------------------------------------------------- frameworks
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("framework", FRAMEWORKS)
 def test_a_network_of_every_framework(framework: str, build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     words = FRAMEWORKS[framework]
@@ -235,6 +236,7 @@ def test_a_plugin(tmp_path: Path, build: Build) -> None:
 QINT8 = ["--precision", "qint8_mixed_float32", "--calibration", "true"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("algorithm", "shaped"), [("linear", False), ("eqnm", True)])
 def test_calibration_with_listed_files(algorithm: str, shaped: bool, tmp_path: Path, build: Build) -> None:
     folder, step = tmp_path / "samples", 4 if shaped else 1
@@ -251,6 +253,7 @@ def test_calibration_with_listed_files(algorithm: str, shaped: bool, tmp_path: P
     assert (found.argmax(1) == expected.argmax(1)).mean() > 0.95
 
 
+@pytest.mark.slow
 def test_calibration_with_a_folder_and_with_random_numbers(tmp_path: Path, build: Build) -> None:
     folder = tmp_path / "samples"
     folder.mkdir()
@@ -286,6 +289,7 @@ def test_calibration_on_a_server(tmp_path: Path, build: Build) -> None:
     assert tools.mm_build([*words, "--rpc_server", address]) == 1
 
 
+@pytest.mark.slow
 def test_calibration_without_data_is_for_speed(build: Build, capsys: pytest.CaptureFixture[str]) -> None:
     model = build(*CAFFE, *QINT8)
     assert "every range is [-1, 1]" in capsys.readouterr().err

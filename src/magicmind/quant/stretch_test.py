@@ -52,6 +52,7 @@ def test_factors_leave_room_and_are_bounded() -> None:
     assert found.scale.high == 12
 
 
+@pytest.mark.slow
 def test_depthwise_networks_lose_less(tmp_path: Path) -> None:
     """Than with the same ranges for unstretched channels. Scales that were saved give the same, and int16 next to no
     noise."""

@@ -166,6 +166,7 @@ def test_damaged_models_are_refused(address: str, digits: Path, tmp_path: Path) 
 # -------------------------------------------------------------------------------------------------------- calibration
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("per_axis", [True, False])
 def test_scales_are_those_measured_here(address: str, per_axis: bool) -> None:
     how = magicmind.Quantisation("linear", per_axis=per_axis, symmetric=not per_axis)

@@ -110,6 +110,7 @@ class Rows(nn.Module):
         return torch.cat(states, 0), torch.stack(states, 1), table
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rows", [3, "1..6"])
 def test_loops_over_sizes(rows: Any) -> None:
     """Written out for a number of rows, a Loop for a mutable one."""
