@@ -3,5 +3,6 @@
 import sys
 
 from magicmind.evaluation.coco import main
+from magicmind.evaluation.files import program
 
-sys.exit(main())
+sys.exit(program(main))

@@ -2,6 +2,7 @@
 
 import sys
 
+from magicmind.evaluation.files import program
 from magicmind.evaluation.voc import main
 
-sys.exit(main())
+sys.exit(program(main))

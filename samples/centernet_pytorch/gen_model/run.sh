@@ -3,4 +3,5 @@
 # Three more arguments of an older detector (confidence, NMS, boxes) are accepted and have no effect.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
-magicmind zoo build centernet_pytorch --precision "${1:-qint8_mixed_float16}" --shape-mutable "${2:-true}" --batch-size "${3:-1}" "${@:7}"
+words "$@"
+magicmind zoo build centernet_pytorch --precision "${word[0]:-qint8_mixed_float16}" --shape-mutable "${word[1]:-true}" --batch-size "${word[2]:-1}" "${option[@]}"

@@ -3,5 +3,5 @@
 # A batch of 1 may follow, as in the other samples; the network has no other.
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
-[[ "${3:-}" != 1 ]] || set -- "$1" "$2" "${@:4}"
-magicmind zoo build deeplabv3_tf --precision "${1:-force_float32}" --shape-mutable "${2:-true}" "${@:3}"
+words "$@"
+magicmind zoo build deeplabv3_tf --precision "${word[0]:-force_float32}" --shape-mutable "${word[1]:-true}" --batch-size "${word[2]:-1}" "${option[@]}"

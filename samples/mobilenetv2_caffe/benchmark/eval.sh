@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# eval.sh <precision> <shape_mutable> <batch_size>: the score of a built model
+# eval.sh <precision> <shape_mutable> <batch_size> [<image_num>]: the score of a built model
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
-magicmind zoo eval mobilenetv2_caffe --precision "${1:-force_float32}" --shape-mutable "${2:-false}" --batch-size "${3:-1}" "${@:4}"
+words "$@"
+magicmind zoo eval mobilenetv2_caffe --precision "${word[0]:-force_float32}" --shape-mutable "${word[1]:-false}" --batch-size "${word[2]:-1}" --image-num "${word[3]:--1}" "${option[@]}"

@@ -2,4 +2,5 @@
 # run.sh <precision> <shape_mutable> <batch_size>, as in: run.sh force_float32 false 1
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
-magicmind zoo build mobilenetv2_caffe --precision "${1:-force_float32}" --shape-mutable "${2:-false}" --batch-size "${3:-1}" "${@:4}"
+words "$@"
+magicmind zoo build mobilenetv2_caffe --precision "${word[0]:-force_float32}" --shape-mutable "${word[1]:-false}" --batch-size "${word[2]:-1}" "${option[@]}"

@@ -2,4 +2,5 @@
 # eval.sh <precision> <shape_mutable> <batch_size> <image_num>: the score of a built model
 set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/../env.sh" > /dev/null
-magicmind zoo eval resnet50_onnx --precision "${1:-force_float32}" --shape-mutable "${2:-true}" --batch-size "${3:-1}" --image-num "${4:-100}" "${@:5}"
+words "$@"
+magicmind zoo eval resnet50_onnx --precision "${word[0]:-force_float32}" --shape-mutable "${word[1]:-true}" --batch-size "${word[2]:-1}" --image-num "${word[3]:-100}" "${option[@]}"

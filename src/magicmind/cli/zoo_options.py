@@ -254,6 +254,8 @@ def request_of(arguments: argparse.Namespace) -> Request:
 
     sample = SAMPLES[arguments.name]
     given = vars(arguments)
+    if given.get("device_id"):
+        raise Error(f"there is no device {given['device_id']}: this machine has one, the CPU, number 0")
     chosen: dict[str, Any] = {
         key: sample.defaults[key] if given.get(key) is None else given[key] for key in ("precision", "mutable", "batch")
     }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,12 @@ from magicmind.zoo.export import quiet, source_files
 from magicmind.zoo.fetch import Report
 from magicmind.zoo.geometry import Array
 from magicmind.zoo.graph import for_pictures
+from magicmind.zoo.preparation import BrokenImage, Preparation
 from magicmind.zoo.recipe import Dim
+from magicmind.zoo.tasks.task import Item
 from magicmind.zoo.workspace import Request
+
+LOG = logging.getLogger("magicmind")
 
 
 @dataclass(frozen=True)
@@ -73,10 +78,7 @@ def input_shape(request: Request) -> tuple[Dim, Dim, Dim, Dim]:
     """[N, H, W, 3] with ranges where the model is mutable. Raises Error for a batch that it cannot have."""
     sample = request.sample
     limits = sample.batches
-    if limits is None and request.batch != 1:
-        raise Error(f"{sample.name} takes one picture a call, not {request.batch}", hint="--batch-size 1")
-    if limits is not None and not limits[0] <= request.batch <= limits[1]:
-        raise Error(f"{sample.name} takes batches of {limits[0]} to {limits[1]}, not {request.batch}")
+    request.require_batch()
     height, width = sample.shape
     if not request.mutable:
         return request.batch, height, width, 3
@@ -91,16 +93,21 @@ def calibration_data(request: Request, graph: magicmind.Graph, data: Dataset | N
     if data is None:
         raise Error(f"{request.precision} needs pictures to calibrate with", hint="give a data set")
     batch = 1 if request.mutable else request.batch
-    items = [item for item in data.items][: max(number, batch)]
-    if len(items) < batch:
-        raise Error(f"calibrating a batch of {batch} needs as many pictures; the data set has {len(items)}")
     # Where normalisation is part of the model, calibration pictures pass through it as well: they match inference.
-    preparation = how.preparation or request.preparation
+    pictures = _readable(data.items[: max(number, batch)], how.preparation or request.preparation)
+    if len(pictures) < batch:
+        raise Error(f"calibrating a batch of {batch} needs as many pictures; there are {len(pictures)} to be read")
     name = graph.inputs[0].name
+    starts = range(0, len(pictures) - batch + 1, batch)
+    return [{name: np.ascontiguousarray(np.stack(pictures[start : start + batch]))} for start in starts]
 
-    def batches() -> Iterator[dict[str, Array]]:
-        for start in range(0, len(items) - batch + 1, batch):
-            pictures = [preparation(item.path).pixels for item in items[start : start + batch]]
-            yield {name: np.ascontiguousarray(np.stack(pictures))}
 
-    return list(batches())
+def _readable(items: Sequence[Item], preparation: Preparation) -> list[Array]:
+    """The pictures, prepared; those that cannot be read are reported and left out."""
+    pictures = []
+    for item in items:
+        try:
+            pictures.append(preparation(item.path).pixels)
+        except BrokenImage as error:
+            LOG.warning("left out of the calibration: %s", error)
+    return pictures

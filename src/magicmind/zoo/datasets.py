@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NoReturn
 
 from magicmind.errors import Error
 from magicmind.zoo.tasks.task import Item
@@ -107,7 +108,7 @@ class _Reader:
         folder = self._folder()
         items = list(self._items(folder, count))
         if not items:
-            raise Error(f"{folder} holds no pictures", hint=f"suffixes: {', '.join(PICTURES)}")
+            self._refuse_nothing(folder, count)
         if not any(item.path.exists() for item in items):
             raise Error(
                 f"none of the {len(items)} listed pictures is in {folder}; the first is {items[0].name}",
@@ -116,6 +117,14 @@ class _Reader:
         annotations = self.given.annotations or self._first(self.layout.annotations)
         masks = self.given.masks or self._first(self.layout.masks)
         return Dataset(items, self._names(), annotations, masks, truth=self.layout.scored or annotations is not None)
+
+    def _refuse_nothing(self, folder: Path, count: int) -> NoReturn:
+        if count == 0:
+            raise Error("no picture is asked for", hint="--image-num is their number, -1 for all")
+        listed = self.given.file_list or self._first(self.layout.lists)
+        if listed is not None:
+            raise Error(f"{listed} lists no pictures", hint="a line for each")
+        raise Error(f"{folder} holds no pictures", hint=f"suffixes: {', '.join(PICTURES)}")
 
     def _folder(self) -> Path:
         if self.given.image_dir is not None:
@@ -161,10 +170,10 @@ class _Reader:
     def _entry(self, line: str, listed: Path, number: int) -> tuple[str, int | None]:
         if not self.layout.labelled:
             return line, None
-        name, _, label = line.rpartition(" ")
-        if not name or not label.isdigit():
+        name, *label = line.rsplit(None, 1)  # at a blank or a tab
+        if not label or not label[0].isdecimal():
             raise Error(f"{listed}, line {number}: {line!r} has no label", hint="every line is `file label`")
-        return name.strip(), int(label)
+        return name, int(label[0])
 
     def _find(self, folder: Path, name: str) -> Path:
         """The file: as listed, by its base name, or in a folder per class; where there is none, where it should be."""
@@ -185,22 +194,34 @@ class _Reader:
 def read_names(path: Path) -> tuple[str, ...]:
     """Class names: `index name`, `wnid name`, or a name per line."""
     lines = _lines(path)
-    first = lines[0].split(" ")[0] if lines else ""
+    first = lines[0].split()[0] if lines else ""
     wordnet = first[:1] == "n" and first[1:].isdigit()
-    return tuple(line.partition(" ")[2] for line in lines) if first.isdigit() or wordnet else tuple(lines)
+    numbered = first.isdigit() or wordnet
+    return tuple(line.split(None, 1)[-1] for line in lines) if numbered else tuple(lines)
 
 
-def list_of_annotations(path: Path) -> list[str]:
-    """The file names of the pictures of a COCO annotation file, in order of their ids."""
-    images = json.loads(path.read_text())["images"]
-    return [image["file_name"] for image in sorted(images, key=lambda image: image["id"])]
+def read_annotations(path: Path) -> dict[str, Any]:
+    """A file of annotations in COCO's form. Raises Error for another."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+    except OSError as error:
+        raise Error(f"{path} cannot be read: {error.strerror}") from error
+    except ValueError as error:
+        raise Error(f"{path} is no JSON: {error}") from error
+    missing = [key for key in ("images", "annotations", "categories") if key not in found]
+    if not isinstance(found, dict) or missing:
+        raise Error(f"{path} has no {', '.join(missing)}", hint="annotations are in COCO's form")
+    return found
 
 
 def _lines(path: Path) -> list[str]:
+    """What stands in the lines of a text; a byte order mark, as some editors write it, is no part of it."""
     try:
-        return [line.strip() for line in path.read_text().splitlines() if line.strip()]
+        return [line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip()]
     except OSError as error:
         raise Error(f"{path} cannot be read: {error.strerror}") from error
+    except UnicodeDecodeError as error:
+        raise Error(f"{path} is no text in UTF-8: {error}", hint="save it in UTF-8") from error
 
 
 def _utilities() -> Path | None:

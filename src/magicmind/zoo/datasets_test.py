@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from magicmind.errors import Error
-from magicmind.zoo.datasets import Given, load, read_names
+from magicmind.zoo.datasets import Given, load, read_annotations, read_names
 
 
 @pytest.fixture(autouse=True)
@@ -69,6 +69,38 @@ def test_missing_parts_are_named_with_where_to_get_them(tmp_path: Path) -> None:
     (tmp_path / "val.txt").write_text("c.JPEG 3\nd.JPEG 4\n")
     with pytest.raises(Error, match="none of the 2 listed pictures"):
         load("imagenet", Given(root=tmp_path))
+
+
+def test_lists_as_other_systems_write_them(tmp_path: Path) -> None:
+    touch(tmp_path / "with space.JPEG")
+    touch(tmp_path / "a.JPEG")
+    (tmp_path / "val.txt").write_bytes("\ufeffa.JPEG\t3\r\nwith space.JPEG  4\r\n\r\n".encode())
+    items = load("imagenet", Given(root=tmp_path)).items
+    assert [(item.path.name, item.label) for item in items] == [("a.JPEG", 3), ("with space.JPEG", 4)]
+    (tmp_path / "val.txt").write_bytes(b"d\xe9.JPEG 3\n")
+    with pytest.raises(Error, match=r"val.txt is no text in UTF-8"):
+        load("imagenet", Given(root=tmp_path))
+
+
+def test_nothing_to_run_is_said_as_it_is(tmp_path: Path) -> None:
+    touch(tmp_path / "a.JPEG")
+    (tmp_path / "val.txt").write_text("\n")
+    with pytest.raises(Error, match=r"val.txt lists no pictures"):
+        load("imagenet", Given(root=tmp_path))
+    (tmp_path / "val.txt").write_text("a.JPEG 3\n")
+    with pytest.raises(Error, match="no picture is asked for"):
+        load("imagenet", Given(root=tmp_path), 0)
+    with pytest.raises(Error, match=r"holds no pictures(?s:.*).webp"):
+        load("pictures", Given(image_dir=touch(tmp_path / "empty/readme.txt").parent))
+
+
+@pytest.mark.parametrize(
+    ("text", "says"), [("{", "is no JSON"), ('{"images": []}', "has no annotations, categories"), ("[]", "has no")]
+)
+def test_annotations_of_another_form(tmp_path: Path, text: str, says: str) -> None:
+    (tmp_path / "a.json").write_text(text)
+    with pytest.raises(Error, match=says):
+        read_annotations(tmp_path / "a.json")
 
 
 def test_coco_by_list_and_by_folder(tmp_path: Path) -> None:

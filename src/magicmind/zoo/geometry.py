@@ -92,17 +92,18 @@ class CentreCrop:
 
 @dataclass(frozen=True)
 class LongSide:
-    """The long side on `side`, the other in proportion; rounding "half_up" or "down"."""
+    """The long side on `side`, the other in proportion but at least `least`; rounding "half_up" or "down"."""
 
     side: int
     how: str
     rounding: str = "half_up"
+    least: int = 1
 
     def apply(self, pixels: Array) -> tuple[Array, Placement]:
         height, width = pixels.shape[:2]
         ratio = self.side / max(height, width)
         whole = int if self.rounding == "down" else round_half_up
-        new_height, new_width = (max(whole(ratio * n), 1) for n in (height, width))
+        new_height, new_width = (max(whole(ratio * n), self.least) for n in (height, width))
         placement = Placement(0, 0, width / new_width, height / new_height)
         return resize(pixels, new_width, new_height, self.how), placement
 

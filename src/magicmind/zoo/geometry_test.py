@@ -192,3 +192,8 @@ def test_stretch_places_boxes_by_the_ratio_of_the_sides() -> None:
     pixels, where = Stretch(512, 512).apply(picture(480, 640))
     assert pixels.shape == (512, 512, 3)
     assert where == Placement(0, 0, 640 / 512, 480 / 512)
+
+
+def test_a_long_narrow_picture_is_as_wide_as_the_network_needs() -> None:
+    found, where = LongSide(513, "area", least=100).apply(np.zeros((3, 2000, 3), np.uint8))
+    assert found.shape == (100, 513, 3) and where.down == 3 / 100

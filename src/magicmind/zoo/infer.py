@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import chain, count
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -51,9 +53,12 @@ def infer(request: Request, data: Dataset, options: InferOptions = DEFAULT, repo
     """
     folder = options.output or request.output
     task, names = request.task, data.names or request.task.class_names()
+    if any(folder.resolve() == parent.resolve() for parent in {item.path.parent for item in data.items}):
+        raise Error(f"{folder} is the folder of the pictures; results would be written over them", hint="--output")
     with open_session(request) as session, Journal(folder, _key(request, options)) as journal:
         if options.again or any(_other(journal.entries.get(item.index), item) for item in data.items):
             journal.clear()
+        _require_classes(data.items, session)
         pipeline = pipeline_of(request, session, keep_pixels=options.save_img)
         left = [item for item in data.items if item.index not in journal.entries]
         done, total = len(data.items) - len(left), len(data.items)
@@ -61,7 +66,7 @@ def infer(request: Request, data: Dataset, options: InferOptions = DEFAULT, repo
         def work(loaded: Loaded, outputs: Sequence[Array]) -> Any:
             result = task.result(outputs, loaded.prepared, options.limits)
             if options.save_img:
-                save_drawing(request, folder, loaded, result, names)
+                save_drawing(request, folder / f"{Path(loaded.item.name).stem}.jpg", loaded, result, names)
             return task.store(folder, loaded.item, result, names)
 
         for item, found in pipeline.run(left, work):
@@ -86,9 +91,12 @@ def look(
 
     def work(loaded: Loaded, outputs: Sequence[Array]) -> tuple[str, Path | None]:
         result = task.result(outputs, loaded.prepared, options.limits)
-        return task.describe(result, names), save_drawing(request, folder, loaded, result, names)
+        drawing = drawings[loaded.item.index]
+        save_drawing(request, drawing, loaded, result, names)
+        return task.describe(result, names), drawing
 
     items = [Item(i, path.name, path) for i, path in enumerate(pictures)]
+    drawings = _drawings(folder, pictures)
     with open_session(request) as session:
         found = list(pipeline_of(request, session, keep_pixels=True).run(items, work))
     return [(item.path, *((result.reason, None) if isinstance(result, Broken) else result)) for item, result in found]
@@ -96,10 +104,11 @@ def look(
 
 def open_session(request: Request) -> magicmind.Session:
     """The built model, ready to run. Raises Error where it has not been built."""
+    request.require_batch()
     if not request.model.exists():
         raise Error(
             f"there is no model {request.model}",
-            hint=f"magicmind zoo build {request.sample.name} --precision {request.precision} builds it",
+            hint=f"magicmind zoo build {request.sample.name} {request.spelled} builds it",
         )
     return magicmind.load(request.model).session(threads=request.threads)
 
@@ -109,15 +118,36 @@ def pipeline_of(request: Request, session: magicmind.Session, *, keep_pixels: bo
     return Pipeline(session, request.preparation, request.batch, not request.mutable, keep_pixels)
 
 
-def save_drawing(request: Request, folder: Path, loaded: Loaded, result: Any, names: Sequence[str]) -> Path:
-    """Draws a result and writes it as `<stem>.jpg`."""
+def save_drawing(request: Request, path: Path, loaded: Loaded, result: Any, names: Sequence[str]) -> None:
+    """Draws a result and writes it as JPEG."""
     assert loaded.pixels is not None, "drawing needs the picture"
     pixels = loaded.pixels[:, :, ::-1] if request.preparation.order == "rgb" else loaded.pixels
     drawn = request.task.draw(pixels, result, names)
-    path = folder / f"{Path(loaded.item.name).stem}.jpg"
     _, data = opencv().imencode(".jpg", drawn)
     files.write(path, data.tobytes())
-    return path
+
+
+def _drawings(folder: Path, pictures: Sequence[Path]) -> list[Path]:
+    """A file `<stem>.jpg` for every picture; another name where a picture, or an earlier one, has it."""
+    taken = {path.resolve() for path in pictures}
+    found = []
+    for picture in pictures:
+        names = (f"{picture.stem}{end}.jpg" for end in chain([""], (f"_{i}" for i in count(2))))
+        path = next(path for name in names if (path := folder / name).resolve() not in taken)
+        taken.add(path.resolve())
+        found.append(path)
+    return found
+
+
+def _require_classes(items: Sequence[Item], session: magicmind.Session) -> None:
+    """Raises Error for labels that the network has no class of: lists that begin at 1 are common."""
+    worst = max((item for item in items if item.label is not None), key=lambda item: item.label or 0, default=None)
+    classes = prod(d for d in session.outputs[0].shape[1:] if isinstance(d, int))
+    if worst is not None and worst.label is not None and worst.label >= classes:
+        raise Error(
+            f"{worst.name} has the label {worst.label}; the network's classes are 0 to {classes - 1}",
+            hint="labels count from 0, in the order of the network's classes",
+        )
 
 
 def _key(request: Request, options: InferOptions) -> dict[str, Any]:

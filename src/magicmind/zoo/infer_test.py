@@ -18,7 +18,7 @@ pytest.importorskip("cv2", reason="the extra 'zoo' is not installed")
 import magicmind
 from magicmind.cli import main
 from magicmind.zoo import pipeline as pipelines
-from magicmind.zoo.build import build, image_graph
+from magicmind.zoo.build import BuildOptions, build, image_graph
 from magicmind.zoo.datasets import Given, load
 from magicmind.zoo.infer import InferOptions, infer, look, open_session
 from magicmind.zoo.journal import Journal
@@ -245,6 +245,37 @@ def test_drawings_of_a_run_and_of_own_pictures(root: Path, data: Path, tmp_path:
     assert found[1][2] is None and "cut off" in found[1][1]
 
 
+def test_drawings_never_take_the_place_of_pictures_or_of_one_another(root: Path, data: Path, tmp_path: Path) -> None:
+    (first, second) = (tmp_path / "a.jpg", tmp_path / "b" / "a.png")
+    second.parent.mkdir()
+    kept = (data / "images/ILSVRC2012_val_00000001.JPEG").read_bytes()
+    for path in (first, second):
+        path.write_bytes(kept)
+    found = look(tiny(root), [first, second, first], (), InferOptions(output=tmp_path))
+    assert [path and path.name for _, _, path in found] == ["a_2.jpg", "a_3.jpg", "a_4.jpg"]
+    assert first.read_bytes() == second.read_bytes() == kept
+    with pytest.raises(magicmind.Error, match="is the folder of the pictures; results would be written over them"):
+        infer(tiny(root), load("imagenet", Given(root=data)), InferOptions(output=data / "images"))
+
+
+def test_labels_that_the_network_has_no_class_of(root: Path, data: Path, tmp_path: Path) -> None:
+    (data / "val.txt").write_text("ILSVRC2012_val_00000001.JPEG 9\nILSVRC2012_val_00000002.JPEG 10\n")
+    with pytest.raises(magicmind.Error, match=r"00000002.JPEG has the label 10; the network's classes are 0 to 9"):
+        infer(tiny(root), load("imagenet", Given(root=data)), InferOptions(output=tmp_path / "out"))
+
+
+def test_calibration_goes_on_without_broken_pictures(
+    root: Path, data: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    request = replace(tiny(tmp_path), precision="qint8_mixed_float32")
+    write_network(request.models / "tiny.onnx")
+    build(request, load("imagenet", Given(root=data)), BuildOptions(count=6))
+    assert "left out of the calibration" in caplog.text and "00000005.JPEG" in caplog.text
+    with pytest.raises(magicmind.Error, match="there are 0 to be read"):
+        write_data(tmp_path / "bad", 2, broken=(0, 1))
+        build(request, load("imagenet", Given(root=tmp_path / "bad")), BuildOptions(count=2))
+
+
 def test_the_engine_is_closed_when_a_run_fails(root: Path, data: Path, tmp_path: Path) -> None:
     dataset = load("imagenet", Given(root=data))
     with pytest.raises(RuntimeError):
@@ -255,13 +286,18 @@ def test_the_engine_is_closed_when_a_run_fails(root: Path, data: Path, tmp_path:
 def test_a_batch_that_the_network_cannot_have_is_refused(root: Path) -> None:
     with pytest.raises(magicmind.Error, match="takes batches of 1 to 16, not 17"):
         image_graph(tiny(root, batch=17))
+    with pytest.raises(magicmind.Error, match="tiny takes one picture a call, not 4"):
+        open_session(replace(tiny(root), sample=replace(SAMPLE, batches=None)))
     with pytest.raises(magicmind.PrecisionError, match="not supported"):
         Request(SAMPLE, precision="int4")
     assert Request(SAMPLE, precision="forced_float16").precision == "force_float16"
 
 
 def test_a_model_that_is_not_built_is_asked_for(tmp_path: Path) -> None:
-    with pytest.raises(magicmind.Error, match=r"(?s)there is no model.*magicmind zoo build tiny"):
+    with pytest.raises(
+        magicmind.Error,
+        match=r"(?s)there is no model.*build tiny --precision force_float32 --shape-mutable true --batch-size 4 --ro",
+    ):
         open_session(tiny(tmp_path))
 
 

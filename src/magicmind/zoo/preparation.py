@@ -66,10 +66,12 @@ def read_bgr(path: Path) -> Array:
         data = np.fromfile(path, np.uint8)
     except OSError as error:
         raise BrokenImage(f"{path} cannot be read: {error.strerror}") from error
-    if path.suffix.lower() in (".jpg", ".jpeg") and not _ends(data):
+    if not data.size:
+        raise BrokenImage(f"{path} is empty")
+    if _is_cut_off(data):
         raise BrokenImage(f"{path} is a JPEG file that was cut off")
     try:
-        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
+        pixels = cv2.imdecode(data, cv2.IMREAD_COLOR)
     except cv2.error as error:
         raise BrokenImage(f"{path} holds no picture: {' '.join(str(error).split())}") from error
     if pixels is None:
@@ -78,12 +80,12 @@ def read_bgr(path: Path) -> Array:
     return found
 
 
-def _ends(data: Array) -> bool:
-    """Whether a JPEG file has its end marker; OpenCV fills what is missing with grey and says nothing.
+def _is_cut_off(data: Array) -> bool:
+    """Whether a file begins as JPEG files do and has no end marker; OpenCV fills what is missing with grey, silently.
 
-    Some cameras write padding after it, so the last kilobyte is searched.
+    Some cameras write padding after it, so the last kilobyte is searched. Other formats that are called .jpg pass.
     """
-    return b"\xff\xd9" in data[-1024:].tobytes()
+    return data[:2].tobytes() == b"\xff\xd8" and b"\xff\xd9" not in data[-1024:].tobytes()
 
 
 def read_rgb_as_stored(path: Path) -> Array:

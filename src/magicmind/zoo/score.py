@@ -16,7 +16,7 @@ from magicmind.errors import Error
 from magicmind.evaluation import classification, coco, segmentation
 from magicmind.evaluation.files import lines_of
 from magicmind.zoo import files
-from magicmind.zoo.datasets import Dataset
+from magicmind.zoo.datasets import Dataset, read_annotations
 from magicmind.zoo.infer import Outcome
 from magicmind.zoo.recipe import Published
 from magicmind.zoo.tasks.task import Item
@@ -94,7 +94,7 @@ _COCO_FIGURES = ("mAP", "mAP50", "mAP75", "small", "medium", "large", "AR1", "AR
 def _boxes(request: Request, data: Dataset, outcome: Outcome) -> Scored:
     if data.annotations is None:
         raise Error(f"{request.sample.name}: there are no annotations", hint="--ann-file FILE, in COCO's form")
-    truth = json.loads(data.annotations.read_text())
+    truth = read_annotations(data.annotations)
     numbers = _category_ids(truth["categories"])
     ids = {Path(image["file_name"]).stem: int(image["id"]) for image in truth["images"]}
     stems = [Path(item.name).stem for item in data.items]

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from magicmind.errors import Error
 from magicmind.quant.precision import mode_of
 from magicmind.zoo.preparation import Preparation
 from magicmind.zoo.recipe import Calibration, Sample
@@ -36,6 +37,23 @@ class Request:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "precision", mode_of(self.precision).name)
+
+    def require_batch(self) -> None:
+        """Raises Error for a batch that the network cannot have."""
+        limits = self.sample.batches
+        if limits is None and self.batch != 1:
+            raise Error(f"{self.sample.name} takes one picture a call, not {self.batch}", hint="--batch-size 1")
+        if limits is not None and not limits[0] <= self.batch <= limits[1]:
+            raise Error(f"{self.sample.name} takes batches of {limits[0]} to {limits[1]}, not {self.batch}")
+
+    @property
+    def spelled(self) -> str:
+        """The options that ask for the same model."""
+        options = {"--precision": self.precision, "--shape-mutable": "true" if self.mutable else "false"}
+        options |= {"--batch-size": str(self.batch)} if self.sample.batches else {}
+        options |= {"--weights": self.weights} if self.weights != PUBLISHED else {}
+        options |= {"--root": str(self.root)} if self.root else {}
+        return " ".join(f"{key} {value}" for key, value in options.items()) + (" --compat" if self.compat else "")
 
     @property
     def data(self) -> Path:

@@ -24,7 +24,7 @@ SAMPLE = Sample(
     mutable_shape=("100..513", "100..513"),
     batches=None,
     channels_last=True,
-    preparation=Preparation(LongSide(513, "area"), "rgb"),
+    preparation=Preparation(LongSide(513, "area", least=100), "rgb"),
     fixed_preparation=Preparation(Stretch(513, 513, "area"), "rgb"),
     model_file="models/deeplab_person_tf_model_{precision}_{mutable}",
     output_folder="output/infer_output_{precision}_{mutable}",

@@ -33,12 +33,14 @@ SAMPLE = Sample(
     mutable_shape=("100..513", "100..513"),
     batches=None,
     channels_last=True,
-    preparation=Preparation(LongSide(513, "area"), "rgb"),
+    preparation=Preparation(LongSide(513, "area", least=100), "rgb"),
     fixed_preparation=Preparation(Stretch(513, 513, "area"), "rgb"),
     calibration=Calibration(10),
     reference=Reference(
         "calibrates with two pictures, resampled by Pillow's Lanczos",
-        calibration=Calibration(2, Preparation(LongSide(513, "pil_lanczos", "down"), "rgb", reader="pillow")),
+        calibration=Calibration(
+            2, Preparation(LongSide(513, "pil_lanczos", "down", least=100), "rgb", reader="pillow")
+        ),
     ),
     model_file="models/deeplabv3_tf_model_{precision}_{mutable}",
     output_folder="output/infer_cpp_output_{precision}_{mutable}",
