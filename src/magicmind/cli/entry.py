@@ -43,6 +43,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         where = f"{error.filename}: " if error.filename else ""
         print(f"magicmind {arguments.command}: {where}{error.strerror or error}", file=sys.stderr)
         return FAILED
+    except MemoryError as error:
+        print(f"magicmind {arguments.command}: {f'not enough memory: {error}'.removesuffix(': ')}", file=sys.stderr)
+        return FAILED
     except KeyboardInterrupt:
         print(f"magicmind {arguments.command}: interrupted", file=sys.stderr)
         return INTERRUPTED

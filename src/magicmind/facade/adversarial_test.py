@@ -206,6 +206,7 @@ SUBJECTS: dict[str, Subject] = {
             "from_numpy": lambda _: (np.zeros((1, 4, 6, 6)),),
             "memcpy_from_host": lambda _: (np.zeros((1, 4, 6, 6)),),
             "to": lambda _: (mm.Device(),),
+            "resize": lambda _: ([1, 4, 6, 6],),
             "set_data_address": lambda t: (t.data_address(), [1, 4, 6, 6]),
             "reshape": lambda _: ([4, 36],),
         },

@@ -11,7 +11,7 @@ import onnx_ir
 
 from magicmind import knobs
 from magicmind.compiler import Options, compile_parts
-from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
+from magicmind.errors import Error, PrecisionError, ShapeError, UnsupportedOperatorError
 from magicmind.facade.config import BuilderConfig
 from magicmind.facade.enums import DataType, Layout, QuantizationAlgorithm
 from magicmind.facade.onnx_types import graph_type
@@ -35,6 +35,7 @@ FUSIONS = (
 FOLDING = ("fold_scale",)
 """Those that `opt_config.conv_scale_fold` switches off."""
 _CARD = ("mtp_", "tp_")
+_CALIBRATE = "call Calibrator.calibrate(network, config) before build_model, or give custom_ranges"
 ANY = "1.."
 
 
@@ -74,7 +75,12 @@ def _built(name: str, network: Network, config: BuilderConfig, shapes: Shapes) -
         ),
         ends=lambda model: put_ends(model, network, config),
     )
-    parts = compile_parts(realised.graph(), options)
+    try:
+        parts = compile_parts(realised.graph(), options)
+    except PrecisionError as error:
+        if mode.bits and options.scales is None:
+            raise Refused(f"{mode.name} needs the ranges of all tensors", hint=_CALIBRATE) from error
+        raise
     info = {"name": name, "build_config": config.document, "layouts": layouts(network, config)}
     return from_parts(replace(parts, info={**parts.info, "magicmind": info}))
 

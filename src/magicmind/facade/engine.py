@@ -190,5 +190,6 @@ def _data(spec: Spec, tensor: object) -> Array:
         raise Refused(f"input {name!r} is a {type(tensor).__name__}, not a tensor of create_inputs")
     array = tensor.array
     if array is None or not tensor.is_filled:
-        raise Refused(f"input {name!r} holds no data: call from_numpy first", Code.FAILED_PRECONDITION)
+        why = f"from_numpy failed: {tensor.refusal}" if tensor.refusal else "call from_numpy first"
+        raise Refused(f"input {name!r} holds no data: {why}", Code.FAILED_PRECONDITION)
     return array if array.dtype == dtype else array.astype(dtype)

@@ -57,7 +57,7 @@ def _of_another() -> Any:
 WRONG_ORDER: dict[str, tuple[Callable[[], Any], str]] = {
     "a build of nothing": (lambda: _status(mm.Network()), "output"),
     "a build without outputs": (lambda: _status(_no_outputs()), "output"),
-    "a build that needs ranges": (lambda: _status(_parsed(), QINT8), "calibrat"),
+    "a build that needs ranges": (lambda: _status(_parsed(), QINT8), "Calibrator.calibrate(network, config)"),
     "a second build": (lambda: _status(_built()), "cannot change"),
     "parsing twice": (lambda: mm.Parser(mm.ModelKind.kOnnx).parse(_parsed(), DATA / "digits.onnx"), "not empty"),
     "parsing into a built one": (lambda: mm.Parser(mm.ModelKind.kOnnx).parse(_built(), DATA / "digits.onnx"), "cannot"),
@@ -90,6 +90,9 @@ WRONG_ORDER: dict[str, tuple[Callable[[], Any], str]] = {
     "an engine of nothing": (lambda: mm.Model().create_i_engine(), ""),
     "running without inputs": (lambda: context().enqueue([], [], None), "1 input"),
     "running on empty tensors": (lambda: (c := context()).enqueue(c.create_inputs(), [], None), "no data"),
+    "running after a refused array": (
+        lambda: (x := filled()).from_numpy(np.zeros(7)) and context().enqueue([x], [], None), "array [7]",
+    ),
     "running into a tuple": (lambda: context().enqueue([filled()], (), None), "list"),
     "running on arrays": (lambda: context().enqueue([np.zeros((1, 4, 6, 6))], [], None), "not a tensor"),
     "reading a tensor without data": (lambda: context().create_inputs()[0].asnumpy(), ""),

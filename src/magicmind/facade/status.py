@@ -1,7 +1,8 @@
 """How calls end: a Status, never an exception.
 
 Methods that return a Status are `guarded`, those that return an object are `or_none`: whatever goes wrong inside them
-becomes the text of a Status, or None and a line of the log.
+becomes a Status, or None. The log has the reason too, for programs that say no more than `assert status.ok()`; where it
+was not ours to foresee, what a program's own method raised say, with the traceback.
 """
 
 from __future__ import annotations
@@ -147,8 +148,7 @@ def guarded(method: Callable[Concatenate[S, P], Status | None]) -> Callable[Conc
         try:
             return method(self, *args, **kwargs) or _OK
         except Exception as error:
-            LOG.debug("%s", method.__qualname__, exc_info=error)
-            return Status.of(error)
+            return _logged(method.__qualname__, error)
 
     return cast("Callable[Concatenate[S, P], Status]", call)
 
@@ -161,11 +161,18 @@ def or_none(method: Callable[Concatenate[S, P], R]) -> Callable[Concatenate[S, P
         try:
             return method(self, *args, **kwargs)
         except Exception as error:
-            LOG.debug("%s", method.__qualname__, exc_info=error)
-            LOG.error("%s: %s", method.__qualname__, Status.of(error))
+            _logged(method.__qualname__, error)
             return None
 
     return cast("Callable[Concatenate[S, P], R | None]", call)
+
+
+def _logged(where: str, error: Exception) -> Status:
+    """What an exception means, with a line of the log."""
+    status = Status.of(error)
+    unforeseen = status.code is Code.INTERNAL or LOG.isEnabledFor(logging.DEBUG)
+    LOG.error("%s: %s", where, status, exc_info=error if unforeseen else None)
+    return status
 
 
 _said: set[str] = set()

@@ -34,7 +34,7 @@ CLASSES = {
     "Device": "active create_queue",
     "Queue": "sync",
     "System": "device_count initialize destory __enter__ __exit__",
-    "Tensor": "from_numpy to asnumpy shape reshape memcpy_from_host data_address set_data_address "
+    "Tensor": "from_numpy to asnumpy shape reshape resize memcpy_from_host data_address set_data_address "
     "set_dimensions get_dimensions get_size get_data_type get_layout get_name get_memory_location set_data "
     "get_mutable_data set_capacity",
     "IProfiler": "start stop step_begin step_end",

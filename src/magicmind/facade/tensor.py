@@ -38,6 +38,7 @@ class Tensor(RuntimeNames):
         self.array: Array | None = None
         self.is_filled = False
         self.is_fixed = True  # results are written into the memory it has
+        self.refusal = ""  # why the last array was not taken
         self._problem = dims.problem
         try:
             self._dtype = get_numpy_dtype_by_datatype(dtype)
@@ -51,14 +52,24 @@ class Tensor(RuntimeNames):
         tensor = cls.__new__(cls)
         tensor.name, tensor.location, tensor.dims = name, TensorLocation.kHost, dims
         tensor.array, tensor.is_filled, tensor.is_fixed = array, array is not None, False
-        tensor._dtype, tensor._capacity, tensor._problem = dtype, None, ""
+        tensor._dtype, tensor._capacity, tensor._problem, tensor.refusal = dtype, None, "", ""
         return tensor
 
     # --------------------------------------------------------------------------------------------------------- data
 
     @guarded
     def from_numpy(self, array: Any) -> None:
-        """Copies an array, its elements converted by value; sizes that are open become the array's."""
+        """Copies an array, its elements converted by value; sizes that are open become the array's.
+
+        An array that is refused leaves no data: a program that does not look at the Status would run on the last one's.
+        """
+        try:
+            self._copy(array)
+        except Exception as error:
+            self.is_filled, self.refusal = False, str(error)
+            raise
+
+    def _copy(self, array: Any) -> None:
         given = array if type(array) is np.ndarray else np.asarray(array)
         own = self.array
         if own is not None and own.shape == given.shape:
@@ -144,7 +155,7 @@ class Tensor(RuntimeNames):
         self.is_filled = self.is_fixed = True
 
     @guarded
-    def set_dimensions(self, dims: Dims) -> None:
+    def set_dimensions(self, dims: Dims | Iterable[int]) -> None:
         """Another shape: in the memory that the program gave where there is room, else in new memory."""
         shape = tuple(checked(dims))
         if -1 in shape:
@@ -153,6 +164,8 @@ class Tensor(RuntimeNames):
             raise Refused(f"tensor {self.name!r} has the dims {list(self.dims)}; {list(shape)} does not fit")
         self._sized(shape)
         self.is_filled = self._capacity is not None
+
+    resize = set_dimensions
 
     @guarded
     def set_capacity(self, size: int) -> None:

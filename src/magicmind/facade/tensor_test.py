@@ -112,3 +112,21 @@ def test_addresses_that_are_none(address: object, dims: list[int]) -> None:
 def test_a_tensor_without_data() -> None:
     assert tensor("float32", -1).asnumpy() is None
     assert tensor("float32", -1).data_address() == 0
+
+
+def test_resize_fills_open_sizes() -> None:
+    x = tensor("uint8", -1, 2)
+    assert x.resize((3, 2)).ok() and x.shape == (3, 2) and not x.is_filled
+    assert x.from_numpy(np.ones((3, 2))).ok()
+    status = x.resize((3, 5))
+    assert not status.ok() and "has the dims [-1, 2]; [3, 5] does not fit" in str(status)
+    assert x.shape == (3, 2) and not x.resize((-1, 2)).ok()
+    free = mm.Tensor(shape=(2,), dtype=mm.DataType.FLOAT32)
+    assert free.resize([4, 4]).ok() and free.from_numpy(np.ones((4, 4))).ok()
+
+
+def test_an_array_that_is_refused_leaves_no_data() -> None:
+    x = tensor("float32", 1, 2)
+    assert x.from_numpy(np.ones((1, 2))).ok() and x.is_filled
+    assert not x.from_numpy(np.ones((3, 2))).ok()
+    assert not x.is_filled and "array [3, 2]" in x.refusal

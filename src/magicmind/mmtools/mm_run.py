@@ -10,6 +10,7 @@ import json
 import os
 import time
 from collections.abc import Mapping, Sequence
+from math import prod
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from magicmind.mmtools.measure import Array, Feeds, Load, Result, measure
 from magicmind.mmtools.program import run_program
 from magicmind.mmtools.shape_groups import Group, batch_of, shape_groups
 from magicmind.mmtools.utilization import Utilization, sampled
+from magicmind.runtime.memory import require
 from magicmind.runtime.model import describe
 from magicmind.tensorinfo import TensorInfo
 
@@ -204,8 +206,7 @@ def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | No
             raise Error(f"input {info.name} is a {info.kind} of tensors: mm_run has no form for one")
         shape, dtype = group[info.name], np.dtype(info.dtype)
         if files is None:
-            high = 256 if dtype == np.uint8 else 2
-            feeds[info.name] = (rng.random(shape) * (1 if dtype.kind == "f" else high)).astype(dtype)
+            feeds[info.name] = _random(rng, shape, dtype)
             continue
         data = Path(files[i]).read_bytes()
         wanted = int(np.prod(shape, dtype=np.int64)) * dtype.itemsize
@@ -216,6 +217,15 @@ def _feeds(inputs: Sequence[TensorInfo], group: Group, files: Sequence[str] | No
             )
         feeds[info.name] = np.frombuffer(data, dtype).reshape(shape)
     return feeds
+
+
+def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
+    """Numbers from 0 to 1, the ends included for whole ones; whole bytes."""
+    require(prod(shape) * dtype.itemsize)
+    if dtype.kind == "f":
+        wide = np.float64 if dtype == np.float64 else np.float32
+        return rng.random(shape, dtype=wide).astype(dtype, copy=False)
+    return rng.integers(0, 256 if dtype == np.uint8 else 2, shape, dtype)
 
 
 def _write(outputs: Mapping[str, Array], folder: Path) -> None:

@@ -9,12 +9,14 @@ from collections.abc import Sequence
 import numpy as np
 
 _HUGE_BYTES = 4 << 20
+_MUCH = 1 << 30
 
 
 class Memory:
-    """Anonymous zeroed memory, page-aligned, with its address."""
+    """Anonymous zeroed memory, page-aligned, with its address.  Raises MemoryError where the machine lacks it."""
 
     def __init__(self, size: int) -> None:
+        require(size)
         self.size = size
         self._map = mmap.mmap(-1, size, mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
         if size >= _HUGE_BYTES:
@@ -25,6 +27,22 @@ class Memory:
     def close(self) -> None:
         self.words.release()
         self._map.close()
+
+
+def require(size: int) -> None:
+    """Raises MemoryError for more bytes than are free: the system gives out any number, and ends who writes to them."""
+    free = _free() if size >= _MUCH else None
+    if free is not None and size > free:
+        raise MemoryError(f"this run needs {size / _MUCH:.1f} GiB more, {free / _MUCH:.1f} GiB are free")
+
+
+def _free() -> int | None:
+    """The bytes that programs can have without others being put aside; None where the system does not say."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:
+            return next((int(line.split()[1]) << 10 for line in file if line.startswith("MemAvailable:")), None)
+    except (OSError, ValueError):
+        return None
 
 
 def pages(size: int) -> int:

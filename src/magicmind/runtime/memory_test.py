@@ -4,7 +4,8 @@ import random
 
 import pytest
 
-from magicmind.runtime.memory import pack
+from magicmind.runtime import memory
+from magicmind.runtime.memory import Memory, pack
 
 
 def check(sizes: list[int], firsts: list[int], lasts: list[int]) -> int:
@@ -39,3 +40,13 @@ def test_random_buffers_never_overlap(seed: int) -> None:
         sum(-(-s // 64) * 64 for s, f, t in zip(sizes, firsts, lasts, strict=True) if f <= e <= t) for e in range(48)
     )
     assert lower <= total <= 2 * max(lower, 1)
+
+
+def test_more_than_the_machine_has_free_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(memory, "_free", lambda: 3 << 30)
+    with pytest.raises(MemoryError, match=r"needs 4\.0 GiB more, 3\.0 GiB are free"):
+        Memory(4 << 30)
+    monkeypatch.setattr(memory, "_free", lambda: 0)
+    Memory(4096).close()  # little is not looked at
+    monkeypatch.setattr(memory, "_free", lambda: None)
+    memory.require(1 << 50)  # nobody knows

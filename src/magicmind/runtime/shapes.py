@@ -139,7 +139,7 @@ class PlanShapes:
             allowed = f"{low}..{'' if high is None else high}"
             raise ShapeError(
                 f"input {name!r}: dim {axis} ({want}) is {have}, the model was built for {allowed}",
-                hint=f"build it with a wider range, for example shapes={{{name!r}: ...}}",
+                hint=f"build it with a wider range: shapes={{{name!r}: ...}}, or dim_range of MagicMind",
             )
         before, where = values.setdefault(want, (have, f"dim {axis} of input {name!r}"))
         if before != have:
