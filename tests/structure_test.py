@@ -14,11 +14,12 @@ import magicmind
 
 PACKAGE = Path(magicmind.__file__).parent
 
-BASE = frozenset({"__version__", "errors", "knobs", "dtypes", "tensorinfo"})
+BASE = frozenset({"__version__", "errors", "files", "knobs", "dtypes", "tensorinfo"})
 """Small modules that any part may use."""
 
 MAY_IMPORT = {
     "errors": set(),
+    "files": set(),
     "knobs": set(),
     "dtypes": set(),
     "tensorinfo": set(),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from textwrap import shorten
@@ -11,6 +10,7 @@ from textwrap import shorten
 import numpy as np
 import onnx_ir
 
+from magicmind import files
 from magicmind.errors import Error, ShapeError
 from magicmind.ir.dims import bounds
 from magicmind.ir.input_shapes import apply_shapes, settle_shapes
@@ -76,7 +76,7 @@ class Graph:
         except ValueError as error:
             raise Error(f"{path}: the graph does not fit into one ONNX file: {error}") from error
         try:
-            _replace(Path(path), data)
+            files.replace(Path(path), (data,))
         except OSError as error:
             raise Error(
                 f"{path} cannot be written: {error.strerror or error}", hint="check the folder, its rights and space"
@@ -218,22 +218,3 @@ def _typed(value: onnx_ir.Value) -> ValueType:
     t = value_type_of(value)
     assert t is not None, f"{value.name} has no type"
     return t
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Writes next to `path`, then renames: nobody ever sees half a file."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        os.unlink(temporary)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

@@ -7,13 +7,12 @@ import hashlib
 import io
 import json
 import os
-import secrets
 import zlib
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from magicmind import __version__
+from magicmind import __version__, files
 from magicmind.errors import OfflineModelError
 from magicmind.modelfile import abi
 from magicmind.modelfile.layout import GRAPH, MANIFEST, WEIGHTS, Section, align, header_size, pack_header
@@ -49,18 +48,8 @@ def write_model(path: str | os.PathLike[str], parts: ModelParts) -> None:
 
 def replace_file(path: Path, chunks: Iterable[bytes | memoryview]) -> None:
     """Puts a file of these bytes in the place of `path`, whole or not at all. Raises OfflineModelError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(6)}.tmp")
     try:
-        try:
-            with open(temporary, "xb") as file:
-                for chunk in chunks:
-                    file.write(chunk)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        files.replace(path, chunks)
     except OSError as error:
         raise OfflineModelError(
             f"cannot write {path}: {error.strerror or error}",

@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import errno
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from magicmind.errors import Error
+from magicmind.files import draft_of
 
 
 def write(path: Path, data: bytes | str) -> None:
     """Replaces a file in one step. Raises Error where that is not possible."""
-    draft = path.with_name(f".{path.name}.{os.getpid()}.draft")
-    with explained(path):
-        try:
-            draft.write_bytes(data.encode() if isinstance(data, str) else data)
-            draft.replace(path)
-        except BaseException:
-            draft.unlink(missing_ok=True)
-            raise
+    with explained(path), draft_of(path) as draft:
+        draft.write_bytes(data.encode() if isinstance(data, str) else data)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import magicmind
 from magicmind.errors import MissingExtraError
+from magicmind.zoo import files
 from magicmind.zoo.fetch import Download
 
 Ends = Mapping[str, Any]
@@ -72,8 +73,8 @@ class Caffe:
 
     def make_random(self, folder: Path, seed: int) -> None:
         text, weights = _function(self.random)(seed)
-        _write(folder / self.prototxt.name, text.encode())
-        _write(folder / self.caffemodel.name, weights)
+        files.write(folder / self.prototxt.name, text.encode())
+        files.write(folder / self.caffemodel.name, weights)
 
     def convert(self, folder: Path) -> None:
         """Nothing is to be done."""
@@ -100,7 +101,7 @@ class Onnx:
 
     def make_random(self, folder: Path, seed: int) -> None:
         model = _function(self.random)(seed=seed)
-        _write(folder / self.file.name, model.SerializeToString(deterministic=True))
+        files.write(folder / self.file.name, model.SerializeToString(deterministic=True))
 
     def convert(self, folder: Path) -> None:
         """Nothing is to be done."""
@@ -127,7 +128,7 @@ class TensorFlow:
         return (self.file.name,)
 
     def make_random(self, folder: Path, seed: int) -> None:
-        _write(folder / self.file.name, _function(self.random)(seed))
+        files.write(folder / self.file.name, _function(self.random)(seed))
 
     def convert(self, folder: Path) -> None:
         """Nothing is to be done."""
@@ -180,9 +181,3 @@ class PyTorch:
                 f"making {self.traced} needs PyTorch",
                 hint="pip install torch==2.13.* --index-url https://download.pytorch.org/whl/cpu",
             ) from error
-
-
-def _write(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{path.name}.draft")
-    draft.write_bytes(data)
-    draft.replace(path)

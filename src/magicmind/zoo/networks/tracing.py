@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from magicmind.errors import ModelFormatError
+from magicmind.files import draft_of
 
 _WRAPPERS = ("state_dict", "state_dict_ema", "model")
 _PREFIX = "module."
@@ -94,6 +95,5 @@ def trace(net: nn.Module, shape: tuple[int, ...], path: Path) -> None:
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         traced: Any = torch.jit.trace(net, torch.randn(shape), check_trace=False)  # type: ignore[no-untyped-call]
-    draft = path.with_name(f".{path.name}.draft")
-    traced.save(str(draft))
-    draft.replace(path)
+    with draft_of(path) as draft:
+        traced.save(str(draft))
