@@ -44,7 +44,7 @@ DECOMPOSED = (
 
 NOT_SUPPORTED = {
     "bernoulli, multinomial, normal, poisson, rand, randint, randn, randperm, uniform": "random numbers",
-    "bincount, embedding_bag, pack_padded_sequence, repeat_interleave by a tensor": "sizes that depend on data",
+    "bincount, embedding_bag, pack_padded_sequence": "sizes that depend on data",
     "cholesky, linalg_eigh, linalg_inv, linalg_qr, linalg_solve, linalg_svd": "decompositions of matrices",
     "batch_norm, dropout and others in training mode": "call eval() on the module first",
     "every *_backward": "there is no training",

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from itertools import pairwise
 from typing import Any
 
+import torch
+
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.pytorch.aten.python import stacked
 from magicmind.frontends.pytorch.converter import Converter
@@ -116,15 +118,29 @@ def tile(c: Converter, x: Tensor, counts: Sequence[Any]) -> Value:
 
 
 @aten("repeat_interleave")
-def repeat_interleave(c: Converter, x: Tensor, count: Any, dim: int | None = None, *rest: Any) -> Value:
-    if isinstance(count, Tensor):
-        raise UnsupportedOperatorError("repeat_interleave with a count for each element")
+def repeat_interleave(c: Converter, x: Tensor, count: Any = None, dim: int | None = None, *rest: Any) -> Value:
+    if count is None:
+        return _repeated_places(c, x)
     source = x if dim is not None else Tensor(view(c, x, [-1]))
     axis = axis_of(c, source, dim or 0)
     shape = c.shape(source)
+    if isinstance(count, Tensor):
+        known = c.known_size(count)
+        if known is None:
+            counts = Tensor(c.net.op("Expand", c.value(count), c.vector([shape[axis]])))
+            return c.net.op("Gather", c.value(source), _repeated_places(c, counts), axis=axis)
+        count = known if isinstance(known, Expr) else int(known)
     spread = c.net.unsqueeze(c.value(source), axis + 1)
     wide = c.net.op("Expand", spread, c.vector([*shape[: axis + 1], count, *shape[axis + 1 :]]))
     return view(c, Tensor(wide), [*shape[:axis], shape[axis] * count, *shape[axis + 1 :]])
+
+
+def _repeated_places(c: Converter, counts: Tensor) -> Value:
+    """0, 1, ... n - 1, each as often as counts[n] says."""
+    each, one = c.cast(counts, torch.int64), c.net.const(1, "int64")
+    numbers = c.net.op("Range", c.net.const(0, "int64"), c.net.op("ReduceMax", each, keepdims=0), one)
+    there = c.net.op("Less", c.net.unsqueeze(numbers, 0), c.net.unsqueeze(each, 1))
+    return c.net.op("Gather", c.net.op("NonZero", there), c.net.const(0, "int64"), axis=0)
 
 
 # ------------------------------------------------------------------------------------------------------------- order
