@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from itertools import product
 from typing import TYPE_CHECKING, Any
 
 import onnx_ir
@@ -37,6 +38,7 @@ FOLDING = ("fold_scale",)
 _CARD = ("mtp_", "tp_")
 _CALIBRATE = "call Calibrator.calibrate(network, config) before build_model, or give custom_ranges"
 ANY = "1.."
+_RANKS = 5
 
 
 def build_model(name: str, network: Network, config: BuilderConfig) -> CoreModel:
@@ -126,27 +128,33 @@ def targets(config: BuilderConfig) -> list[str]:
 
 
 def candidates(network: Network, config: BuilderConfig) -> Iterator[Shapes]:
-    """Shapes to try in turn, the most general first: what a network cannot do with open sizes it may do with fixed."""
+    """Shapes to try in turn, the most general first: what a network cannot do with open sizes it may do with fixed.
+
+    Inputs of unknown rank have one rank after another, the lowest first, each with all that the others may be.
+    """
     mutable = bool(config.value("graph_shape_mutable", True))
     ranges: Mapping[str, Any] = config.value("dim_range", {}) if mutable else {}
-    variants: list[Sequence[Sequence[DimSpec]]] = []
+    variants: dict[str, Sequence[Sequence[DimSpec]]] = {}
+    unranked: list[str] = []
     for i, found in enumerate(network.inputs):
         given = ranges.get(str(i))
         if not mutable:
-            variants.append([_fixed(found.shown_name, found.dims)])
+            variants[found.own_name] = [_fixed(found.shown_name, found.dims)]
         elif given is not None:
-            variants.append([_ranged(found.shown_name, found.dims, given)])
+            variants[found.own_name] = [_ranged(found.shown_name, found.dims, given)]
+        elif found.dims is None:
+            unranked.append(found.own_name)
         else:
-            variants.append(_open(found.dims))
-    seen = []
-    for step in range(max(map(len, variants), default=1)):
-        shapes = {
-            found.own_name: choices[min(step, len(choices) - 1)]
-            for found, choices in zip(network.inputs, variants, strict=True)
-        }
-        if shapes not in seen:
-            seen.append(shapes)
-            yield shapes
+            variants[found.own_name] = _open(found.dims)
+    seen: list[Shapes] = []
+    for ranks in _ranks(len(unranked)):
+        guessed = {name: [ANY] * rank for name, rank in zip(unranked, ranks, strict=True)}
+        for step in range(max(map(len, variants.values()), default=1)):
+            chosen = {name: choices[min(step, len(choices) - 1)] for name, choices in variants.items()} | guessed
+            shapes = {found.own_name: chosen[found.own_name] for found in network.inputs}
+            if shapes not in seen:
+                seen.append(shapes)
+                yield shapes
 
 
 def _fixed(name: str, dims: Sequence[int] | None) -> list[DimSpec]:
@@ -176,10 +184,17 @@ def _ranged(name: str, dims: Sequence[int] | None, given: Mapping[str, Sequence[
     return found
 
 
-def _open(dims: Sequence[int] | None) -> list[list[DimSpec]]:
+def _ranks(count: int) -> list[tuple[int, ...]]:
+    """The ranks to try in turn of so many inputs.
+
+    Where there are more than two, all have the same rank, as the inputs of a language network do.
+    """
+    ranks = range(_RANKS)
+    return [(rank,) * count for rank in ranks] if count > 2 else sorted(product(ranks, repeat=count), key=sum)
+
+
+def _open(dims: Sequence[int]) -> list[list[DimSpec]]:
     """Any size everywhere; everywhere but one axis, which may be the channels'; the batch alone; none."""
-    if dims is None:
-        return [[ANY] * rank for rank in range(5)]
     rank = len(dims)
     now: list[DimSpec] = [ANY if d < 0 else d for d in dims]
     everywhere: list[DimSpec] = [ANY] * rank

@@ -11,6 +11,7 @@ import pytest
 import magicmind.python.runtime as mm
 from magicmind.testing.magicmind_api import (
     FIXED,
+    build,
     from_onnx,
     from_torch,
     run,
@@ -135,3 +136,27 @@ def test_weights_of_the_file_are_edited(kind: str, onnx_file: str, torch_file: s
     found, expected = run(network, x[:, ::-1], config=FIXED), run(load(), x, config=FIXED)
     for a, b in zip(found, expected, strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-6)
+
+
+def test_inputs_of_unknown_rank_have_each_their_lowest() -> None:
+    network = mm.Network()
+    frames, lengths = network.add_input(mm.DataType.FLOAT32), network.add_input(mm.DataType.INT32)
+    zero, two = (network.add_i_const_node(mm.DataType.INT32, mm.Dims([1]), [value]).get_output(0) for value in (0, 2))
+    longest = network.add_i_reduce_node(lengths, zero, mm.IReduce.MAX, False).get_output(0)
+    assert network.mark_output(network.add_i_slice_node(frames, zero, longest, two).get_output(0)).ok()
+    model = build(network)
+    assert [dims.GetDims() for dims in model.get_input_dimensions()] == [[-1, -1, -1], [-1]]
+    x = np.arange(72, dtype=np.float32).reshape(2, 4, 9)
+    for counts in (np.array([5, 3], np.int32), np.array([[5], [3]], np.int32)):  # sizes of one at the end are no part
+        np.testing.assert_array_equal(run_model(model, x, counts)[0], x[:, :, :5])
+
+
+def test_the_rank_of_one_input_beside_a_fixed_size_of_another() -> None:
+    network = mm.Network()
+    lengths, limit = network.add_input(mm.DataType.INT32), network.add_input(mm.DataType.INT32, mm.Dims([1]))
+    zero, one = (network.add_i_const_node(mm.DataType.INT32, mm.Dims([1]), [v]).get_output(0) for v in (0, 1))
+    ids = network.add_i_range_node(zero, limit, one).get_output(0)
+    column = network.add_i_unsqueeze_node(lengths, one).get_output(0)
+    assert network.mark_output(network.add_i_logic_node(ids, column, mm.enums.ILogic.LT).get_output(0)).ok()
+    found = run_model(build(network), np.array([2, 3], np.int32), np.array([3], np.int32))[0]
+    np.testing.assert_array_equal(found, [[1, 1, 0], [1, 1, 1]])

@@ -12,7 +12,7 @@ from magicmind.facade.device import Queue
 from magicmind.facade.dims import Dims, checked
 from magicmind.facade.dumps import ContextDumpInfo, Dump
 from magicmind.facade.status import Code, Refused, Status, guarded, or_none
-from magicmind.facade.tensor import Array, Tensor
+from magicmind.facade.tensor import Array, Tensor, without_ones
 from magicmind.runtime import Engine as CoreEngine
 from magicmind.runtime.program import Layout
 from magicmind.tensorinfo import TensorInfo
@@ -185,11 +185,13 @@ def _layout(engine: CoreEngine, shapes: Sequence[tuple[int, ...]]) -> Layout:
 
 def _data(spec: Spec, tensor: object) -> Array:
     """The array to run on."""
-    name, dtype, _ = spec
+    name, dtype, dims = spec
     if not isinstance(tensor, Tensor):
         raise Refused(f"input {name!r} is a {type(tensor).__name__}, not a tensor of create_inputs")
     array = tensor.array
     if array is None or not tensor.is_filled:
         why = f"from_numpy failed: {tensor.refusal}" if tensor.refusal else "call from_numpy first"
         raise Refused(f"input {name!r} holds no data: {why}", Code.FAILED_PRECONDITION)
+    if array.ndim > len(dims):
+        array = array.reshape(without_ones(array.shape, len(dims)))
     return array if array.dtype == dtype else array.astype(dtype)

@@ -77,8 +77,8 @@ class Tensor(RuntimeNames):
                 np.copyto(own, given)
                 self.is_filled = True
                 return
-        elif self._accepts(given.shape):
-            own = self._sized(given.shape)
+        elif self._accepts(shape := without_ones(given.shape, len(self.dims))):
+            own, given = self._sized(shape), given.reshape(shape)
         elif -1 not in self.dims and given.size == prod(self.dims):
             own, given = self._sized(self.dims), given.reshape(self.dims)
         else:
@@ -239,6 +239,13 @@ class Tensor(RuntimeNames):
 
     def __repr__(self) -> str:
         return f"Tensor({self.name!r}, {list(self.shape)}, {self.dtype})"
+
+
+def without_ones(shape: tuple[int, ...], rank: int) -> tuple[int, ...]:
+    """The shape without sizes of one at its end, as far as it has more axes than `rank`."""
+    while len(shape) > rank and shape[-1] == 1:
+        shape = shape[:-1]
+    return shape
 
 
 def _at(address: int, shape: tuple[int, ...], dtype: np.dtype[Any]) -> Array:
