@@ -245,6 +245,15 @@ def test_ranges_by_hand_need_no_data() -> None:
     assert build(digits(), QINT8, ranges) is not None
 
 
+def test_a_range_of_all_tensors_takes_the_place_of_what_is_measured() -> None:
+    ranges = '{"custom_ranges": {"": {"max": [1], "min": [-1]}}}'
+    data = Samples([images()[:2]])
+    found = [
+        run_model(build(network, QINT8, ranges), images()[:1])[0] for network in (digits(), calibrated([data], QINT8))
+    ]
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def test_custom_nodes_are_about_their_own_kind(caplog: pytest.LogCaptureFixture) -> None:
     algorithm = mm.QuantizationAlgorithm.LINEAR_ALGORITHM
     part = {"input": {"0": {"quant_granularity": "per_axis"}}}

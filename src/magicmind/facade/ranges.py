@@ -142,7 +142,7 @@ def scales_of(network: Network, config: BuilderConfig) -> Scales | None:
     the network's tensors were given.  Raises PrecisionError."""
     ranges: Mapping[str, Any] = config.value("custom_ranges", {})
     symmetric = config.value("precision_config.activation_quant_algo", "symmetric") == "symmetric"
-    if network.calibration is None:
+    if network.calibration is None or "" in ranges:  # the empty name is about all tensors: there is nothing to measure
         ranges = {**ranges, **network.ranges}
         return Scales.of_ranges(ranges, symmetric=symmetric) if ranges else None
     if network.calibration.scales is None:
