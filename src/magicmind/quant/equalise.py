@@ -8,16 +8,16 @@ result is the same network in float.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import onnx_ir
 
-from magicmind.ir.attributes import attribute
-from magicmind.ir.types import const_of, type_of
-from magicmind.passes.edit import add_constant, graph_of, insert_node, is_op, only_user, replace_node
+from magicmind.ir.types import const_of
+from magicmind.passes.edit import only_user
+from magicmind.quant.channels import inputs_of, is_homogeneous, is_plain, scale_channels
 
 Array = np.ndarray[Any, np.dtype[Any]]
 
@@ -60,67 +60,24 @@ def equalise(model: onnx_ir.Model) -> int:
     return len(pairs)
 
 
-def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
-    """Multiplies the channels of tensors between two convolutions, in place; the tensors are named as the second
-    convolution reads them. The network computes the same."""
-    for pair in list(pairs_of(model.graph)):
-        factor = factors.get(pair.between)
-        if factor is None:
-            continue
-        first, second = _weights(pair.first), _weights(pair.second)
-        _scale(first, _inputs(pair.second, second), factor)
-        _set(pair.first, 1, first, "weight")
-        _set(pair.second, 1, second, "weight")
-        bias = _bias(pair.first)
-        if bias is not None:
-            _set(pair.first, 2, bias * factor, "bias")
-        if pair.activation is not None and is_op(pair.activation, "Clip"):
-            _scale_cap(pair.activation, factor)
-
-
 def pairs_of(graph: onnx_ir.Graph) -> Iterator[Pair]:
     """All pairs, in the order of the graph."""
     for first in graph:
-        if not _is_plain(first):
+        if not is_plain(first):
             continue
         after = only_user(first.outputs[0])
-        activation = after if after is not None and _is_homogeneous(after) else None
+        activation = after if after is not None and is_homogeneous(after) else None
         second = only_user(activation.outputs[0]) if activation is not None else after
         between = first.outputs[0] if activation is None else activation.outputs[0]
-        if second is None or not _is_plain(second) or second.inputs[0] is not between:
+        if second is None or not is_plain(second) or second.inputs[0] is not between:
             continue
-        if len(_inputs(second, _weights(second))) == _weights(first).shape[0]:
+        if len(inputs_of(second, _weights(second))) == _weights(first).shape[0]:
             yield Pair(first, activation, second)
-
-
-def _is_plain(node: onnx_ir.Node) -> bool:
-    """A Conv with constant weights and bias, over all channels or one each."""
-    if not is_op(node, "Conv") or const_of(node.inputs[1]) is None:
-        return False
-    if len(node.inputs) > 2 and node.inputs[2] is not None and const_of(node.inputs[2]) is None:
-        return False
-    return bool(attribute(node, "group", 1) == 1) or _weights(node).shape[1] == 1
-
-
-def _is_homogeneous(node: onnx_ir.Node) -> bool:
-    if is_op(node, "Relu"):
-        return True
-    if not is_op(node, "Clip") or len(node.inputs) < 3:
-        return False
-    low, high = const_of(node.inputs[1]), const_of(node.inputs[2])
-    return low is not None and high is not None and float(low) == 0.0 and float(high) > 0.0
-
-
-def _inputs(node: onnx_ir.Node, weights: Array) -> Array:
-    """The weights as [channels in, all that multiplies it]; a view."""
-    if attribute(node, "group", 1) == 1:
-        return weights.swapaxes(0, 1)
-    return weights.reshape(attribute(node, "group", 1), -1)
 
 
 def _balance(weights: dict[onnx_ir.Node, Array], pair: Pair) -> Array:
     """The factors of one step, applied."""
-    first, second = weights[pair.first], _inputs(pair.second, weights[pair.second])
+    first, second = weights[pair.first], inputs_of(pair.second, weights[pair.second])
     r1, r2 = _peaks(first), _peaks(second)
     used = (r1 > 0) & (r2 > 0)
     factor = np.where(used, np.sqrt(np.where(used, r2, 1.0) / np.where(used, r1, 1.0)), 1.0)
@@ -143,23 +100,3 @@ def _weights(node: onnx_ir.Node) -> Array:
     array = const_of(node.inputs[1])
     assert array is not None
     return array.astype(np.float64)
-
-
-def _bias(node: onnx_ir.Node) -> Array | None:
-    array = const_of(node.inputs[2]) if len(node.inputs) > 2 else None
-    return None if array is None else array.astype(np.float64)
-
-
-def _set(node: onnx_ir.Node, index: int, array: Array, what: str) -> None:
-    node.replace_input_with(
-        index, add_constant(graph_of(node), array.astype(np.float32), f"{node.name}.equalised.{what}")
-    )
-
-
-def _scale_cap(clip: onnx_ir.Node, factor: Array) -> None:
-    """Clip(x, 0, c) -> Min(Relu(x), c * factor), a number per channel; the result keeps its name."""
-    cap, type_ = const_of(clip.inputs[2]), type_of(clip.outputs[0])
-    assert cap is not None and type_ is not None
-    relu = insert_node(clip, "Relu", [clip.inputs[0]], name=f"{clip.name}.relu", types=[type_])
-    numbers = (float(cap) * factor).astype(np.float32).reshape(-1, *[1] * (type_.rank - 2))
-    replace_node(clip, "Min", [relu.outputs[0], add_constant(graph_of(clip), numbers, f"{clip.name}.cap")])

@@ -52,14 +52,14 @@ class Histogram:
         self.zeros += zeros
         if zeros == values.size:
             return
-        self._cover(max(-low, high))
+        self.cover(max(-low, high))
         index = np.floor(values.reshape(-1) * np.float32(1.0 / self.width)).astype(np.int32)
         index += HALF
         np.clip(index, 0, 2 * HALF - 1, out=index)  # the upper end itself, and half a bin of -0.0
         self.counts += np.bincount(index, minlength=2 * HALF)
         self.counts[HALF] -= zeros
 
-    def _cover(self, peak: float) -> None:
+    def cover(self, peak: float) -> None:
         """Doubles the width until `peak` is inside."""
         needed = 2.0 ** max(math.ceil(math.log2(peak)) - int(math.log2(HALF)), _SMALLEST)
         if self.width == 0.0:

@@ -17,6 +17,7 @@ from magicmind.errors import Error, PrecisionError
 from magicmind.graph import Graph
 from magicmind.ir import dims
 from magicmind.ir.types import ranges_of, type_of
+from magicmind.quant.channel_histogram import ChannelHistogram
 from magicmind.quant.histogram import Histogram, finite_range
 from magicmind.quant.samples import Sample
 from magicmind.runtime.model import Model
@@ -34,20 +35,23 @@ GROUP_BYTES = 512 << 20
 
 @dataclass(frozen=True)
 class Watch:
-    """What is wanted of a tensor: a histogram, means and ends along an axis, or just its largest magnitude."""
+    """What is wanted of a tensor: a histogram, of each channel of [N, C, ...] where `channels`; means along an axis; or
+    just its largest magnitude."""
 
     histogram: bool = True
     axis: int | None = None
+    channels: bool = False
 
 
 @dataclass
 class Observed:
-    """What was seen of a tensor: its values, the sum and the ends of every index of one axis, the largest magnitude."""
+    """What was seen of a tensor: its values, the sums of every index of one axis and of its squares, the largest
+    magnitude."""
 
     histogram: Histogram = field(default_factory=Histogram)
+    channels: ChannelHistogram | None = None
     sums: Array | None = None
-    lows: Array | None = None
-    highs: Array | None = None
+    squares: Array | None = None
     counted: int = 0
     peak: float = 0.0
 
@@ -56,20 +60,27 @@ class Observed:
         """The mean per index of the axis."""
         return None if self.sums is None or not self.counted else self.sums / self.counted
 
+    @property
+    def power(self) -> Array | None:
+        """The mean square per index of the axis."""
+        return None if self.squares is None or not self.counted else self.squares / self.counted
+
     def add(self, x: Array, watch: Watch) -> None:
         """Raises ValueError for values that are not finite."""
         low, high = finite_range(x)
         self.peak = max(self.peak, -low, high)
-        if watch.histogram:
+        if watch.histogram and watch.channels:
+            self.channels = self.channels or ChannelHistogram(x.shape[1])
+            self.channels.add(x)
+        elif watch.histogram:
             self.histogram.add(x)
         if watch.axis is None or x.size == 0:
             return
         axis = watch.axis % x.ndim
         others = tuple(i for i in range(x.ndim) if i != axis)
-        sums, lows, highs = x.sum(axis=others, dtype=np.float64), x.min(axis=others), x.max(axis=others)
+        sums, squares = (y.sum(axis=others, dtype=np.float64) for y in (x, x * x))
         self.sums = sums if self.sums is None else self.sums + sums
-        self.lows = lows if self.lows is None else np.minimum(self.lows, lows)
-        self.highs = highs if self.highs is None else np.maximum(self.highs, highs)
+        self.squares = squares if self.squares is None else self.squares + squares
         self.counted += x.size // x.shape[axis]
 
 

@@ -16,7 +16,8 @@ import onnx_ir
 from magicmind.errors import PrecisionError
 from magicmind.graph import Graph
 from magicmind.quant.accuracy import SAMPLES, AccuracyTarget, Outputs, contributions, flops_of, outputs_of, reach
-from magicmind.quant.equalise import equalise, scale_channels
+from magicmind.quant.channels import scale_channels
+from magicmind.quant.equalise import equalise
 from magicmind.quant.kinds import has_quantisers
 from magicmind.quant.observe import Build, Progress
 from magicmind.quant.place import place

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
+from typing import Any
 
+import numpy as np
 import onnx_ir
 
 from magicmind.errors import PrecisionError
@@ -13,7 +15,8 @@ from magicmind.ir.types import shape_of
 from magicmind.passes.edit import only_user
 from magicmind.passes.infra import Runner
 from magicmind.passes.pipeline import layout_stages, stages
-from magicmind.quant.equalise import equalise, scale_channels
+from magicmind.quant.channels import FIXED, channel_classes, scale_channels
+from magicmind.quant.equalise import equalise
 from magicmind.quant.histogram import Histogram
 from magicmind.quant.kinds import KINDS, activations, is_float, is_product, weight_of
 from magicmind.quant.observe import Build, Observations, Progress, Watch, observe
@@ -22,8 +25,10 @@ from magicmind.quant.places import Places, all_places, is_elementwise
 from magicmind.quant.samples import Samples
 from magicmind.quant.scales import TensorScale, algorithm_of, find_scale
 from magicmind.quant.share import share_scales
-from magicmind.quant.stretch import Stretched, stretched
+from magicmind.quant.stretch import stretched
 from magicmind.quant.table import Scales
+
+Array = np.ndarray[Any, np.dtype[Any]]
 
 LARGE = 2.0**14
 """Magnitudes from which float16, which ends at 65504, may be too narrow."""
@@ -80,44 +85,47 @@ def calibrate_model(
     build: Build,
     progress: Progress,
 ) -> Scales:
-    """The scales of a simplified graph, which is equalised in place if asked, and whose channels before depthwise
-    convolutions are stretched where weights have a scale per channel. Raises PrecisionError."""
+    """The scales of a simplified graph, which is equalised in place if asked, and whose channels are stretched where
+    weights have a scale per channel. Raises PrecisionError."""
     if how.equalises:
         equalise(model)
-    places = all_places(model.graph, 8)
+    graph = model.graph
+    places = all_places(graph, 8)
     if not places.roots:
         raise PrecisionError("the network has nothing to quantise", hint="build it with force_float32 or force_float16")
-    seen = observe(Graph(model), _watches(model.graph, places), samples.items, build, progress, samples.total)
-    scales = scales_of(places, seen, how, samples)
-    if how.per_axis and all(how.per_axis_of.values()):
-        scales = _with_stretched(scales, stretched(model.graph, seen.tensors, how.symmetric))
-        scale_channels(model, scales.factors)
+    stretches = how.per_axis and all(how.per_axis_of.values())
+    classes = {v: row for v, row in channel_classes(graph).items() if (row != FIXED).any()} if stretches else {}
+    seen = observe(Graph(model), _watches(graph, places, classes), samples.items, build, progress, samples.total)
+    factors = stretched(graph, classes, places.scaled, seen.tensors, how.symmetric)
+    of_value = {value: factors[row] for value, row in classes.items()}
+    scales = scales_of(places, seen, how, samples, of_value)
+    scale_channels(model, scales.factors)
     return scales
 
 
-def _with_stretched(scales: Scales, found: Mapping[str, Stretched]) -> Scales:
-    """The scales as they are when the channels of these tensors are stretched."""
-    found = {name: entry for name, entry in found.items() if name in scales.tensors}
-    return replace(
-        scales,
-        tensors={**scales.tensors, **{name: entry.scale for name, entry in found.items()}},
-        means={name: mean * found[name].factors if name in found else mean for name, mean in scales.means.items()},
-        factors={name: entry.factors for name, entry in found.items()},
-    )
+def scales_of(
+    places: Places, seen: Observations, how: Quantisation, samples: Samples, factors: Mapping[onnx_ir.Value, Array]
+) -> Scales:
+    """The scales by the algorithm asked once channels are multiplied by their factors, concatenated tensors on common
+    ones where that costs little."""
+    by_name = {value.name or "": numbers for value, numbers in factors.items()}
 
-
-def scales_of(places: Places, seen: Observations, how: Quantisation, samples: Samples) -> Scales:
-    """The scales by the algorithm asked, concatenated tensors on common ones where that costs little."""
-    histograms = {value: seen.tensors[value.name or ""].histogram for value in places.scaled}
+    def histogram_of(value: onnx_ir.Value) -> Histogram:
+        observed = seen.tensors[value.name or ""]
+        return observed.histogram if observed.channels is None else observed.channels.scaled(factors[value])
 
     def find(histogram: Histogram) -> TensorScale:
         return find_scale(histogram, how.algorithm, symmetric=how.symmetric)
 
+    histograms = {value: histogram_of(value) for value in places.scaled}
     found = share_scales(places, histograms, {v: find(h) for v, h in histograms.items()}, how.symmetric)
-    means = {name: o.means for name, o in seen.tensors.items() if o.means is not None}
     scales = {v.name or "": scale for v, scale in found.items()}
-    peaks = {name: o.peak for name, o in seen.tensors.items() if o.peak > LARGE}
-    return Scales(scales, means, peaks, seen.samples, samples.random, how.equalises, samples.data)
+    means = {name: o.means * by_name.get(name, 1.0) for name, o in seen.tensors.items() if o.means is not None}
+    peaks = {name: o.peak for name, o in seen.tensors.items()}
+    peaks |= {v.name or "": max(-h.low, h.high) for v, h in histograms.items() if h.total}
+    large = {name: peak for name, peak in peaks.items() if peak > LARGE}
+    kept = {name: by_name[name] for name in means if name in by_name and (by_name[name] != 1).any()}
+    return Scales(scales, means, large, seen.samples, samples.random, how.equalises, samples.data, kept)
 
 
 def observe_peaks(model: onnx_ir.Model, samples: Samples, build: Build, progress: Progress) -> dict[str, float]:
@@ -127,10 +135,10 @@ def observe_peaks(model: onnx_ir.Model, samples: Samples, build: Build, progress
     return {name: o.peak for name, o in seen.tensors.items() if o.peak > LARGE}
 
 
-def _watches(graph: onnx_ir.Graph, places: Places) -> dict[str, Watch]:
+def _watches(graph: onnx_ir.Graph, places: Places, classes: Mapping[onnx_ir.Value, Array]) -> dict[str, Watch]:
     axes, scaled = _mean_axes(graph), set(places.scaled)
     values = dict.fromkeys((*places.scaled, *axes, *_stored(graph)))
-    return {v.name or "": Watch(v in scaled, axes.get(v)) for v in values}
+    return {v.name or "": Watch(v in scaled, axes.get(v), v in scaled and v in classes) for v in values}
 
 
 def _stored(graph: onnx_ir.Graph) -> Iterator[onnx_ir.Value]:

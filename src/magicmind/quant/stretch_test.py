@@ -14,7 +14,7 @@ import pytest
 import magicmind
 from magicmind.errors import PrecisionError
 from magicmind.ops.reference import run_graph
-from magicmind.quant.equalise import scale_channels
+from magicmind.quant.channels import scale_channels
 from magicmind.quant.equalise_test import chain
 from magicmind.quant.observe import Observed, Watch
 from magicmind.quant.scales import scale_of
