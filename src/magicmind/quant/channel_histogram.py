@@ -42,9 +42,9 @@ class ChannelHistogram:
 
     def add(self, x: Array) -> None:
         """Counts finite float32 values [N, C, ...]."""
-        rows = x.reshape(len(x), self.channels, -1).swapaxes(0, 1).reshape(self.channels, -1)
-        if rows.size == 0:
+        if x.size == 0:
             return
+        rows = x.reshape(len(x), self.channels, -1).swapaxes(0, 1).reshape(self.channels, -1)
         lows, highs = rows.min(1), rows.max(1)
         self.lows, self.highs = np.minimum(self.lows, lows), np.maximum(self.highs, highs)
         self._cover(np.maximum(-lows, highs))

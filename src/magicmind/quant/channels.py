@@ -228,11 +228,11 @@ def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
             if row.shape != np.shape(numbers):
                 raise PrecisionError(f"{len(numbers)} factors of {name!r}, which has {len(row)} channels")
             by_class[row] = numbers
+    by_class[FIXED] = 1.0
     for name, numbers in factors.items():
         if name in values and not np.allclose(by_class[classes[values[name]]], numbers, rtol=1e-5):
             hint = "tensors that are added, concatenated or pooled share them; inputs and outputs keep 1"
             raise PrecisionError(f"the factors of {name!r} contradict those of another tensor", hint=hint)
-    by_class[FIXED] = 1.0
 
     def factor(value: onnx_ir.Value | None) -> Array:
         return by_class[classes[value]] if value in classes else np.ones(1)

@@ -1,4 +1,4 @@
-"""Channels before a depthwise convolution: stretched without a change of what the network computes, and worth it."""
+"""Channels between convolutions: stretched without a change of what the network computes, and worth it."""
 
 from __future__ import annotations
 
@@ -13,13 +13,16 @@ import pytest
 
 import magicmind
 from magicmind.errors import PrecisionError
+from magicmind.ir.types import shape_of
 from magicmind.ops.reference import run_graph
-from magicmind.quant.channels import scale_channels
+from magicmind.passes.edit import add_constant
+from magicmind.quant.channels import FIXED, channel_classes, scale_channels
 from magicmind.quant.equalise_test import chain
 from magicmind.quant.observe import Observed, Watch
 from magicmind.quant.scales import scale_of
-from magicmind.quant.stretch import BOUND, MARGIN, stretched
+from magicmind.quant.stretch import BOUND, stretched
 from magicmind.quant.table import Scales
+from magicmind.testing.check_pass import parse_model
 
 Array = np.ndarray[Any, np.dtype[Any]]
 RNG = np.random.default_rng(1)
@@ -41,15 +44,55 @@ def test_the_network_computes_the_same(activation: str) -> None:
         np.testing.assert_allclose(got, wanted, rtol=1e-5, atol=1e-6)
 
 
-def test_factors_leave_room_and_are_bounded() -> None:
-    seen = Observed()
-    x = np.zeros((1, 4, 2, 2), np.float32)
-    x[0, :, 0, 0] = 12, -6, 0.01, 0  # the last one shows nothing
-    seen.add(x, Watch(axis=1))
-    found = stretched(chain("Relu({})").graph, {"u": seen}, symmetric=False)["u"]
-    np.testing.assert_allclose(found.factors, [1, 2 / MARGIN, BOUND, 1])
-    assert found.scale.low == pytest.approx(-12 / MARGIN)
-    assert found.scale.high == 12
+def test_weak_channels_grow_and_factors_are_bounded() -> None:
+    graph = chain("Relu({})").graph
+    seen = {}
+    for name, sizes in {"u": [12, -6, 0.01, 0], "z": [1, 1, 1, 1]}.items():
+        x = np.zeros((1, 4, 2, 2), np.float32)
+        x[0, :, 0, 0] = sizes
+        seen[name] = Observed()
+        seen[name].add(x, Watch(axis=1, channels=True))
+    classes = channel_classes(graph)
+    scaled = [value for value in classes if value.name in seen]
+    found = stretched(graph, classes, scaled, seen, symmetric=False)
+    u = found[next(row for value, row in classes.items() if value.name == "u")]
+    assert 4 * u[0] < u[2]
+    assert u[2] <= BOUND**2 * u[0]
+    assert u[3] == 1  # it shows nothing
+    assert found[FIXED] == 1
+    assert found.max() <= BOUND and found.min() >= 1 / BOUND
+
+
+def test_weights_hold_factors_back() -> None:
+    """Without a convolution over all channels behind it, a tensor's channels come to one range; else some less."""
+
+    def spread(depthwise: bool) -> float:
+        kind, weights, outputs = ("group=4", "4,1,1,1", 4) if depthwise else ("group=1", "2,4,1,1", 2)
+        model = parse_model(
+            f"""(float[1,3,5,5] x, float[4,3,1,1] w1, float[{weights}] w2) => (float[1,{outputs},5,5] y) {{
+                [first] u = Conv(x, w1)
+                [second] y = Conv<{kind}>(u, w2)
+            }}"""
+        )
+        for value in list(model.graph.inputs)[1:]:
+            shape = shape_of(value)
+            assert shape is not None
+            name, value.name = value.name, None
+            model.graph.inputs.remove(value)
+            ones = np.ones([int(n) for n in shape if isinstance(n, int)], np.float32)
+            value.replace_all_uses_with(add_constant(model.graph, ones, f"{name}.c"))
+        observed = Observed()
+        noise = RNG.standard_normal((1, 4, 5, 5)) * np.array([1, 2, 4, 8]).reshape(1, 4, 1, 1)
+        observed.add(noise.astype(np.float32), Watch(axis=1, channels=True))
+        classes = channel_classes(model.graph)
+        (value,) = (v for v in classes if v.name == "u")
+        found = stretched(model.graph, classes, [value], {"u": observed}, symmetric=False)[classes[value]]
+        assert observed.channels is not None
+        reach = found * (observed.channels.highs - observed.channels.lows)
+        return float(reach.max() / reach.min())
+
+    assert spread(depthwise=True) < 1.4
+    assert 1.4 < spread(depthwise=False) < 6
 
 
 @pytest.mark.slow
