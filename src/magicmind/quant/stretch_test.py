@@ -46,8 +46,8 @@ def test_the_network_computes_the_same(activation: str) -> None:
 
 def test_weak_channels_grow_and_factors_are_bounded() -> None:
     graph = chain("Relu({})").graph
-    seen = {}
-    for name, sizes in {"u": [12, -6, 0.01, 0], "z": [1, 1, 1, 1]}.items():
+    seen: dict[str, Observed] = {}
+    for name, sizes in (("u", [12, -6, 0.01, 0]), ("z", [1, 1, 1, 1])):
         x = np.zeros((1, 4, 2, 2), np.float32)
         x[0, :, 0, 0] = sizes
         seen[name] = Observed()

@@ -3,8 +3,8 @@
 The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
 `min` and `max` gets the rest from them. `seen` are the smallest and the largest value, from which 16 bits get their
 range. `provenance` says where they come from. `means` are the means per channel of what products read, for bias
-correction; `peaks` are magnitudes that float16 may not hold; `factors` are what channels were multiplied by before
-depthwise convolutions (`quant/stretch.py`), and belong to the scales of these tensors. MagicMind's custom ranges,
+correction; `peaks` are magnitudes that float16 may not hold; `factors` are what the channels that convolutions read
+were multiplied by (`quant/stretch.py`), and belong to the scales of these tensors. MagicMind's custom ranges,
 {tensor: [min, max]}, are read as well.
 """
 
