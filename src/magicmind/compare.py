@@ -26,6 +26,9 @@ from magicmind.errors import Error, MissingExtraError
 from magicmind.frameworks import evaluate
 from magicmind.frontends import parse
 from magicmind.graph import Graph
+from magicmind.quant.channels import factors_by_value, scale_channels, spread
+from magicmind.quant.equalise import equalise
+from magicmind.quant.observe import watching
 from magicmind.quant.quantise import simplified
 from magicmind.quant.table import Scales
 from magicmind.runtime.model import load
@@ -165,8 +168,32 @@ class Side:
             found = evaluate(self.path, self.options, feeds)
             names = {*watch, *(output.name for output in self.proto.graph.output)}
             return {name: array for name, array in found.items() if name in names}
+        scales = self.build.get("scales")
+        if isinstance(scales, Scales) and scales.factors:
+            return self._run_scaled(feeds, watch, scales)
         watched = _watching(self.proto, watch)
         return _by_magicmind(watched, feeds, self.build) if self.build else RUNNERS[self.engine](watched, feeds)
+
+    def _run_scaled(self, feeds: Mapping[str, Array], watch: Iterable[str], scales: Scales) -> dict[str, Array]:
+        """Channels are scaled before tensors become outputs, which keep theirs, and watched ones are scaled back."""
+        assert self.proto is not None
+        model = simplified(parse(self.proto).model)
+        if scales.equalised:
+            equalise(model)
+        factors = _factors(model.graph, scales)
+        scale_channels(model, scales.factors)
+        how = {**self.build, "scales": replace(scales, factors={}, equalised=False)}
+        with build(watching(Graph(model), watch), **how) as built, built.session() as session:
+            found = session.run(feeds)
+        return {
+            name: (array / spread(factors[name], array.ndim)).astype(array.dtype) if name in factors else array
+            for name, array in found.items()
+        }
+
+
+def _factors(graph: onnx_ir.Graph, scales: Scales) -> dict[str, Array]:
+    """By tensor, what its channels are multiplied by before they become integers."""
+    return {value.name or "": row for value, row in factors_by_value(graph, scales.factors).items() if (row != 1).any()}
 
 
 def _watchable(graph: Graph, how: Mapping[str, Any]) -> frozenset[str]:
@@ -251,6 +278,9 @@ def compare(
             hint=f"outputs of the first: {', '.join(plain_a)}; of the second: {', '.join(plain_b)}",
         )
     places = {name: (node, op) for name, node, op in (*theirs, *mine)}
+    stretched = {}
+    if scales is not None and scales.factors and a.proto is not None:
+        stretched = _factors(simplified(parse(a.proto).model).graph, scales)
     outputs = [_row(name, places, plain_a[name], plain_b[other]) for name, other in pairs]
     rows: list[Row] = []
     if shared:
@@ -258,7 +288,8 @@ def compare(
         both = shared & inside_a.keys() & inside_b.keys()
         rows = [
             replace(
-                _row(name, places, inside_a[name], inside_b[name]), saturated=_saturated(inside_b[name], name, scales)
+                _row(name, places, inside_a[name], inside_b[name]),
+                saturated=_saturated(inside_b[name], name, scales, stretched.get(name)),
             )
             for name, _, _ in mine
             if name in both
@@ -266,12 +297,13 @@ def compare(
     return Comparison(tuple(rows or outputs), tuple(outputs), tolerance)
 
 
-def _saturated(values: Array, name: str, scales: Scales | None) -> float | None:
-    """The share of elements that saturate as integers of the tensor's scale."""
+def _saturated(values: Array, name: str, scales: Scales | None, factors: Array | None) -> float | None:
+    """The share of elements that saturate as integers of the tensor's scale, its channels multiplied by factors."""
     entry = None if scales is None else scales.tensors.get(name)
     if entry is None or not values.size:
         return None
     limits = np.iinfo(entry.dtype)
+    values = values if factors is None else values * spread(factors, values.ndim)
     steps = np.rint(values / entry.scale) + entry.zero
     return float(((steps < limits.min) | (steps > limits.max)).mean())
 

@@ -212,14 +212,12 @@ def inputs_of(node: onnx_ir.Node, weights: Array) -> Array:
     return weights.reshape(attribute(node, "group", 1), -1)
 
 
-def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
-    """Multiplies the channels of these tensors, and of all that share their classes, in place.
+def factors_by_value(graph: onnx_ir.Graph, factors: Mapping[str, Array]) -> dict[onnx_ir.Value, Array]:
+    """From factors of the channels of some tensors to those of all that share their classes.
 
-    The network computes the same. Raises PrecisionError for factors that do not fit the graph, or one another.
+    Raises PrecisionError for factors that do not fit the graph, or one another.
     """
-    if not factors:
-        return
-    classes = channel_classes(model.graph)
+    classes = channel_classes(graph)
     values = {value.name or "": value for value in classes}
     by_class = np.ones(1 + max((int(row.max(initial=0)) for row in classes.values()), default=0))
     for name, numbers in factors.items():
@@ -233,12 +231,20 @@ def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
         if name in values and not np.allclose(by_class[classes[values[name]]], numbers, rtol=1e-5):
             hint = "tensors that are added, concatenated or pooled share them; inputs and outputs keep 1"
             raise PrecisionError(f"the factors of {name!r} contradict those of another tensor", hint=hint)
+    return {value: by_class[row] for value, row in classes.items()}
 
-    def factor(value: onnx_ir.Value | None) -> Array:
-        return by_class[classes[value]] if value in classes else np.ones(1)
 
-    work = [(n, factor(n.inputs[0] if n.inputs else None), factor(n.outputs[0])) for n in model.graph]
-    for node, before, after in work:
+def scale_channels(model: onnx_ir.Model, factors: Mapping[str, Array]) -> None:
+    """Multiplies the channels of these tensors, and of all that share their classes, in place.
+
+    The network computes the same. Raises PrecisionError as `factors_by_value`.
+    """
+    if not factors:
+        return
+    by_value, one = factors_by_value(model.graph, factors), np.ones(1)
+    work = [(n, [by_value.get(v, one) if v else one for v in (*n.inputs[:1], n.outputs[0])]) for n in model.graph]
+    for node, rows in work:
+        before, after = rows[0], rows[-1]
         if is_plain(node) and not (before == 1).all() & (after == 1).all():
             _scale_conv(node, before, after)
         elif is_op(node, "Clip") and is_homogeneous(node) and not (after == 1).all():
