@@ -28,7 +28,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Range: TypeAlias = tuple[float, float]
 
 PERCENTILE = 0.9999
-CLIPPED = 4.0
+CLIPPED = 8.0
 """Errors of rounding cancel in the sums behind them, those of values beyond the range all point one way; and data that
 was not seen has more of these."""
 _STEPS = 64
