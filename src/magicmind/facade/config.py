@@ -84,6 +84,17 @@ def _object(effect: bool = True) -> Key:
     return Key("an object", lambda v: isinstance(v, dict), effect)
 
 
+def _nodes(value: Any) -> bool:
+    """Whether these are parameters of kinds of nodes, with a granularity that is known where one is given."""
+    if not isinstance(value, dict) or not all(isinstance(node, dict) for node in value.values()):
+        return False
+    inputs = [node.get("input", {}) for node in value.values()]
+    if not all(isinstance(parts, dict) and all(isinstance(p, dict) for p in parts.values()) for parts in inputs):
+        return False
+    granularities = [part.get("quant_granularity", "per_axis") for parts in inputs for part in parts.values()]
+    return all(granularity in ("per_tensor", "per_axis") for granularity in granularities)
+
+
 KEYS: Mapping[str, Key] = {
     "archs": Key('a list of names, or of objects {"name": [cluster counts]}', _archs),
     "graph_shape_mutable": _flag(),
@@ -104,7 +115,7 @@ KEYS: Mapping[str, Key] = {
     "debug_config.fusion_enable": _flag(),
     "debug_config.print_ir.print_level": Key("a whole number from 0 on", lambda v: isinstance(v, int) and v >= 0),
     "custom_ranges": Key("an object from tensor names to ranges", lambda v: isinstance(v, dict)),
-    "custom_nodes": _object(),
+    "custom_nodes": Key('an object {node: {"input": {index: {"quant_granularity": ...}}}}', _nodes),
     "enable_refit": _flag(effect=False),
     "crop_config": _object(effect=False),
     "rgb2bgr": _flag(),

@@ -145,6 +145,9 @@ DOCUMENTS: dict[str, str | bytes] = {
     "no such layout": '{"convert_input_layout": {"0": {"src": "NCHW", "dst": "CHWN"}}}',
     "a list for custom ranges": '{"custom_ranges": []}',
     "a text for nodes": '{"custom_nodes": "x"}',
+    "a number for a node": '{"custom_nodes": {"IConvNode": 5}}',
+    "a list of inputs": '{"custom_nodes": {"IConvNode": {"input": [{}]}}}',
+    "an unknown granularity": '{"custom_nodes": {"IConvNode": {"input": {"1": {"quant_granularity": "per_row"}}}}}',
     "a text for a level": '{"debug_config": {"print_ir": {"print_level": "3"}}}',
 }
 

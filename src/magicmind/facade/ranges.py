@@ -58,8 +58,7 @@ def _per_axis_of(config: BuilderConfig) -> dict[str, bool]:
     nodes: Mapping[str, Any] = config.value("custom_nodes", {})
     found = {}
     for name, node in nodes.items():
-        parts = (node.get("input") or {}).values() if isinstance(node, dict) else ()
-        granularities = {part.get("quant_granularity") for part in parts if isinstance(part, dict)} - {None}
+        granularities = {part.get("quant_granularity") for part in node.get("input", {}).values()} - {None}
         if not granularities:
             continue
         if name not in _KINDS:

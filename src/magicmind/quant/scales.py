@@ -2,7 +2,8 @@
 
 All choose a range [low, high] that contains zero, which so is exactly representable:
 * linear: the smallest and the largest value seen;
-* eqnm (equal to noise minimisation): the range with the least mean squared error of quantising, by search;
+* eqnm (equal to noise minimisation): the range with the least mean squared error of quantising, by search, where what
+  is cut off counts `CLIPPED` times;
 * percentile: without the largest `1 - p` share of values on either side;
 * entropy: the range whose quantised distribution loses the least information (Kullback-Leibler divergence).
 
@@ -27,6 +28,9 @@ Array = np.ndarray[Any, np.dtype[Any]]
 Range: TypeAlias = tuple[float, float]
 
 PERCENTILE = 0.9999
+CLIPPED = 4.0
+"""Errors of rounding cancel in the sums behind them, those of values beyond the range all point one way; and data that
+was not seen has more of these."""
 _STEPS = 64
 """Ranges tried per search."""
 _SMALLEST_SCALE = 2.0**-100
@@ -107,7 +111,10 @@ def _eqnm(seen: Histogram, make: Make) -> Range:
     x, counts = seen.filled()
 
     def noise(low: float, high: float) -> float:
-        return float(counts @ (make(low, high).round_trip(x) - x) ** 2)
+        scale = make(low, high)
+        error = scale.round_trip(x) - x
+        clipped = np.abs(error) > 0.5001 * scale.scale
+        return float(counts @ (np.where(clipped, CLIPPED, 1.0) * error**2))
 
     return _search(seen, noise)
 
