@@ -8,6 +8,7 @@ was not ours to foresee, what a program's own method raised say, with the traceb
 from __future__ import annotations
 
 import logging
+import traceback
 from collections.abc import Callable
 from enum import Enum
 from functools import wraps
@@ -20,6 +21,24 @@ R = TypeVar("R")
 S = TypeVar("S")
 
 LOG = logging.getLogger("magicmind")
+
+
+def printable(text: str) -> str:
+    """The text with half characters, which no stream of UTF-8 takes, spelled out."""
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+class _Printable(logging.Filter):
+    """Lets every record pass, its text printable: users' names and documents are quoted in it."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        record.msg, record.args = printable(record.getMessage()), None
+        if record.exc_info and record.exc_info[0]:
+            record.exc_text = printable("".join(traceback.format_exception(*record.exc_info)).rstrip())
+        return True
+
+
+LOG.addFilter(_Printable())
 
 
 class Code(Enum):
@@ -96,7 +115,7 @@ class Status:
         code = _code(error)
         known = code is not None and not (isinstance(error, (TypeError, ValueError)))
         text = "\n".join([str(error) if known else f"{type(error).__name__}: {error}", *_notes(error)])
-        return cls(code or Code.INTERNAL, text)
+        return cls(code or Code.INTERNAL, printable(text))
 
     def ok(self) -> bool:
         """Whether all went well."""

@@ -35,3 +35,20 @@ def test_what_a_programs_own_method_raises_is_in_the_log_with_its_traceback(capl
 
 def test_what_goes_well_is_not_in_the_log(caplog: pytest.LogCaptureFixture) -> None:
     assert mm.BuilderConfig().parse_from_string("{}").ok() and not caplog.records
+
+
+def test_half_characters_are_spelled_out(caplog: pytest.LogCaptureFixture) -> None:
+    status = mm.BuilderConfig().parse_from_string('{"archs": "\ud800"}')
+    assert not status.ok()
+    for text in (str(status), caplog.text):
+        text.encode("utf-8")
+
+
+def test_half_characters_of_a_traceback_too(caplog: pytest.LogCaptureFixture) -> None:
+    class Odd(Data):
+        def next(self) -> mm.Status:
+            raise RuntimeError("\ud800")
+
+    assert not mm.Calibrator([Odd()]).calibrate(network(), config(QINT8)).ok()
+    assert "\\ud800" in caplog.text
+    caplog.text.encode("utf-8")
