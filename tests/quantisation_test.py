@@ -133,8 +133,9 @@ def test_layers_that_hurt_stay_floats_until_the_target_is_reached(graph: magicmi
     assert 0 < len(found["kept"]) < 7 and 0 < found["share_of_flops"] < 1
     assert found["kept"] == sorted(found["alone"], key=found["alone"].__getitem__)[: len(found["kept"])]
     assert found["reached"] >= plain + 5
-    assert found["reached"] == pytest.approx(sqnr(outputs(model, calibration[:4]), wanted), abs=1e-6)
-    assert found["without"] == pytest.approx(plain, abs=1e-6)
+    # Layers in float are fused otherwise in the model than where they were watched: their roundings show at 50 dB.
+    assert found["reached"] == pytest.approx(sqnr(outputs(model, calibration[:4]), wanted), abs=0.01)
+    assert found["without"] == pytest.approx(plain, abs=0.01)
 
 
 @pytest.mark.slow

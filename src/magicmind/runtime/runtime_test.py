@@ -345,7 +345,7 @@ def test_the_run_time_imports_neither_compiler_nor_onnx(path: Path) -> None:
     assert out.splitlines() == [
         "[8.0, 8.0, 8.0]",
         "[]",
-        "['dtypes', 'errors', 'knobs', 'modelfile', 'runtime', 'tensorinfo']",
+        "['dtypes', 'errors', 'files', 'knobs', 'modelfile', 'runtime', 'tensorinfo']",
     ], err
 
 
