@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from magicmind import knobs
+from magicmind.files import draft_of
 
 _DIGEST_BYTES = 32
 _WRITES_PER_SWEEP = 500
@@ -59,9 +58,8 @@ def _write(path: Path, data: bytes, limit: int) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.parents[1].chmod(0o700)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            file.write(hashlib.sha256(data).digest() + data)
-        os.replace(file.name, path)
+        with draft_of(path) as draft:
+            draft.write_bytes(hashlib.sha256(data).digest() + data)
         if _writes % _WRITES_PER_SWEEP == 0:
             sweep(path.parents[1], limit)
         _writes += 1

@@ -80,10 +80,6 @@ def _text(effect: bool = True) -> Key:
     return Key("a text", lambda v: isinstance(v, str), effect)
 
 
-def _object(effect: bool = True) -> Key:
-    return Key("an object", lambda v: isinstance(v, dict), effect)
-
-
 def _nodes(value: Any) -> bool:
     """Whether these are parameters of kinds of nodes, with a granularity that is known where one is given."""
     if not isinstance(value, dict) or not all(isinstance(node, dict) for node in value.values()):
@@ -117,7 +113,7 @@ KEYS: Mapping[str, Key] = {
     "custom_ranges": Key("an object from tensor names to ranges", lambda v: isinstance(v, dict)),
     "custom_nodes": Key('an object {node: {"input": {index: {"quant_granularity": ...}}}}', _nodes),
     "enable_refit": _flag(effect=False),
-    "crop_config": _object(effect=False),
+    "crop_config": Key("an object", lambda v: isinstance(v, dict), effect=False),
     "rgb2bgr": _flag(),
 }
 """Every known key by its path."""

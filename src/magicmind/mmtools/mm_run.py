@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from magicmind.errors import Error
+from magicmind.files import draft_of
 from magicmind.mmtools import arguments as grammar
 from magicmind.mmtools import summary, summary_one
 from magicmind.mmtools.arguments import Flag, UsageError
@@ -231,9 +232,8 @@ def _random(rng: np.random.Generator, shape: tuple[int, ...], dtype: np.dtype[An
 def _write(outputs: Mapping[str, Array], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, array in enumerate(outputs.values()):
-        part = folder / f"output{i}.part"
-        part.write_bytes(np.ascontiguousarray(array).tobytes())
-        part.replace(folder / f"output{i}")
+        with draft_of(folder / f"output{i}") as draft:
+            draft.write_bytes(array.tobytes())
 
 
 def _parameters(values: Mapping[str, Any]) -> list[str]:

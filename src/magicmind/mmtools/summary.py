@@ -144,13 +144,19 @@ def _spread_line(values: Mapping[str, float]) -> str:
     return " ".join([*named, "percentile:", *percentiles]).rstrip()
 
 
-def trace_block(compute: Sequence[float], enqueue: Sequence[float], least: int = 100, lines: int = 10) -> list[str]:
-    """Averages over neighbouring runs: `least` of them, or as many more as make it `lines` lines."""
-    size = max(least, len(compute) // lines)
-    if len(compute) <= least:
+def stretches(count: int, least: int, lines: int) -> list[slice]:
+    """Runs whose averages are a line each: `least` of them, or as many more as make it `lines` lines; none of few."""
+    size = max(least, count // lines)
+    if count <= least:
         return []
-    found = [f"Trace averages of {size} runs:"]
-    for first in range(0, min(len(compute) // size, lines) * size, size):
-        mean, queue = (1e3 * float(np.mean(x[first : first + size])) for x in (compute, enqueue))
+    return [slice(first, first + size) for first in range(0, min(count // size, lines) * size, size)]
+
+
+def trace_block(compute: Sequence[float], enqueue: Sequence[float], least: int = 100, lines: int = 10) -> list[str]:
+    """Averages over neighbouring runs, as `stretches` says."""
+    parts = stretches(len(compute), least, lines)
+    found = [f"Trace averages of {part.stop - part.start} runs:" for part in parts[:1]]
+    for part in parts:
+        mean, queue = (1e3 * float(np.mean(x[part])) for x in (compute, enqueue))
         found.append(f"  MLU Compute Latency (ms): {mean:<12.5g}Enqueue: {queue:<10.5g}".rstrip())
     return found

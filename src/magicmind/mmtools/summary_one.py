@@ -16,7 +16,7 @@ from magicmind import __version__
 from magicmind.mmtools.arguments import Flag
 from magicmind.mmtools.measure import Result, Times
 from magicmind.mmtools.shape_groups import Group
-from magicmind.mmtools.summary import KEY, heading, spread, type_name
+from magicmind.mmtools.summary import KEY, heading, spread, stretches, type_name
 from magicmind.mmtools.utilization import Utilization
 from magicmind.tensorinfo import TensorInfo
 
@@ -152,11 +152,9 @@ def _spread(values: Sequence[float]) -> str:
 
 def trace_lines(compute: Sequence[float], threads: int, least: int, lines: int) -> list[str]:
     """Averages over neighbouring runs, as the older form has them too."""
-    size = max(least, len(compute) // lines)
-    if len(compute) <= least:
+    parts = stretches(len(compute), least, lines)
+    if not parts:
         return []
-    means = [
-        1e3 * float(np.mean(compute[i : i + size])) for i in range(0, min(len(compute) // size, lines) * size, size)
-    ]
+    size = parts[0].stop - parts[0].start
     title = f"Trace average MLU Compute perf over {size} runs ({-(-size // threads)} per thread):"
-    return [title, *(f"  Latency(host clock, ms): {mean:.5g}" for mean in means)]
+    return [title, *(f"  Latency(host clock, ms): {1e3 * float(np.mean(compute[part])):.5g}" for part in parts)]

@@ -61,7 +61,7 @@ def _of_inputs(
         moved = _moved(node, found)
         if moved is not None:
             return [(first, moved)]
-    if is_op(node, "Add", "Relu", "Clip", "LeakyRelu", "Sigmoid", "HardSwish"):
+    if is_op(node, "Add", "Clip", "LeakyRelu", "Sigmoid", "HardSwish"):
         same = [v for v in values if _shape(v) == _shape(node.outputs[0])]
         return [(v, gain) for v in same]
     return [(value, np.full((1, 1), sum(float(g.mean()) for g in found))) for value in values]

@@ -48,7 +48,9 @@ def stretched(
     symmetric: bool,
 ) -> Array:
     """The factor of every class of channels; 1 for those that nothing is known about."""
-    count = 1 + max((int(row.max(initial=0)) for row in classes.values()), default=0)
+    if not classes:
+        return np.ones(1)
+    count = 1 + max(int(row.max(initial=0)) for row in classes.values())
     gains = power_gains(graph, seen)
     tensors = [t for v in scaled if (t := _tensor(v, classes, gains, seen, symmetric)) is not None]
     products = [p for node in graph if (p := _product(node, classes, gains, seen)) is not None]

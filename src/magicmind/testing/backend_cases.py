@@ -5,7 +5,6 @@ The suite's own data come with the package `onnx`; those of kind "real" would be
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
@@ -19,6 +18,7 @@ from onnx.backend.test.loader import load_model_tests
 from onnx.backend.test.runner import Runner
 
 from magicmind.errors import UnsupportedOperatorError
+from magicmind.files import draft_of
 from magicmind.testing.worker import Verdict
 
 KINDS = ("node", "simple", "pytorch-converted", "pytorch-operator")
@@ -43,9 +43,8 @@ def case_names(folder: Path) -> list[str]:
     except FileNotFoundError:
         names = list(cases())
     folder.mkdir(parents=True, exist_ok=True)
-    part = folder / f"{file.name}.{os.getpid()}"  # another worker may be at it too
-    part.write_text("\n".join(names) + "\n")
-    os.replace(part, file)
+    with draft_of(file) as draft:  # another worker may be at it too
+        draft.write_text("\n".join(names) + "\n")
     return names
 
 

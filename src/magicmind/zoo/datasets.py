@@ -203,13 +203,14 @@ def read_names(path: Path) -> tuple[str, ...]:
 def read_annotations(path: Path) -> dict[str, Any]:
     """A file of annotations in COCO's form. Raises Error for another."""
     try:
-        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8-sig"))
     except OSError as error:
         raise Error(f"{path} cannot be read: {error.strerror}") from error
     except ValueError as error:
         raise Error(f"{path} is no JSON: {error}") from error
-    missing = [key for key in ("images", "annotations", "categories") if key not in found]
-    if not isinstance(found, dict) or missing:
+    keys = ("images", "annotations", "categories")
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
         raise Error(f"{path} has no {', '.join(missing)}", hint="annotations are in COCO's form")
     return found
 

@@ -95,7 +95,13 @@ def test_nothing_to_run_is_said_as_it_is(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "says"), [("{", "is no JSON"), ('{"images": []}', "has no annotations, categories"), ("[]", "has no")]
+    ("text", "says"),
+    [
+        ("{", "is no JSON"),
+        ('{"images": []}', "has no annotations, categories"),
+        ("[]", "has no"),
+        ("7", "has no images"),
+    ],
 )
 def test_annotations_of_another_form(tmp_path: Path, text: str, says: str) -> None:
     (tmp_path / "a.json").write_text(text)

@@ -260,7 +260,7 @@ def choose_depthwise(shape: ConvShape, target: Target, types: ConvTypes = F32) -
     That is how the pointwise convolutions around it are shared, so that a thread mostly reads what it wrote.
     """
     mr = 14 if target.lanes == BLOCK else max(1, (target.vregs - 2) // target.registers_per_block // 2)
-    if types.is_integer and types.w != "f32":  # weights come from memory; three registers of a pixel's are enough else
+    if types.x == "u8" and types.w != "f32":  # dot products read weights from memory: sums take nearly all registers
         mr = max(1, min(14, (target.vregs - 6) // target.registers_per_block))
     height = nominal(shape.oh, shape)
     even = height % target.threads == 0 or height >= 8 * target.threads
