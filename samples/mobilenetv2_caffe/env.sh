@@ -7,4 +7,5 @@ export UTILS_PATH="${UTILS_PATH:-$MAGICMIND_CLOUD/utils}"
 export MM_RUN_PATH="${MM_RUN_PATH:-$(dirname "$(command -v mm_run || command -v magicmind || echo .)")}"
 for name in PROJ_ROOT_PATH MAGICMIND_CLOUD MODEL_PATH DATASETS_PATH UTILS_PATH MM_RUN_PATH; do echo "$name=${!name}"; done
 echo "Please check these; DATASETS_PATH must be the folder of the data set."
-source "$MAGICMIND_CLOUD/utils/words.sh"
+# words "$@", in the scripts: the arguments up to the first option are in `word`, the options in `option`.
+words() { word=(); while (($#)) && [[ $1 != -* ]]; do word+=("$1"); shift; done; option=("$@"); }
