@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import cache
 from typing import TYPE_CHECKING
 
 from magicmind.cli import text
@@ -35,6 +36,7 @@ from magicmind.cli.zoo_options import (
 from magicmind.errors import Error
 
 if TYPE_CHECKING:
+    from magicmind.zoo.datasets import Dataset
     from magicmind.zoo.infer import InferOptions, Outcome
     from magicmind.zoo.workspace import Request
 
@@ -198,10 +200,13 @@ def perf(arguments: argparse.Namespace) -> None:
         tuple(arguments.precisions), tuple(arguments.batches or request.batches), arguments.iterations,
         arguments.duration, tuple(arguments.peers or ()), arguments.output or request.data / "perf",
     )  # fmt: skip
+
+    @cache
+    def pictures() -> Dataset:
+        return dataset_of(arguments, request, count=max(request.calibration.count, *chosen.batches))
+
     with progress(request.sample.name) as report:
-        result = measure(
-            request, chosen, lambda r: dataset_of(arguments, r, count=max(r.calibration.count, r.batch)), report
-        )
+        result = measure(request, chosen, pictures, report)
     print(result.as_markdown())
     print(f"written {', '.join(str(path) for path in result.files)}")
 

@@ -9,12 +9,15 @@ from magicmind import knobs
 from magicmind.errors import Error
 
 
+def available_cpus() -> int:
+    """CPUs that this process may keep busy: the lesser of CPU affinity and cgroup quota."""
+    allowed, quota = len(os.sched_getaffinity(0)), cgroup_quota()
+    return allowed if quota is None else min(allowed, quota)
+
+
 def thread_limit() -> int:
-    """The hard upper bound: the least of CPU affinity, cgroup quota and MAGICMIND_NUM_THREADS (or OMP_NUM_THREADS)."""
-    bound = len(os.sched_getaffinity(0))
-    quota = cgroup_quota()
-    if quota is not None:
-        bound = min(bound, quota)
+    """The hard upper bound of threads: the lesser of the CPUs there are and MAGICMIND_NUM_THREADS (OMP_NUM_THREADS)."""
+    bound = available_cpus()
     wanted = knobs.NUM_THREADS.integer()
     if wanted is None:
         # OpenMP allows a list, one number per nesting level: the first is the outermost.

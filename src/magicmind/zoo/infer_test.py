@@ -20,7 +20,7 @@ from magicmind.cli import main
 from magicmind.zoo import pipeline as pipelines
 from magicmind.zoo.build import BuildOptions, build, image_graph
 from magicmind.zoo.datasets import Given, load
-from magicmind.zoo.infer import InferOptions, infer, look, open_session
+from magicmind.zoo.infer import InferOptions, infer, look, open_session, pipeline_of
 from magicmind.zoo.journal import Journal
 from magicmind.zoo.score import score
 from magicmind.zoo.tiny_testing import SAMPLE, write_data, write_network
@@ -93,6 +93,21 @@ def test_batches_do_not_change_results(root: Path, data: Path, tmp_path: Path) -
     for mutable, batch in ((True, 4), (False, 5)):
         infer(tiny(root, mutable=mutable, batch=batch), dataset, InferOptions(output=tmp_path / str(mutable)))
     assert results(tmp_path / "True") == results(tmp_path / "False")
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_pictures_come_in_order_beside_the_engine_and_in_turns(root: Path, data: Path, beside: bool) -> None:
+    request = tiny(root)
+    items = [replace(item, index=i) for i, item in enumerate(load("imagenet", Given(root=data)).items * 3)]
+    with open_session(request) as session:
+        pipeline = replace(pipeline_of(request, session), beside=beside)
+        found = list(pipeline.run(items, lambda loaded, outputs: (loaded.item.index, outputs[0].argmax())))
+    assert [item for item, _ in found] == items
+    broken = [isinstance(result, pipelines.Broken) for _, result in found]
+    assert broken == [i % 12 == 4 for i in range(36)]
+    assert [result[0] for _, result in found if isinstance(result, tuple)] == [i for i in range(36) if i % 12 != 4]
+    assert [r for _, r in found[5:12]] == [(i, found[i + 12][1][1]) for i in range(5, 12)]
+    assert pipeline.times.pictures == 33
 
 
 def stopping(at: int, error: type[BaseException]) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -56,15 +58,31 @@ def _quantise(network: Path, prepared: Path, to: Path, batches: Iterable[Mapping
     _resize_all_axes(model)
     onnx.save(model, prepared)
     quant_pre_process(prepared, prepared, skip_symbolic_shape=True)  # folds normalisation, as its guide asks
-    quantize_static(
-        prepared,
-        to,
-        Reader(),
-        quant_format=QuantFormat.QDQ,
-        per_channel=True,
-        activation_type=QuantType.QUInt8,
-        weight_type=QuantType.QInt8,
-    )
+    with _quiet_root_logger():
+        quantize_static(
+            prepared,
+            to,
+            Reader(),
+            quant_format=QuantFormat.QDQ,
+            per_channel=True,
+            activation_type=QuantType.QUInt8,
+            weight_type=QuantType.QInt8,
+        )
+
+
+@contextmanager
+def _quiet_root_logger() -> Iterator[None]:
+    """The quantiser warns of every convolution without a bias, by the root logger's own functions."""
+
+    def errors_only(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    root = logging.getLogger()
+    root.addFilter(errors_only)
+    try:
+        yield
+    finally:
+        root.removeFilter(errors_only)
 
 
 def _with_scales_per_channel(model: Any) -> Any:

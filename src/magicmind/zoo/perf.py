@@ -29,6 +29,7 @@ from magicmind.zoo.geometry import Array
 from magicmind.zoo.infer import open_session, pipeline_of
 from magicmind.zoo.peers_int8 import quantise
 from magicmind.zoo.pictures import made_dataset
+from magicmind.zoo.pipeline import Times
 from magicmind.zoo.tasks.task import Item, Limits
 from magicmind.zoo.workspace import Request
 
@@ -57,6 +58,7 @@ class Row:
     """A measurement: pictures per second; latencies of a call in milliseconds. `cards`: published rates by board.
 
     from_files: pictures per second with decoding, preparing and what is made of the outputs; of ours only.
+    preparing: milliseconds of one CPU that decoding and preparing a picture took meanwhile.
     """
 
     engine: str
@@ -68,6 +70,7 @@ class Row:
     p99: float
     cards: Mapping[str, float]
     from_files: float | None = None
+    preparing: float | None = None
 
 
 @dataclass(frozen=True)
@@ -83,12 +86,13 @@ class PerfResult:
     def as_markdown(self) -> str:
         """A table of all rows."""
         boards = sorted({board for row in self.rows for board in row.cards})
-        head = ["engine", "precision", "batch", "qps", "average, ms", "95 %, ms", "99 %, ms", "from files, qps"]
+        head = ["engine", "precision", "batch", "qps", "average, ms", "95 %, ms", "99 %, ms"]
+        head += ["from files, qps", "decoding, CPU ms"]
         head += [f"MLU370 {board}, qps" for board in boards]
         lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
         for row in self.rows:
             figures = [f"{row.qps:.1f}", *(f"{v:.2f}" for v in (row.average, row.p95, row.p99))]
-            figures.append("" if row.from_files is None else f"{row.from_files:.1f}")
+            figures += ["" if v is None else f"{v:.1f}" for v in (row.from_files, row.preparing)]
             cards = [f"{row.cards[board]:g}" if board in row.cards else "" for board in boards]
             lines.append("| " + " | ".join([row.engine, row.precision, str(row.batch), *figures, *cards]) + " |")
         about = ", ".join(f"{key} {value}" for key, value in self.machine.items())
@@ -98,12 +102,12 @@ class PerfResult:
 def measure(
     request: Request,
     options: PerfOptions,
-    calibration: Callable[[Request], Dataset],
+    calibration: Callable[[], Dataset],
     report: Report = quiet,
 ) -> PerfResult:
     """Builds what is missing and measures; writes perf.md, perf.json and perf.png.
 
-    calibration: the pictures for a request in integers. Raises Error.
+    calibration: pictures for the integer precisions, at least as many as a batch. Raises Error.
     """
     cases = [replace(request, precision=p, batch=b) for p in options.precisions for b in options.batches]
     rows: list[Row] = []
@@ -112,12 +116,17 @@ def measure(
     for number, case in enumerate(cases):
         report(f"{case.precision}, batch {case.batch}", number, len(cases))
         if not case.model.exists():
-            build(case, calibration(case) if mode_of(case.precision).bits else None)
+            build(case, calibration() if mode_of(case.precision).bits else None)
         with open_session(case) as session:
             threads = session.engine.threads
             feeds = {session.inputs[0].name: picture_feed(session, case.batch)}
-            row = _row("magicmind", case, _times(session, feeds, options))
-            rows.append(replace(row, from_files=_from_files(session, case, options.seconds)))
+            # Half of the calls before the pipeline and half after it, so that a machine that drifts treats both alike.
+            samples = _times(session, feeds, options)
+            times = _from_files(session, case, options.seconds)
+            samples += _times(session, feeds, options)
+            row = _row("magicmind", case, samples)
+            preparing = 1e3 * times.preparing / times.pictures
+            rows.append(replace(row, from_files=times.rate, preparing=preparing))
     integers = [p for p in options.precisions if mode_of(p).bits][:1]
     for name in options.peers:
         for batch in options.batches:
@@ -146,13 +155,16 @@ def picture_feed(session: Session, batch: int) -> Array:
 
 
 def _times(session: Session, feeds: Mapping[str, Array], options: PerfOptions) -> list[float]:
-    latency.repeat(lambda: session.run(feeds), iterations=None, duration=options.seconds / 4)
-    duration = None if options.iterations else options.seconds
-    return latency.repeat(lambda: session.run(feeds), iterations=options.iterations, duration=duration)
+    """Half of the calls asked for, warmed up."""
+    latency.repeat(lambda: session.run(feeds), iterations=None, duration=options.seconds / 8)
+    iterations = options.iterations and (options.iterations + 1) // 2
+    return latency.repeat(
+        lambda: session.run(feeds), iterations=iterations, duration=None if iterations else options.seconds / 2
+    )
 
 
-def _from_files(session: Session, request: Request, seconds: float) -> float:
-    """Pictures per second from files of 500 x 375 to results, for so many seconds."""
+def _from_files(session: Session, request: Request, seconds: float) -> Times:
+    """Where time goes from files of 500 x 375 to results, for so many seconds."""
     made = made_dataset(request.data / "pictures", PICTURES)
     pipeline = pipeline_of(request, session)
     begin = time.perf_counter()
@@ -166,10 +178,10 @@ def _from_files(session: Session, request: Request, seconds: float) -> float:
 
     for _ in pipeline.run(items(), lambda loaded, outputs: request.task.result(outputs, loaded.prepared, Limits())):
         pass
-    return pipeline.times.rate
+    return pipeline.times
 
 
-def _peer(name: str, request: Request, threads: int, seconds: float, calibration: Callable[[Request], Dataset]) -> Row:
+def _peer(name: str, request: Request, threads: int, seconds: float, calibration: Callable[[], Dataset]) -> Row:
     """The same graph, from the same uint8 pictures on, as an ONNX file; quantised where the precision has integers."""
     network = request.data / "perf" / f"peers_{request.batch}.onnx"
     network.parent.mkdir(parents=True, exist_ok=True)
@@ -178,7 +190,7 @@ def _peer(name: str, request: Request, threads: int, seconds: float, calibration
         graph.save(network)
     precision = request.precision
     if mode_of(precision).bits:
-        batches = calibration_data(request, graph, calibration(request), None)
+        batches = calibration_data(request, graph, calibration(), None)
         network = quantise(network, network.with_stem(f"{network.stem}_int8"), batches)
         precision = "int8"
     (info,) = graph.inputs

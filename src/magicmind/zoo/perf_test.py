@@ -24,7 +24,7 @@ def test_figures_are_written_beside_the_published_ones(tmp_path: Path) -> None:
     request = Request(sample, mutable=True, root=tmp_path)
     write_network(request.models / "tiny.onnx")
 
-    def calibration(case: Request) -> Dataset:
+    def calibration() -> Dataset:
         return made_dataset(tmp_path / "pictures", 4)
 
     modes = ("force_float32", "qint8_mixed_float16")
@@ -39,7 +39,8 @@ def test_figures_are_written_beside_the_published_ones(tmp_path: Path) -> None:
     ]  # fmt: skip
     for row in result.rows:
         assert row.average > 0 and row.p95 <= row.p99
-        assert (row.from_files or 0) > 0 if row.engine == "magicmind" else row.from_files is None
+        for of_pipeline in (row.from_files, row.preparing):
+            assert (of_pipeline or 0) > 0 if row.engine == "magicmind" else of_pipeline is None
         assert row.qps == pytest.approx(1e3 * row.batch / row.average, rel=1e-6)
     assert dict(result.rows[1].cards) == {"S4": 1657.69}
     table = (tmp_path / "perf/perf.md").read_text()
@@ -54,7 +55,7 @@ def test_a_peer_that_cannot_is_said_and_the_others_go_on(tmp_path: Path, monkeyp
     write_network(request.models / "tiny.onnx")
     monkeypatch.setattr("sys.executable", "/bin/false")
     options = PerfOptions(("force_float32",), (1,), 1, 0.01, ("openvino",), tmp_path / "perf")
-    result = measure(request, options, lambda case: made_dataset(tmp_path / "pictures", 1))
+    result = measure(request, options, lambda: made_dataset(tmp_path / "pictures", 1))
     assert [row.engine for row in result.rows] == ["magicmind"]
     assert "openvino cannot run peers_1.onnx" in result.failures[0]
     assert "not measured: openvino" in result.as_markdown()

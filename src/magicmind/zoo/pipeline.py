@@ -1,28 +1,35 @@
-"""Pictures through a model: decoding, preparing and what comes after overlap with the engine's work.
+"""Pictures through a model: decoding and preparing, the engine's work, and what is made of its outputs, turn by turn.
 
-The engine is called from one thread, batch after batch; a pool of few threads prepares the batches to come and works
-off the results, as both release the interpreter's lock for most of their time.
+A turn is a few batches. Where there are CPUs beside the engine's, the pictures of the next turn are prepared and the
+results of the last one worked off while the engine runs. Where the engine has all of them, the two alternate, each
+with all CPUs: a decoder on one of the engine's CPUs makes the others wait at every barrier, and costs several times
+what it does. Only the files of the next turn are read into memory meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import time
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from magicmind.runtime import Session
+from magicmind.runtime.limits import available_cpus
 from magicmind.zoo.geometry import Array, opencv
 from magicmind.zoo.preparation import BrokenImage, Preparation, Prepared
 from magicmind.zoo.tasks.task import Item
 
-WORKERS = 2
-AHEAD = 3
-"""Batches that are prepared ahead of the engine."""
+MOST_WORKERS = 8
+"""Threads that prepare pictures: as many as CPUs, but no more than these."""
+TURN = 8
+"""Pictures of a turn, at least: waiting for the last of them to be decoded is then a small part of it."""
 
 
 @dataclass(frozen=True)
@@ -71,13 +78,17 @@ Work = Callable[[Loaded, Sequence[Array]], Any]
 
 @dataclass
 class Pipeline:
-    """batch: pictures a call. padded: whether a last batch is filled up, as models with a fixed batch need it."""
+    """batch: pictures a call. padded: whether a last batch is filled up, as models with a fixed batch need it.
+
+    beside: whether pictures are prepared while the engine runs; None: where there are CPUs for it.
+    """
 
     session: Session
     preparation: Preparation
     batch: int
     padded: bool
     keep_pixels: bool = False
+    beside: bool | None = None
     times: Times = field(default_factory=Times)
 
     def run(self, items: Iterable[Item], work: Work) -> Iterator[tuple[Item, Any]]:
@@ -85,40 +96,38 @@ class Pipeline:
 
         Closing the iterator, or an exception in its consumer, ends the threads.
         """
-        opencv().setNumThreads(1)  # the pool is the parallelism; OpenCV's own threads would take the engine's cores
+        opencv().setNumThreads(1)  # the pool is the parallelism; OpenCV's own threads would take the engine's CPUs
         start = time.perf_counter()
-        pool = ThreadPoolExecutor(WORKERS, "zoo")
+        beside = available_cpus() > self.session.engine.threads if self.beside is None else self.beside
+        pool = ThreadPoolExecutor(min(available_cpus(), MOST_WORKERS), "zoo")
+        waiting = iter(items)
+        size = self.batch * -(-TURN // self.batch)
+        finishing: list[tuple[Item, Future[Any] | Broken]] = []
         try:
-            loading: deque[Future[Loaded | Broken]] = deque()
-            finishing: deque[tuple[Item, Future[Any] | Broken]] = deque()
-            waiting = iter(items)
-            group: list[Loaded] = []
-            while True:
-                while len(loading) < AHEAD * self.batch and (item := next(waiting, None)) is not None:
-                    loading.append(pool.submit(self._load, item))
-                if not loading:
-                    break
-                before = time.perf_counter()
-                loaded = loading.popleft().result()
-                self.times.waiting += time.perf_counter() - before
-                if isinstance(loaded, Broken):
-                    finishing += self._call(pool, work, group)  # order: what came before it first
-                    group = []
-                    finishing.append((loaded.item, loaded))
+            coming = self._load_all(pool, islice(waiting, size))
+            while coming:
+                loading, following = coming, list(islice(waiting, size))
+                if beside:
+                    coming = self._load_all(pool, following)
                 else:
-                    self.times.preparing += loaded.seconds
-                    group.append(loaded)
-                if len(group) == self.batch:
-                    finishing += self._call(pool, work, group)
-                    group = []
-                while len(finishing) > 2 * self.batch:
-                    yield self._finished(finishing.popleft())
-            finishing += self._call(pool, work, group)
-            while finishing:
-                yield self._finished(finishing.popleft())
+                    read_ahead(item.path for item in following)
+                before = time.perf_counter()
+                loaded = [future.result() for future in loading]
+                self.times.waiting += time.perf_counter() - before
+                outputs = self._call([picture for picture in loaded if isinstance(picture, Loaded)])
+                yield from _finished(finishing)
+                finishing = [
+                    (p.item, p if isinstance(p, Broken) else pool.submit(work, p, next(outputs))) for p in loaded
+                ]
+                if not beside:
+                    coming = self._load_all(pool, following)
+            yield from _finished(finishing)
         finally:
             pool.shutdown(cancel_futures=True)
             self.times.total += time.perf_counter() - start
+
+    def _load_all(self, pool: ThreadPoolExecutor, items: Iterable[Item]) -> list[Future[Loaded | Broken]]:
+        return [pool.submit(self._load, item) for item in items]
 
     def _load(self, item: Item) -> Loaded | Broken:
         begin = time.thread_time()
@@ -129,25 +138,35 @@ class Pipeline:
         except BrokenImage as error:
             return Broken(item, str(error))
 
-    def _finished(self, entry: tuple[Item, Future[Any] | Broken]) -> tuple[Item, Any]:
-        item, found = entry
-        return item, found if isinstance(found, Broken) else found.result()
+    def _call(self, pictures: Sequence[Loaded]) -> Iterator[list[Array]]:
+        """The engine's outputs, picture by picture."""
+        found: list[list[Array]] = []
+        for start in range(0, len(pictures), self.batch):
+            group = pictures[start : start + self.batch]
+            pixels = [loaded.prepared.pixels for loaded in group]
+            if self.padded:
+                pixels += pixels[-1:] * (self.batch - len(pixels))
+            feed = np.stack(pixels)
+            before = time.perf_counter()
+            outputs = list(self.session.run({self.session.inputs[0].name: feed}).values())
+            self.times.engine += time.perf_counter() - before
+            found += [[output[i] for output in outputs] for i in range(len(group))]
+        self.times.pictures += len(pictures)
+        self.times.preparing += sum(loaded.seconds for loaded in pictures)
+        return iter(found)
 
-    def _call(
-        self, pool: ThreadPoolExecutor, work: Work, group: list[Loaded]
-    ) -> list[tuple[Item, Future[Any] | Broken]]:
-        """Runs the engine on a group; what `work` will make of its pictures."""
-        if not group:
-            return []
-        pictures = [loaded.prepared.pixels for loaded in group]
-        if self.padded:
-            pictures += pictures[-1:] * (self.batch - len(pictures))
-        feed = np.stack(pictures)
-        before = time.perf_counter()
-        outputs = list(self.session.run({self.session.inputs[0].name: feed}).values())
-        self.times.engine += time.perf_counter() - before
-        self.times.pictures += len(group)
-        return [
-            (loaded.item, pool.submit(work, loaded, [output[i] for output in outputs]))
-            for i, loaded in enumerate(group)
-        ]
+
+def _finished(results: Iterable[tuple[Item, Future[Any] | Broken]]) -> Iterator[tuple[Item, Any]]:
+    for item, found in results:
+        yield item, found if isinstance(found, Broken) else found.result()
+
+
+def read_ahead(paths: Iterable[Path]) -> None:
+    """Has the files read into memory, without waiting for it. What is wrong with one is said by who reads it."""
+    for path in paths:
+        with suppress(OSError):
+            file = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+            try:
+                os.posix_fadvise(file, 0, 0, os.POSIX_FADV_WILLNEED)
+            finally:
+                os.close(file)
