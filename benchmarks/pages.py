@@ -1,4 +1,4 @@
-"""The measured tables and plots of the samples' pages in docs/guide/zoo: what `magicmind zoo perf` finds on this machine.
+"""The measured tables and plots of the samples' pages in docs/guide/zoo, by what `magicmind zoo perf` measures.
 
 `python benchmarks/pages.py` exports the five samples with random weights, builds every precision and batch of the
 published tables, measures them beside onnxruntime and openvino, and fills the section `perf` of the pages in both
@@ -16,7 +16,6 @@ from pathlib import Path
 import report
 from engines import PEERS
 from models import default_folder
-from samples import FIVE
 
 from magicmind.zoo.datasets import Dataset
 from magicmind.zoo.export import export
@@ -24,6 +23,7 @@ from magicmind.zoo.perf import PerfOptions, PerfResult, measure
 from magicmind.zoo.pictures import made_dataset
 from magicmind.zoo.samples import SAMPLES
 from magicmind.zoo.workspace import Request
+from samples import FIVE
 
 PAGES = Path(__file__).parents[1] / "docs/guide/zoo"
 LANGUAGES = ("", ".zh-CN")
@@ -47,10 +47,10 @@ def fill(name: str, result: PerfResult) -> None:
     """The table and the plot of one sample, in the pages of both languages."""
     plot = PAGES / f"pictures/{name}-perf.png"
     shutil.copyfile(next(path for path in result.files if path.suffix == ".png"), plot)
-    _, table = result.as_markdown().split("\n", 1)
+    _, table = result.as_markdown().split("\n\n", 1)
     for language in LANGUAGES:
-        text = f"{date.today()},{table.lstrip()}\n\n![{name}](pictures/{plot.name})"
-        report.fill(PAGES / f"{name}{language}.md", text.replace(",cpu", ", cpu"), "perf")
+        text = f"{date.today()}, {table}\n\n![{name}](pictures/{plot.name})"
+        report.fill(PAGES / f"{name}{language}.md", text, "perf")
 
 
 def main() -> None:
