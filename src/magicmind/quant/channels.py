@@ -25,6 +25,7 @@ Array = np.ndarray[Any, np.dtype[Any]]
 
 FIXED = 0
 """The class of channels whose factor is 1."""
+_FIXED_IDS: Array = np.full((1, 1), FIXED)
 _ALIKE = ("Relu", "LeakyRelu", "Clip", "MaxPool", "AveragePool", "GlobalAveragePool", "GlobalMaxPool", "Resize")
 """Work on each channel of [N, C, ...] alone, and a factor passes through them."""
 
@@ -34,14 +35,14 @@ def channel_classes(graph: onnx_ir.Graph) -> dict[onnx_ir.Value, Array]:
     have one factor; that of `FIXED` is 1."""
     found = _Classes()
     for value in graph.inputs:
-        found.ids[value] = np.full((1, 1), FIXED)
+        found.ids[value] = _FIXED_IDS
     for node in graph:
         found.visit(node)
         for value in node.outputs:
             if value.is_graph_output() or any(use.node.graph is not graph for use in value.uses()):
                 found.fix(value)
     final = np.array([found.root(i) for i in range(len(found.parents))])
-    rows = ((value, by_channel(ids)) for value, ids in found.ids.items())
+    rows = ((value, found.row(value)) for value in found.ids)
     return {value: final[row] for value, row in rows if row is not None}
 
 
@@ -87,8 +88,9 @@ class _Classes:
         return i
 
     def fix(self, value: onnx_ir.Value | None) -> None:
-        if value in self.ids:
-            self._join(self.ids[value], np.array(FIXED))
+        if value is not None and value in self.ids:
+            self._join(self.ids[value], _FIXED_IDS)
+            self.ids[value] = _FIXED_IDS  # so that what follows is short
 
     def visit(self, node: onnx_ir.Node) -> None:
         """The ids of the node's outputs."""
@@ -96,7 +98,7 @@ class _Classes:
         if outputs is None:
             for value in node.inputs:
                 self.fix(value)
-            outputs = [np.full((1, 1), FIXED) for _ in node.outputs]
+            outputs = [_FIXED_IDS for _ in node.outputs]
         self.ids.update(zip(node.outputs, outputs, strict=False))
 
     def _outputs(self, node: onnx_ir.Node) -> list[Array] | None:
@@ -140,23 +142,23 @@ class _Classes:
             return None
         values = [value for value in node.inputs if value is not None]
         rank, axis = _rank(values[0]), attribute(node, "axis", 1)
-        rows = [self._row(value) for value in values]
-        if axis % max(rank, 1) == 1 and all(row is not None for row in rows):
+        rows = [self.row(value) for value in values]
+        counted = all(row is not None and _channels(value) == len(row) for value, row in zip(values, rows, strict=True))
+        if axis % max(rank, 1) == 1 and counted:
             return [spread(np.concatenate([row for row in rows if row is not None]), rank)]
         full = [self._full(value) for value in values]
         return None if any(a is None for a in full) else [np.concatenate([a for a in full if a is not None], axis)]
 
-    def _row(self, value: onnx_ir.Value) -> Array | None:
-        """The classes by channel, as many as there are channels."""
-        row, type_ = by_channel(self.ids[value]), type_of(value)
-        count = None if type_ is None or type_.shape is None or type_.rank < 2 else type_.shape[1]
-        if row is None or not isinstance(count, int) or len(row) not in (1, count):
-            return None
-        return np.broadcast_to(row, (count,))
+    def row(self, value: onnx_ir.Value) -> Array | None:
+        """The ids by channel, as many as there are channels where that is known; None where they vary elsewhere."""
+        row, count = by_channel(self.ids[value]), _channels(value)
+        return row if row is None or count is None or len(row) != 1 else np.broadcast_to(row, (count,))
 
     def _moved(self, node: onnx_ir.Node) -> list[Array] | None:
         value = node.inputs[0]
         assert value is not None
+        if self.ids[value] is _FIXED_IDS:
+            return [_FIXED_IDS for _ in node.outputs]
         elements, full = source_elements(node), self._full(value)
         return None if elements is None or full is None else [full.reshape(-1)[at] for at in elements]
 
@@ -171,10 +173,19 @@ class _Classes:
             return None
 
     def _join(self, a: Array, b: Array) -> None:
-        pairs = np.unique(np.stack([x.reshape(-1) for x in np.broadcast_arrays(a, b)]), axis=1)
-        for x, y in pairs.T.tolist():
-            x, y = self.root(x), self.root(y)
+        if b.size == 1:
+            a = np.unique(a)
+        count = len(self.parents)
+        for pair in np.unique(a.astype(np.int64) * count + b).tolist():
+            x, y = (self.root(i) for i in divmod(pair, count))
             self.parents[max(x, y)] = min(x, y)
+
+
+def _channels(value: onnx_ir.Value) -> int | None:
+    """The size of axis 1."""
+    type_ = type_of(value)
+    count = None if type_ is None or type_.shape is None or type_.rank < 2 else type_.shape[1]
+    return count if isinstance(count, int) else None
 
 
 def _rank(value: onnx_ir.Value) -> int:

@@ -110,6 +110,8 @@ def _parts(node: onnx_ir.Node, gain: Array) -> list[Array] | None:
 
 
 def _moved(node: onnx_ir.Node, found: list[Array]) -> Array | None:
+    if found[0].size == 1 and is_op(node, "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"):
+        return found[0].reshape(1, 1)
     elements, shape = source_elements(node), _shape(node.inputs[0])
     if elements is None or shape is None:
         return None

@@ -238,7 +238,7 @@ def _plot(result: PerfResult, path: Path) -> bool:
         return False
     batches = sorted({row.batch for row in result.rows})
     kinds = list(dict.fromkeys((row.engine, row.precision) for row in result.rows))
-    figure = Figure(figsize=(7, 3.5), layout="constrained")
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
     axes = figure.subplots()
     width = 0.8 / len(kinds)
     for i, (engine, precision) in enumerate(kinds):
@@ -249,6 +249,6 @@ def _plot(result: PerfResult, path: Path) -> bool:
     axes.set_xticks(range(len(batches)), [f"batch {batch}" for batch in batches])
     axes.set_ylabel("pictures per second")
     axes.set_title(result.title, fontsize=10)
-    axes.legend(fontsize=8)
+    figure.legend(loc="outside right upper", fontsize=8)
     figure.savefig(path, dpi=100)
     return True
