@@ -27,7 +27,7 @@ from magicmind.zoo.preparation import BrokenImage, Preparation, Prepared
 from magicmind.zoo.tasks.task import Item
 
 MOST_WORKERS = 8
-"""Threads that prepare pictures: as many as CPUs, but no more than these."""
+"""Threads that prepare pictures: as many as they have CPUs, but no more than these."""
 TURN = 8
 """Pictures of a turn, at least: waiting for the last of them to be decoded is then a small part of it."""
 
@@ -98,8 +98,10 @@ class Pipeline:
         """
         opencv().setNumThreads(1)  # the pool is the parallelism; OpenCV's own threads would take the engine's CPUs
         start = time.perf_counter()
-        beside = available_cpus() > self.session.engine.threads if self.beside is None else self.beside
-        pool = ThreadPoolExecutor(min(available_cpus(), MOST_WORKERS), "zoo")
+        cpus = available_cpus()
+        left_over = cpus - self.session.engine.threads
+        beside = left_over > 0 if self.beside is None else self.beside
+        pool = ThreadPoolExecutor(min(max(left_over, 1) if beside else cpus, MOST_WORKERS), "zoo")
         waiting = iter(items)
         size = self.batch * -(-TURN // self.batch)
         finishing: list[tuple[Item, Future[Any] | Broken]] = []
