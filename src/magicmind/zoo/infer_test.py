@@ -98,7 +98,7 @@ def test_batches_do_not_change_results(root: Path, data: Path, tmp_path: Path) -
 @pytest.mark.parametrize("beside", [True, False])
 def test_pictures_come_in_order_beside_the_engine_and_in_turns(root: Path, data: Path, beside: bool) -> None:
     request = tiny(root)
-    items = [replace(item, index=i) for i, item in enumerate(load("imagenet", Given(root=data)).items * 3)]
+    items = [replace(item, index=i) for i, item in enumerate([*load("imagenet", Given(root=data)).items] * 3)]
     with open_session(request) as session:
         pipeline = replace(pipeline_of(request, session), beside=beside)
         found = list(pipeline.run(items, lambda loaded, outputs: (loaded.item.index, outputs[0].argmax())))
