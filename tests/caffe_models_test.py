@@ -172,10 +172,13 @@ LOGITS = {
     "shufflenet_v2_x1_0": "fc",
 }
 """What goes into the softmax: with random weights it leaves one class."""
+LONG = ("vgg16_deploy", "inception_v3_deploy")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", LOGITS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.suite] if name in LONG else []) for name in LOGITS]
+)
 def test_structure_as_opencv(data: Path, name: str) -> None:
     path = data / "zoo_structures" / f"{name}.prototxt"
     text, expected = path.read_text(), expected_of(path)
