@@ -102,6 +102,7 @@ def test_networks(architecture: Architecture) -> None:
 # --------------------------------------------------------------------------------------------------------- real files
 
 
+@pytest.mark.slow
 def test_silero_finds_speech(data: Path) -> None:
     """300 frames by the published TorchScript file, whose attributes are state of the graph."""
     folder = data / "audio/silero_vad"

@@ -165,6 +165,7 @@ def test_the_run_time_needs_numpy_alone() -> None:
     assert not wrong, "an offline model runs with numpy alone:\n" + "\n".join(wrong)
 
 
+@pytest.mark.slow
 def test_frameworks_are_imported_where_their_files_are_read() -> None:
     wrong = [
         f"{file.relative_to(PACKAGE)}:{line} imports {module}"

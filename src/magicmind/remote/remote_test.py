@@ -347,6 +347,7 @@ def test_a_server_that_is_killed(digits: Path) -> None:
         assert found.value.code == "UNAVAILABLE"
 
 
+@pytest.mark.slow
 def test_a_server_that_hangs(digits: Path) -> None:
     with server_process() as (process, address), RemoteModel(address, digits) as remote, Connection(address) as plain:
         remote.run(images(1)[0])

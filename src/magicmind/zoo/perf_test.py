@@ -18,6 +18,7 @@ from magicmind.zoo.tiny_testing import SAMPLE, write_network
 from magicmind.zoo.workspace import Request
 
 
+@pytest.mark.slow
 def test_figures_are_written_beside_the_published_ones(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime", reason="the extra 'bench' is not installed")
     sample = replace(SAMPLE, throughput=(Published("force_float32", 4, "S4", {"qps": 1657.69}),))
