@@ -23,6 +23,7 @@ from magicmind.zoo.build import build, image_graph
 from magicmind.zoo.datasets import Given, load
 from magicmind.zoo.export import export, quiet
 from magicmind.zoo.infer import infer, open_session
+from magicmind.zoo.perf import PRECISIONS
 from magicmind.zoo.pictures import made_dataset, picture
 from magicmind.zoo.samples import SAMPLES
 from magicmind.zoo.score import Score, score
@@ -111,8 +112,7 @@ def test_people_are_where_the_reference_has_them(data: Path, tmp_path: Path) -> 
 # ------------------------------------------------------------------------------------------------------ random weights
 
 
-PRECISIONS = ("force_float32", "force_float16", "qint8_mixed_float16")
-LONG = {  # half a minute each; built in float32 by other tests, and the other precisions by one of them
+LONG = {  # half a minute each; other tests build both in float32, and each of the other precisions is left to one
     "volo_d2_pytorch": ("force_float32", "qint8_mixed_float16"),
     "centernet_pytorch": ("force_float32", "force_float16"),
 }

@@ -193,17 +193,21 @@ def score_dataset(arguments: argparse.Namespace, request: Request) -> None:
 
 def perf(arguments: argparse.Namespace) -> None:
     """Measures throughput and latency of precisions and batches."""
-    from magicmind.zoo.perf import PerfOptions, measure
+    from magicmind.zoo.build import BuildOptions
+    from magicmind.zoo.perf import PRECISIONS, PerfOptions, measure
 
     request = request_of(arguments)
     chosen = PerfOptions(
-        tuple(arguments.precisions), tuple(arguments.batches or request.batches), arguments.iterations,
+        tuple(arguments.precisions or PRECISIONS), tuple(arguments.batches or request.batches), arguments.iterations,
         arguments.duration, tuple(arguments.peers or ()), arguments.output or request.data / "perf",
+        BuildOptions(arguments.target, arguments.tune, arguments.calibration), arguments.rebuild,
     )  # fmt: skip
 
     @cache
     def pictures() -> Dataset:
-        return dataset_of(arguments, request, count=max(request.calibration.count, *chosen.batches))
+        return dataset_of(
+            arguments, request, count=max(arguments.calibration or request.calibration.count, *chosen.batches)
+        )
 
     with progress(request.sample.name) as report:
         result = measure(request, chosen, pictures, report)

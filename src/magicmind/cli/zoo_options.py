@@ -210,10 +210,7 @@ def add_list(parser: argparse.ArgumentParser) -> None:
 
 def add_perf(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group("what is measured")
-    modes = ["force_float32", "force_float16", "qint8_mixed_float16"]
-    group.add_argument(
-        "--precisions", nargs="+", default=modes, metavar="MODE", help="(default: float32, float16, int8)"
-    )
+    group.add_argument("--precisions", nargs="+", metavar="MODE", help="(default: float32, float16, int8)")
     group.add_argument(
         "--batches",
         nargs="+",

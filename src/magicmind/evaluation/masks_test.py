@@ -62,7 +62,7 @@ def test_a_prediction_of_another_size() -> None:
 
 
 def test_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    image = pytest.importorskip("PIL.Image", reason="needs the extra [images]")
+    image = pytest.importorskip("PIL.Image", reason="the extra 'images' is not installed")
     for folder, picture in (("pred", HALF), ("gt", HALF[::-1]), ("gt2", HALF)):
         (tmp_path / folder).mkdir()
         image.fromarray(picture.copy()).save(tmp_path / folder / "a.png")

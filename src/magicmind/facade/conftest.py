@@ -37,7 +37,7 @@ def onnx_file(tmp_path_factory: pytest.TempPathFactory) -> str:
 @pytest.fixture(scope="session")
 def torch_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     """Two convolutions, one of them depthwise, and a fully connected layer."""
-    torch = pytest.importorskip("torch", reason="needs the extra [pytorch]")
+    torch = pytest.importorskip("torch", reason="the extra 'pytorch' is not installed")
     nn = torch.nn
 
     class Net(nn.Module):  # type: ignore[misc, name-defined]

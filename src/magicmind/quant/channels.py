@@ -106,6 +106,8 @@ class _Classes:
         if not node.inputs or not is_float(node.inputs[0]) or node.inputs[0] not in self.ids:
             return None
         first = self.ids[node.inputs[0]]
+        if first is _FIXED_IDS and (is_op(node, *_ALIKE) or is_mover(node)):
+            return [_FIXED_IDS for _ in node.outputs]
         row = by_channel(first)
         if is_op(node, "Conv"):
             return self._conv(node, row)
@@ -157,8 +159,6 @@ class _Classes:
     def _moved(self, node: onnx_ir.Node) -> list[Array] | None:
         value = node.inputs[0]
         assert value is not None
-        if self.ids[value] is _FIXED_IDS:
-            return [_FIXED_IDS for _ in node.outputs]
         elements, full = source_elements(node), self._full(value)
         return None if elements is None or full is None else [full.reshape(-1)[at] for at in elements]
 
@@ -173,8 +173,6 @@ class _Classes:
             return None
 
     def _join(self, a: Array, b: Array) -> None:
-        if b.size == 1:
-            a = np.unique(a)
         count = len(self.parents)
         for pair in np.unique(a.astype(np.int64) * count + b).tolist():
             x, y = (self.root(i) for i in divmod(pair, count))

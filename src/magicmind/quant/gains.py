@@ -16,6 +16,7 @@ import onnx_ir
 from magicmind.ir.attributes import attribute
 from magicmind.ir.types import const_of, type_of
 from magicmind.passes.edit import is_op
+from magicmind.passes.merge_reshapes import RESHAPES
 from magicmind.quant.channels import by_channel, is_homogeneous, is_plain, source_elements, spread
 from magicmind.quant.kinds import is_float, is_mover
 from magicmind.quant.observe import Observed
@@ -110,8 +111,8 @@ def _parts(node: onnx_ir.Node, gain: Array) -> list[Array] | None:
 
 
 def _moved(node: onnx_ir.Node, found: list[Array]) -> Array | None:
-    if found[0].size == 1 and is_op(node, "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose"):
-        return found[0].reshape(1, 1)
+    if found[0].size == 1 and is_op(node, *RESHAPES, "Transpose", "Identity"):
+        return found[0].reshape(1, 1)  # every element stays, with the gain of all of them
     elements, shape = source_elements(node), _shape(node.inputs[0])
     if elements is None or shape is None:
         return None

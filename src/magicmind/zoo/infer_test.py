@@ -95,12 +95,15 @@ def test_batches_do_not_change_results(root: Path, data: Path, tmp_path: Path) -
     assert results(tmp_path / "True") == results(tmp_path / "False")
 
 
-@pytest.mark.parametrize("beside", [True, False])
-def test_pictures_come_in_order_beside_the_engine_and_in_turns(root: Path, data: Path, beside: bool) -> None:
+@pytest.mark.parametrize("cpus", [64, 1])
+def test_pictures_come_in_order_beside_the_engine_and_in_turns(
+    root: Path, data: Path, cpus: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipelines, "available_cpus", lambda: cpus)
     request = tiny(root)
     items = [replace(item, index=i) for i, item in enumerate([*load("imagenet", Given(root=data)).items] * 3)]
     with open_session(request) as session:
-        pipeline = replace(pipeline_of(request, session), beside=beside)
+        pipeline = pipeline_of(request, session)
         found = list(pipeline.run(items, lambda loaded, outputs: (loaded.item.index, outputs[0].argmax())))
     assert [item for item, _ in found] == items
     broken = [isinstance(result, pipelines.Broken) for _, result in found]

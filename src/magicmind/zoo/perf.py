@@ -21,7 +21,7 @@ from magicmind.errors import Error
 from magicmind.quant.precision import mode_of
 from magicmind.runtime import Session, latency
 from magicmind.zoo import files, peers
-from magicmind.zoo.build import build, calibration_data, image_graph
+from magicmind.zoo.build import DEFAULT, BuildOptions, build, calibration_data, image_graph
 from magicmind.zoo.datasets import Dataset
 from magicmind.zoo.export import quiet
 from magicmind.zoo.fetch import Report
@@ -34,6 +34,8 @@ from magicmind.zoo.tasks.task import Item, Limits
 from magicmind.zoo.workspace import Request
 
 FLOAT = "force_float32"
+PRECISIONS = (FLOAT, "force_float16", "qint8_mixed_float16")
+"""Those of the published tables."""
 PICTURES = 16
 """Made picture files that the pipeline is measured with, over and over."""
 
@@ -43,6 +45,7 @@ class PerfOptions:
     """iterations or seconds: of each measurement. peers: engines that are measured too.
 
     They run in float32, and in int8 where one of the precisions is in integers.
+    building: of our models. rebuild: those too that are there already.
     """
 
     precisions: Sequence[str]
@@ -51,6 +54,8 @@ class PerfOptions:
     seconds: float
     peers: Sequence[str]
     output: Path
+    building: BuildOptions = DEFAULT
+    rebuild: bool = False
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,8 @@ def measure(
     threads = 0
     for number, case in enumerate(cases):
         report(f"{case.precision}, batch {case.batch}", number, len(cases))
-        if not case.model.exists():
-            build(case, calibration() if mode_of(case.precision).bits else None)
+        if options.rebuild or not case.model.exists():
+            build(case, calibration() if mode_of(case.precision).bits else None, options.building)
         with open_session(case) as session:
             threads = session.engine.threads
             feeds = {session.inputs[0].name: picture_feed(session, case.batch)}
@@ -134,7 +139,7 @@ def measure(
                 case = replace(request, precision=precision, batch=batch, mutable=False)
                 report(f"{name}, batch {batch}", 0, 0)
                 try:
-                    rows.append(_peer(name, case, threads, options.seconds, calibration))
+                    rows.append(_peer(name, case, threads, options, calibration))
                 except Error as error:
                     failures.append(str(error))
     title = f"{request.sample.name}: {request.sample.title}" + (
@@ -181,7 +186,7 @@ def _from_files(session: Session, request: Request, seconds: float) -> Times:
     return pipeline.times
 
 
-def _peer(name: str, request: Request, threads: int, seconds: float, calibration: Callable[[], Dataset]) -> Row:
+def _peer(name: str, request: Request, threads: int, options: PerfOptions, calibration: Callable[[], Dataset]) -> Row:
     """The same graph, from the same uint8 pictures on, as an ONNX file; quantised where the precision has integers."""
     network = request.data / "perf" / f"peers_{request.batch}.onnx"
     network.parent.mkdir(parents=True, exist_ok=True)
@@ -190,13 +195,13 @@ def _peer(name: str, request: Request, threads: int, seconds: float, calibration
         graph.save(network)
     precision = request.precision
     if mode_of(precision).bits:
-        batches = calibration_data(request, graph, calibration(), None)
+        batches = calibration_data(request, graph, calibration(), options.building.count)
         network = quantise(network, network.with_stem(f"{network.stem}_int8"), batches)
         precision = "int8"
     (info,) = graph.inputs
     shape = [dim if isinstance(dim, int) else dim[1] or dim[0] for dim in info.shape]
     pixels = np.random.default_rng(0).integers(0, 256, shape).astype(info.dtype)
-    samples = peers.measure(name, network, {info.name: pixels}, threads, seconds)
+    samples = peers.measure(name, network, {info.name: pixels}, threads, options.seconds)
     return replace(_row(name, request, samples), precision=precision)
 
 

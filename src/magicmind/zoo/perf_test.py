@@ -10,6 +10,8 @@ import pytest
 
 pytest.importorskip("cv2", reason="the extra 'zoo' is not installed")
 
+import magicmind
+from magicmind.zoo.build import BuildOptions
 from magicmind.zoo.datasets import Dataset
 from magicmind.zoo.perf import PerfOptions, measure
 from magicmind.zoo.pictures import made_dataset
@@ -49,6 +51,20 @@ def test_figures_are_written_beside_the_published_ones(tmp_path: Path) -> None:
     assert "1657.69 |" in table
     assert len(json.loads((tmp_path / "perf/perf.json").read_text())["rows"]) == 8
     assert (tmp_path / "perf/perf.png").read_bytes()[:4] == b"\x89PNG"
+
+
+def test_models_are_built_as_asked_and_anew_only_then(tmp_path: Path) -> None:
+    request = Request(SAMPLE, mutable=True, root=tmp_path)
+    write_network(request.models / "tiny.onnx")
+    options = PerfOptions(("force_float32",), (1,), 1, 0.01, (), tmp_path / "perf", BuildOptions("x86-64-v2"))
+    built = []
+    for rebuild in (False, False, True):
+        measure(request, replace(options, rebuild=rebuild), lambda: made_dataset(tmp_path / "pictures", 1))
+        (model,) = request.models.glob("tiny_*")
+        built.append(model.stat().st_mtime_ns)
+        with magicmind.load(model) as loaded:
+            assert loaded.target == "x86-64-v2"
+    assert built[0] == built[1] < built[2]
 
 
 def test_a_peer_that_cannot_is_said_and_the_others_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

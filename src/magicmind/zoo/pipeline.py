@@ -78,17 +78,13 @@ Work = Callable[[Loaded, Sequence[Array]], Any]
 
 @dataclass
 class Pipeline:
-    """batch: pictures a call. padded: whether a last batch is filled up, as models with a fixed batch need it.
-
-    beside: whether pictures are prepared while the engine runs; None: where there are CPUs for it.
-    """
+    """batch: pictures a call. padded: whether a last batch is filled up, as models with a fixed batch need it."""
 
     session: Session
     preparation: Preparation
     batch: int
     padded: bool
     keep_pixels: bool = False
-    beside: bool | None = None
     times: Times = field(default_factory=Times)
 
     def run(self, items: Iterable[Item], work: Work) -> Iterator[tuple[Item, Any]]:
@@ -100,8 +96,8 @@ class Pipeline:
         start = time.perf_counter()
         cpus = available_cpus()
         left_over = cpus - self.session.engine.threads
-        beside = left_over > 0 if self.beside is None else self.beside
-        pool = ThreadPoolExecutor(min(max(left_over, 1) if beside else cpus, MOST_WORKERS), "zoo")
+        beside = left_over > 0
+        pool = ThreadPoolExecutor(min(left_over if beside else cpus, MOST_WORKERS), "zoo")
         waiting = iter(items)
         size = self.batch * -(-TURN // self.batch)
         finishing: list[tuple[Item, Future[Any] | Broken]] = []
