@@ -216,6 +216,13 @@ class Kernel:
         """Lanes `picks` of the concatenation of a and b."""
         return Vec(self, self.b.shuffle_vector(a.value, b.value, _mask(tuple(picks))), a.dtype, len(picks))
 
+    def concatenate(self, parts: Sequence[Vec]) -> Vec:
+        """The lanes of 1, 2, 4, ... vectors of one size, one after the other."""
+        while len(parts) > 1:
+            lanes = range(2 * parts[0].lanes)
+            parts = [self.shuffle(x, y, lanes) for x, y in zip(parts[::2], parts[1::2], strict=True)]
+        return parts[0]
+
     def lane(self, x: Vec, i: int) -> Vec:
         """One lane as a scalar."""
         return Vec(self, self.b.extract_element(x.value, ir.Constant(I32, i)), x.dtype, 1)

@@ -118,11 +118,7 @@ def dot(k: Kernel, acc: Vec, a: Vec, w: Vec) -> Vec:
     """
     instruction = dot_instruction(k.target, a.dtype == "i16")
     lanes = instruction.lanes
-    parts = [_part(k, instruction, acc, a, w, first) for first in range(0, BLOCK, lanes)]
-    while len(parts) > 1:
-        size = 2 * parts[0].lanes
-        parts = [k.shuffle(x, y, range(size)) for x, y in zip(parts[::2], parts[1::2], strict=True)]
-    return parts[0]
+    return k.concatenate([_part(k, instruction, acc, a, w, first) for first in range(0, BLOCK, lanes)])
 
 
 def _part(k: Kernel, instruction: Instruction, acc: Vec, a: Vec, w: Vec, first: int) -> Vec:

@@ -11,11 +11,12 @@ from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size
 from magicmind.codegen.loops import default_unroll, for_rows, vector_loop
+from magicmind.codegen.saturate import blocks_together
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import Vec
 from magicmind.ir.dims import Dim
 from magicmind.ir.scalar import ScalarProgram, is_cheap
-from magicmind.kernels.scalar import emit_program, is_exact, load_value, store_value
+from magicmind.kernels.scalar import emit_program, gives_bytes, is_exact, load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.work import product, unravel
 
@@ -129,7 +130,11 @@ class _LongRows(_Rows):
             ]
             store_value(out, self.run(values, lanes), i, mask)
 
-        vector_loop(self.k, "i", first, last, body, unroll=default_unroll(self.k) if self.cheap else 1)
+        k, together = self.k, 1
+        if self.cheap and gives_bytes(self.spec.program):
+            together = blocks_together(k.target)
+        unroll = default_unroll(k) if self.cheap and together == 1 else 1
+        vector_loop(k, "i", first, last, body, unroll=unroll, lanes=BLOCK * together)
 
 
 class _ShortRows(_Rows):

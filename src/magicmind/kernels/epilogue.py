@@ -6,8 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
+from magicmind.codegen.saturate import blocks_together
+from magicmind.codegen.target import BLOCK, Target
 from magicmind.ir.scalar import ScalarProgram
-from magicmind.kernels.scalar import emit_program, load_value
+from magicmind.kernels.scalar import emit_program, gives_bytes, load_value, store_value
 
 
 @dataclass(frozen=True)
@@ -50,20 +52,49 @@ class Epilogue:
         image: Index,
         mask: Vec | None = None,
     ) -> Vec:
-        """The value to store at element `out` of the output.
+        """The value to store at element `out` of the output: one vector, or those of neighbouring pixels.
 
         `channel` is the first channel of the vector, `image` the element of an (N, C) tensor that belongs to it.
         """
         if self.program is None:
             return acc
-        places: dict[str, Index] = {"same": out, "channel": channel, "image": image}
         values = {"acc": acc}
+        pixels = range(acc.lanes // BLOCK)
         for i, kind in enumerate(self.operands):
+            p = pointers[i]
             if kind == "scalar":
-                values[f"x{i}"] = k.broadcast(load_value(pointers[i]), acc.lanes)
+                value = k.broadcast(load_value(p), acc.lanes)
+            elif kind == "same":
+                value = k.concatenate([load_value(p, BLOCK, out + pixel * BLOCK, mask) for pixel in pixels])
             else:
-                values[f"x{i}"] = load_value(pointers[i], acc.lanes, places[kind], mask if kind == "same" else None)
+                one = load_value(p, BLOCK, channel if kind == "channel" else image)
+                value = k.concatenate([one for _ in pixels])
+            values[f"x{i}"] = value
         return emit_program(k, self.program, values)
+
+    def store(
+        self,
+        k: Kernel,
+        y: Pointer,
+        pixels: Sequence[Vec],
+        pointers: Sequence[Pointer],
+        *,
+        out: Index,
+        channel: Index,
+        image: Index,
+    ) -> None:
+        """Stores the values of neighbouring pixels, the first at element `out`; bytes a whole register at a time."""
+        first, most = 0, self._pixels_together(k.target)
+        while first < len(pixels):
+            count = min(most, 1 << (len(pixels) - first).bit_length() - 1)
+            acc = k.concatenate(pixels[first : first + count])
+            at = out + first * BLOCK
+            store_value(y, self.apply(k, acc, pointers, out=at, channel=channel, image=image), at)
+            first += count
+
+    def _pixels_together(self, target: Target) -> int:
+        to_bytes = self.program is not None and gives_bytes(self.program)
+        return blocks_together(target) if to_bytes else 1
 
 
 NO_EPILOGUE = Epilogue()

@@ -16,6 +16,7 @@ from magicmind.codegen import math as vm
 from magicmind.codegen import narrow
 from magicmind.codegen.builder import Index, Kernel, Pointer
 from magicmind.codegen.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
+from magicmind.codegen.saturate import packs, round_to_bytes
 from magicmind.codegen.values import ITEMSIZE, NARROW, UNSIGNED, Vec
 from magicmind.ir.scalar import Argument, ScalarProgram, Statement, Var
 
@@ -96,6 +97,12 @@ def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -
 def is_exact(program: ScalarProgram | None) -> bool:
     """Whether the program's result is quantised: every target must then give the same bits (`Kernel.contract`)."""
     return program is not None and any(s.op == "Quantise" for s in program.statements)
+
+
+def gives_bytes(program: ScalarProgram) -> bool:
+    """Whether the program ends with rounding to bytes."""
+    last = program.statements[-1]
+    return last.op == "Quantise" and last.args[2] in (DataType.UINT8, DataType.INT8)
 
 
 def _emit(k: Kernel, statement: Statement, known: Mapping[str, Vec]) -> Vec:
@@ -347,6 +354,8 @@ def _quantise(x: Vec, zero: int, to: DataType) -> Vec:
     bits = 8 * ITEMSIZE[dtype]
     low = 0 if dtype in UNSIGNED else -(2 ** (bits - 1))
     x = k.convert(x, "f32")
+    if bits == 8 and packs(k.target, x.lanes):
+        return round_to_bytes(x, zero, dtype)
     lowest, highest = (k.const(float(bound - zero), "f32", x.lanes) for bound in (low, low + 2**bits - 1))
     x = k.select(x.compare(">", lowest), x, lowest)  # not `max`, which keeps a NaN
     x = k.select(x.compare("<", highest), x, highest)

@@ -154,7 +154,9 @@ def test_a_literal_alone_and_shared_operands() -> None:
 @pytest.mark.parametrize(("zero", "to"), [(0, "UINT8"), (3, "UINT8"), (-5, "INT8"), (128, "UINT8"), (0, "INT16")])
 def test_quantise_rounds_halves_to_even_and_saturates(zero: int, to: str, target: str) -> None:
     halves = (np.arange(-600, 600) / 2).astype("f4")
-    x = np.concatenate([EDGES, halves, np.array([0.49999997, 254.5, 255.5, 1e30, -1e30, 32766.5, -32768.5], "f4")])
+    beyond = np.array([0.49999997, 254.5, 255.5, 1e30, -1e30, 2.0**31, -(2.0**31), 32766.5, -32768.5], "f4")
+    x = np.concatenate([EDGES, halves, beyond, np.array([np.nan, np.inf, -np.inf], "f4")])
+    x = np.concatenate([np.roll(x, 5), x[:21]])  # whole registers of bytes, whole vectors, and single elements
     lines = [f"t = Quantise(x0, {zero}, {to})"]
     got, want = run(lines, x, target=target), expect(lines, x)
     assert got.dtype == want.dtype == np.dtype(to.lower())

@@ -20,7 +20,6 @@ from magicmind.kernels.conv.pack import Weights, pack_depthwise
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
-from magicmind.kernels.scalar import store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_tiles
 
@@ -66,11 +65,10 @@ class DepthwiseConv:
         oh, ow = k.size(self.shape.oh), k.size(self.shape.ow)
         blocks = -(-self.shape.groups // BLOCK)
 
-        def put(image: Index, block: Index, row: Index, column: Index, value: Vec) -> None:
+        def put(image: Index, block: Index, row: Index, column: Index, pixels: Sequence[Vec]) -> None:
             out = (((image * blocks + block) * oh + row) * ow + column) * BLOCK
             place = image * (blocks * BLOCK) + block * BLOCK
-            result = self.epilogue.apply(k, value, extras, out=out, channel=block * BLOCK, image=place)
-            store_value(y, result, out)
+            self.epilogue.store(k, y, pixels, extras, out=out, channel=block * BLOCK, image=place)
 
         rows = self.schedule.rows
         emit = depthwise_rows(k, self.shape, self.types, self.schedule, (x, w, bias), k.scratch, put)
@@ -259,8 +257,9 @@ class DepthwiseRows:
             for kh in range(s.kh):
                 for r in range(rows):
                     self._window_row(acc, plane, row, r, column, kh, column_taps)
-        for r, c in acc:
-            self.put(plane.image, plane.block, row + r, column + c, acc[r, c])
+        for r in range(rows):
+            pixels = [acc[r, c] for c in range(columns)]
+            self.put(plane.image, plane.block, row + r, column, pixels)
 
     def _window_row(self, acc: Tile, plane: _Plane, row: Index, r: int, column: Index, kh: Index, taps: _Taps) -> None:
         """Adds one row of the window for all pixels of tile row `r`."""

@@ -62,8 +62,7 @@ class CopiedDepthwiseRows:
                 acc = k.tile("acc", columns, dtype=self.sums)
                 acc.fill(k.const(0.0, "f32", BLOCK) if self.bytes else bias)
                 self._taps(acc, source, weights, source.base.offset(row * source.row + column * source.pixel))
-                for (c,) in acc:
-                    self.put(image, block, row0 + row, column + c, self._sum(acc[c,], bias))
+                self.put(image, block, row0 + row, column, [self._sum(acc[c], bias) for c in acc])
 
             for_tiles(k, "col", k.size(self.s.ow), self.mr, tile)
 

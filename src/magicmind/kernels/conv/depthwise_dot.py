@@ -8,7 +8,7 @@ lies within one group of four, or two of two, whichever row of it comes first; w
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,8 +26,8 @@ from magicmind.kernels.tiles import for_tiles
 STEP = 2
 """Rows from one group to the next."""
 
-Put = Callable[[Index, Index, Index, Index, Vec], None]
-"""Takes (image, channel block, row, column, value) of a finished output vector."""
+Put = Callable[[Index, Index, Index, Index, Sequence[Vec]], None]
+"""Takes (image, channel block, row, column, values) of finished neighbouring pixels, the first at the column."""
 
 
 @dataclass(frozen=True)
@@ -144,8 +144,7 @@ class DotDepthwiseRows:
                 acc = k.tile("acc", columns, dtype="i32")
                 acc.fill(bias)
                 self._window(acc, source.offset(column * (self.s.sw * self.column)), packed, phase)
-                for (c,) in acc:
-                    self.put(image, block, row0 + row, column + c, acc[c,])
+                self.put(image, block, row0 + row, column, [acc[c] for c in acc])
 
             for_tiles(k, "col", self.ow, self.mr, tile)
 

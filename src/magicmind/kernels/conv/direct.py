@@ -19,7 +19,7 @@ from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
-from magicmind.kernels.scalar import load_value, store_value
+from magicmind.kernels.scalar import load_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.work import even_items
@@ -216,14 +216,18 @@ class DirectEmitter:
         y_image = self._image_block(image, group)
         for j in range(nr):
             plane = y_image + (block0 + j) * (self.oh * self.ow * BLOCK)
-            for p, (r, c) in enumerate(place):
-                out = plane + ((row0 + row + r) * self.ow + column + c) * BLOCK
-                channel = channel0 + j * BLOCK
-                image_channel = image * (s.groups * s.oc_blocks * BLOCK) + channel
-                value = self.spec.epilogue.apply(
-                    k, acc[p, j], self.extras, out=out, channel=channel, image=image_channel
+            channel = channel0 + j * BLOCK
+            for run in _neighbours(place):
+                r, c = place[run[0]]
+                self.spec.epilogue.store(
+                    k,
+                    self.y,
+                    [acc[p, j] for p in run],
+                    self.extras,
+                    out=plane + ((row0 + row + r) * self.ow + column + c) * BLOCK,
+                    channel=channel,
+                    image=image * (s.groups * s.oc_blocks * BLOCK) + channel,
                 )
-                store_value(self.y, value, out)
 
     def _ahead(self, row: Index, column: Index, pixels: int, nr: int) -> Ahead | None:
         """Each register tile of a chunk fetches its own part of the next chunk's weights."""
@@ -267,3 +271,9 @@ class DirectEmitter:
             block(icb, BLOCK)
         if rest:
             block(full, rest)
+
+
+def _neighbours(place: Sequence[tuple[int, int]]) -> list[range]:
+    """Runs of pixels that lie side by side."""
+    starts = [i for i, (r, c) in enumerate(place) if i == 0 or place[i - 1] != (r, c - 1)]
+    return [range(start, stop) for start, stop in zip(starts, [*starts[1:], len(place)], strict=True)]

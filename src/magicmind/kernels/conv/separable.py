@@ -6,6 +6,7 @@ the tensor between the two never leaves the core's own cache.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from magicmind.codegen.builder import Index, Kernel, Vec
@@ -87,9 +88,11 @@ class _Emitter(DirectEmitter):
         line = self.ow * BLOCK
         plane = line * spec.schedule.rows
 
-        def put(image: Index, block: Index, row: Index, column: Index, value: Vec) -> None:
-            result = value if spec.inner is None else emit_program(k, spec.inner, {"acc": value})
-            k.scratch.store(result, block * plane + (row - row0) * line + column * BLOCK)
+        def put(image: Index, block: Index, row: Index, column: Index, pixels: Sequence[Vec]) -> None:
+            at = block * plane + (row - row0) * line + column * BLOCK
+            for i, value in enumerate(pixels):
+                result = value if spec.inner is None else emit_program(k, spec.inner, {"acc": value})
+                k.scratch.store(result, at + i * BLOCK)
 
         first = spec.first
         copied = k.scratch.offset(self.ow * spec.column)

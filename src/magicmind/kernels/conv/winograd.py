@@ -13,6 +13,7 @@ convolution's: shifted by two bits they are what the direct kernel adds up.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -27,7 +28,7 @@ from magicmind.kernels.conv.rows import is_inside
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
-from magicmind.kernels.scalar import load_value, store_value
+from magicmind.kernels.scalar import load_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
 from magicmind.kernels.work import even_items
@@ -286,28 +287,38 @@ class _Emitter:
             bias = self.bias.load(BLOCK, channel)
             plane = (image * s.oc_blocks + block0 + ocb) * (self.oh * self.ow)
             for r, row in enumerate(transform_2d(k, OUTPUT[self.m], products)):
-                for c, value in enumerate(row):
-                    total = (value >> 2 if self.spec.types.is_integer else value) + bias
-                    self._store(plane, top + r, left + c, total, channel, image_channel, edge=(r, c))
+                sums = [(value >> 2 if self.spec.types.is_integer else value) + bias for value in row]
+                self._store(plane, top + r, left, sums, channel, image_channel, first_row=r == 0)
 
     def _store(
-        self, plane: Index, row: Index, column: Index, value: Vec, channel: Index, image: Index, edge: tuple[int, int]
+        self,
+        plane: Index,
+        row: Index,
+        left: Index,
+        pixels: Sequence[Vec],
+        channel: Index,
+        image: Index,
+        *,
+        first_row: bool,
     ) -> None:
-        """Epilogue and store of one pixel, where it exists (tiles may reach beyond the image)."""
+        """Epilogue and store of a tile's row, where it exists (tiles may reach beyond the image)."""
         k = self.k
-        out = (plane + row * self.ow + column) * BLOCK
 
-        def put() -> None:
-            result = self.spec.epilogue.apply(k, value, self.extras, out=out, channel=channel, image=image)
-            store_value(self.y, result, out)
+        def put(first: int, values: Sequence[Vec]) -> None:
+            out = (plane + row * self.ow + left + first) * BLOCK
+            self.spec.epilogue.store(k, self.y, values, self.extras, out=out, channel=channel, image=image)
 
-        checks = []
-        if edge[0] and not (isinstance(self.oh, int) and self.oh % self.m == 0):
-            checks.append(k.b.icmp_signed("<", k.i64(row), k.i64(self.oh)))
-        if edge[1] and not (isinstance(self.ow, int) and self.ow % self.m == 0):
-            checks.append(k.b.icmp_signed("<", k.i64(column), k.i64(self.ow)))
-        if not checks:
-            put()
-            return
-        with k.when(checks[0] if len(checks) == 1 else k.b.and_(*checks)):
-            put()
+        with contextlib.ExitStack() as inside:
+            if not (first_row or self._is_whole(self.oh)):
+                inside.enter_context(k.when(k.less(row, self.oh)))
+            if self._is_whole(self.ow):
+                put(0, pixels)
+                return
+            put(0, pixels[:1])
+            for c in range(1, len(pixels)):
+                with k.when(k.less(left + c, self.ow)):
+                    put(c, pixels[c : c + 1])
+
+    def _is_whole(self, extent: Index) -> bool:
+        """Whether tiles end with the image."""
+        return isinstance(extent, int) and extent % self.m == 0
