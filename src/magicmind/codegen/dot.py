@@ -112,13 +112,13 @@ def load_weights(k: Kernel, p: Pointer, at: Index = 0) -> Vec:
 
 
 def dot(k: Kernel, acc: Vec, a: Vec, w: Vec) -> Vec:
-    """acc[l] + sum over t < kr of a[l, t] * w[l, t] for the 16 int32 lanes of `acc`.
+    """acc[l] + sum over t < kr of a[l, t] * w[l, t] for the int32 lanes of `acc`, whole registers of them.
 
-    `a` comes from `load_group` (or is any `[16][kr]` vector of activations), `w` from `load_weights`.
+    `a` comes from `load_group` (or is any `[lanes][kr]` vector of activations), `w` from `load_weights`.
     """
     instruction = dot_instruction(k.target, a.dtype == "i16")
     lanes = instruction.lanes
-    return k.concatenate([_part(k, instruction, acc, a, w, first) for first in range(0, BLOCK, lanes)])
+    return k.concatenate([_part(k, instruction, acc, a, w, first) for first in range(0, acc.lanes, lanes)])
 
 
 def _part(k: Kernel, instruction: Instruction, acc: Vec, a: Vec, w: Vec, first: int) -> Vec:

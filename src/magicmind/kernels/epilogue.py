@@ -51,25 +51,31 @@ class Epilogue:
         channel: Index,
         image: Index,
         mask: Vec | None = None,
+        parts: int = 1,
+        count: int | None = None,
     ) -> Vec:
         """The value to store at element `out` of the output: one vector, or those of neighbouring pixels.
 
         `channel` is the first channel of the vector, `image` the element of an (N, C) tensor that belongs to it.
+        `parts`: `acc`, and the result, lie as `[part of the channels][pixels][channels of the part]`. `count`: how many
+        of the pixels exist.
         """
         if self.program is None:
             return acc
+        pixels, size = acc.lanes // BLOCK, BLOCK // parts
         values = {"acc": acc}
-        pixels = range(acc.lanes // BLOCK)
         for i, kind in enumerate(self.operands):
             p = pointers[i]
             if kind == "scalar":
-                value = k.broadcast(load_value(p), acc.lanes)
+                values[f"x{i}"] = k.broadcast(load_value(p), acc.lanes)
             elif kind == "same":
-                value = k.concatenate([load_value(p, BLOCK, out + pixel * BLOCK, mask) for pixel in pixels])
+                there = [min(pixel, (count or pixels) - 1) for pixel in range(pixels)]
+                each = k.concatenate([load_value(p, BLOCK, out + pixel * BLOCK, mask) for pixel in there])
+                values[f"x{i}"] = each if parts == 1 else k.shuffle(each, each, _by_part(parts, pixels))
             else:
-                one = load_value(p, BLOCK, channel if kind == "channel" else image)
-                value = k.concatenate([one for _ in pixels])
-            values[f"x{i}"] = value
+                place = channel if kind == "channel" else image
+                some = [load_value(p, size, place + part * size) for part in range(parts)]
+                values[f"x{i}"] = k.concatenate([k.shuffle(x, x, [*range(size)] * pixels) for x in some])
         return emit_program(k, self.program, values)
 
     def store(
@@ -92,6 +98,32 @@ class Epilogue:
             store_value(y, self.apply(k, acc, pointers, out=at, channel=channel, image=image), at)
             first += count
 
+    def store_parts(
+        self,
+        k: Kernel,
+        y: Pointer,
+        parts: Sequence[Vec],
+        count: int,
+        pointers: Sequence[Pointer],
+        *,
+        out: Index,
+        channel: Index,
+        image: Index,
+    ) -> None:
+        """Stores the first `count` of neighbouring pixels, as many as the parts of the channels they come in.
+
+        Packing to bytes (`codegen/saturate.py`) brings four parts into the order of memory for nothing.
+        """
+        sums, pixels = k.concatenate(parts), len(parts)
+        result = self.apply(k, sums, pointers, out=out, channel=channel, image=image, parts=len(parts), count=count)
+        order = _by_part(len(parts), pixels)
+        back = [order.index(i) for i in range(sums.lanes)]
+        if count == pixels:
+            store_value(y, k.shuffle(result, result, back), out)
+            return
+        for p in range(count):
+            store_value(y, k.shuffle(result, result, back[p * BLOCK : (p + 1) * BLOCK]), out + p * BLOCK)
+
     def _pixels_together(self, target: Target) -> int:
         to_bytes = self.program is not None and gives_bytes(self.program)
         return blocks_together(target) if to_bytes else 1
@@ -99,3 +131,9 @@ class Epilogue:
 
 NO_EPILOGUE = Epilogue()
 """Stores the tile as it is."""
+
+
+def _by_part(parts: int, pixels: int) -> list[int]:
+    """Lanes of `[pixels][16]` in the order `[parts][pixels][16 / parts]`."""
+    size = BLOCK // parts
+    return [p * BLOCK + part * size + i for part in range(parts) for p in range(pixels) for i in range(size)]

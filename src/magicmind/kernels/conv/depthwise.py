@@ -14,9 +14,10 @@ import numpy as np
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.ir.dims import Dim
-from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, channel_rows
-from magicmind.kernels.conv.depthwise_dot import DotDepthwiseRows, Put, RowGroups
+from magicmind.kernels.conv.depthwise_copied import CopiedDepthwiseRows, Put, channel_rows
+from magicmind.kernels.conv.depthwise_dot import DotDepthwiseRows
 from magicmind.kernels.conv.pack import Weights, pack_depthwise
+from magicmind.kernels.conv.row_groups import RowGroups
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import F32, ConvTypes
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
@@ -65,13 +66,30 @@ class DepthwiseConv:
         oh, ow = k.size(self.shape.oh), k.size(self.shape.ow)
         blocks = -(-self.shape.groups // BLOCK)
 
-        def put(image: Index, block: Index, row: Index, column: Index, pixels: Sequence[Vec]) -> None:
+        def place(image: Index, block: Index, row: Index, column: Index) -> dict[str, Index]:
+            channel = block * BLOCK
             out = (((image * blocks + block) * oh + row) * ow + column) * BLOCK
-            place = image * (blocks * BLOCK) + block * BLOCK
-            self.epilogue.store(k, y, pixels, extras, out=out, channel=block * BLOCK, image=place)
+            return {"out": out, "channel": channel, "image": image * (blocks * BLOCK) + channel}
 
-        rows = self.schedule.rows
-        emit = depthwise_rows(k, self.shape, self.types, self.schedule, (x, w, bias), k.scratch, put)
+        def put(image: Index, block: Index, row: Index, column: Index, pixels: Sequence[Vec]) -> None:
+            self.epilogue.store(k, y, pixels, extras, **place(image, block, row, column))
+
+        def put_parts(
+            image: Index, block: Index, row: Index, column: Index, sums: Sequence[Sequence[Vec]], count: int
+        ) -> None:
+            if len(sums[0]) == 1:
+                put(image, block, row, column, [pixel for (pixel,) in sums])
+                return
+            for v, parts in enumerate(sums):
+                at = place(image, block, row, column + v * len(parts))
+                self.epilogue.store_parts(k, y, parts, count, extras, **at)
+
+        rows, groups = self.schedule.rows, groups_of(self.shape, self.types, target)
+        if groups is None:
+            emit = depthwise_rows(k, self.shape, self.types, self.schedule, (x, w, bias), k.scratch, put)
+        else:
+            pointers = (x, w, bias)
+            emit = DotDepthwiseRows(k, groups, self.schedule.mr, pointers, self.types.x_zero, k.scratch, put_parts).emit
         row_blocks = k.ceildiv(oh, rows)
         first, last = k.thread_range(k.size(self.shape.n) * blocks * row_blocks)
         # Channels innermost: a thread keeps to its rows, which it also wrote in the pointwise convolution before.
@@ -120,13 +138,10 @@ def depthwise_rows(
 ) -> Callable[[Index, Index, Index, Index], None]:
     """emit(image, channel block, row0, row1): the depthwise convolution of up to `schedule.rows` output rows.
 
-    `pointers`: x, w, bias. `scratch` is room for the copied rows.
+    `pointers`: x, w, bias. `scratch` is room for the copied rows. Not for bytes that are multiplied by dot products.
     """
     if not needs_copy(types):
         return DepthwiseRows(k, shape, schedule.mr, *pointers, put).emit
-    groups = groups_of(shape, types, k.target)
-    if groups is not None:
-        return DotDepthwiseRows(k, groups, schedule.mr, pointers, types.x_zero, scratch, put).emit
     return CopiedDepthwiseRows(k, channel_rows(shape, types, schedule.rows), schedule.mr, pointers, scratch, put).emit
 
 

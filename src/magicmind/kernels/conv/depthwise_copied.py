@@ -7,17 +7,19 @@ multiply-add of floats does more than any instruction for pairs of bytes that fi
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Tile, Vec
 from magicmind.codegen.target import BLOCK
 from magicmind.kernels.contract import add_product
-from magicmind.kernels.conv.depthwise_dot import Put
 from magicmind.kernels.conv.rows import RowCopy, Rows, RowSource
 from magicmind.kernels.conv.shape import ConvShape
 from magicmind.kernels.conv.types import ConvTypes
 from magicmind.kernels.tiles import for_tiles
 
+Put = Callable[[Index, Index, Index, Index, Sequence[Vec]], None]
+"""Takes (image, channel block, row, column, values) of finished neighbouring pixels, the first at the column."""
 MOST_TAPS = 2**24 // (255 * 128)
 """Taps of a window of bytes."""
 _UNROLLED_ROWS = 3
