@@ -223,6 +223,10 @@ class Kernel:
             parts = [self.shuffle(x, y, lanes) for x, y in zip(parts[::2], parts[1::2], strict=True)]
         return parts[0]
 
+    def repeat(self, x: Vec, times: int) -> Vec:
+        """The lanes of x so many times over."""
+        return x if times == 1 else self.shuffle(x, x, [*range(x.lanes)] * times)
+
     def lane(self, x: Vec, i: int) -> Vec:
         """One lane as a scalar."""
         return Vec(self, self.b.extract_element(x.value, ir.Constant(I32, i)), x.dtype, 1)

@@ -29,8 +29,8 @@ _ROUNDING_OF_THE_CPU = 4
 
 
 def packs(target: Target, lanes: int) -> bool:
-    """Whether `round_to_bytes` takes so many lanes: pairs of registers (one of 512 bits is narrowed in one step)."""
-    return target.is_x86 and lanes % (2 * target.lanes) == 0
+    """Whether `round_to_bytes` takes so many lanes: 2, 4, 8, ... registers (one of 512 bits narrows in one step)."""
+    return target.is_x86 and lanes >= 2 * target.lanes and lanes.bit_count() == 1
 
 
 def blocks_together(target: Target) -> int:

@@ -167,7 +167,7 @@ class _ShortRows(_Rows):
             return load_value(p, count * inner, row * inner)
         if by_column:
             one = load_value(p, inner)
-            return self.k.shuffle(one, one, list(range(inner)) * count) if count > 1 else one
+            return self.k.repeat(one, count)
         if by_row and count > 1:
             column = load_value(p, count, row)
             return self.k.shuffle(column, column, [i // inner for i in range(count * inner)])

@@ -41,6 +41,11 @@ def test_depthwise_convolution(case: Case, target: str) -> None:
     bytes_test.check(case, bytes_test.run_depthwise(case, find_target(target), False, 2))
 
 
+@pytest.mark.parametrize("case", [Case(1, 1, 1, 6, 13, g=20), Case(1, 1, 1, 5, 30, s=2, g=16)], ids=str)
+def test_depthwise_convolution_of_run_time_sizes(case: Case, target: str) -> None:
+    bytes_test.check(case, bytes_test.run_depthwise(case, find_target(target), True, 1))
+
+
 def test_matrix_products(target: str) -> None:
     matmul_types_test.test_bytes_are_quantised_again(True, target)
     matmul_types_test.test_words((15, 33, 31), True, target)

@@ -75,7 +75,7 @@ class Epilogue:
             else:
                 place = channel if kind == "channel" else image
                 some = [load_value(p, size, place + part * size) for part in range(parts)]
-                values[f"x{i}"] = k.concatenate([k.shuffle(x, x, [*range(size)] * pixels) for x in some])
+                values[f"x{i}"] = k.concatenate([k.repeat(x, pixels) for x in some])
         return emit_program(k, self.program, values)
 
     def store(

@@ -145,7 +145,7 @@ class ColumnPacker:
             with k.loop("square", 0, whole, size) as s:
                 for first in range(0, BLOCK, size):
                     at = (column + first) * self.depth + s * self.kr
-                    turned = transpose(k, [self._group(size, at + self.depth * i) for i in range(size)])
+                    turned = transpose([self._group(size, at + self.depth * i) for i in range(size)])
                     for i, vector in enumerate(turned):
                         to.store(vector, (s + i) * row + first)
             self._elements(column, to, row, whole, BLOCK)

@@ -154,7 +154,7 @@ class _CopyEmitter:
         whole = k.index_select(k.less(columns, n), begin, tiled)
         with k.loop("tile", begin, whole, n) as row:
             vectors = [source.load(n, at=(row + i) * self.source[-1]) for i in range(n)]
-            for i, column_vector in enumerate(transpose(k, vectors)):
+            for i, column_vector in enumerate(transpose(vectors)):
                 target.store(column_vector, at=row + self.target[self.column] * i)
         with k.loop("column", 0, columns) as c, k.loop("row", whole, end) as row:
             target.store(source.load(at=row * self.source[-1] + c), at=c * self.target[self.column] + row)

@@ -77,11 +77,11 @@ class _Emitter:
         n = self.side
         channels = range(channel, channel + n)
         if self.to_blocked:
-            for i, pixel in enumerate(transpose(self.k, [self.plain_row(plain, c, live) for c in channels])):
+            for i, pixel in enumerate(transpose([self.plain_row(plain, c, live) for c in channels])):
                 blocked.store(pixel, at=i * BLOCK + channel)
             return
         pixels = [blocked.load(n, at=i * BLOCK + channel) for i in range(n)]
-        for c, row in zip(channels, transpose(self.k, pixels), strict=True):
+        for c, row in zip(channels, transpose(pixels), strict=True):
             with self.k.when(self.k.less(c, live)):
                 plain.store(row, at=self.pixels * c)
 

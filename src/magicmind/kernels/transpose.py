@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from magicmind.codegen.builder import Kernel, Vec
+from magicmind.codegen.builder import Vec
+from magicmind.codegen.shuffle import every_second_part, interleave_parts
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import ITEMSIZE
 
@@ -16,56 +17,41 @@ def side(target: Target, dtype: str) -> int:
     return max(_PART, 4 * target.lanes) // ITEMSIZE[dtype] if ITEMSIZE[dtype] >= 4 else _PART // ITEMSIZE[dtype]
 
 
-def transpose(k: Kernel, rows: Sequence[Vec]) -> list[Vec]:
+def transpose(rows: Sequence[Vec]) -> list[Vec]:
     """Transposes n vectors of n lanes: first inside the 128-bit parts, then the parts themselves."""
     n = len(rows)
     per_part = min(n, _PART // ITEMSIZE[rows[0].dtype])
     parts = n // per_part
-    groups = [_inside_parts(k, rows[g * per_part : (g + 1) * per_part], per_part) for g in range(parts)]
+    groups = [_inside_parts(rows[g * per_part : (g + 1) * per_part], per_part) for g in range(parts)]
     columns: list[Vec] = [rows[0]] * n
     for j in range(per_part):
-        for part, column in enumerate(_across_parts(k, [group[j] for group in groups], per_part)):
+        for part, column in enumerate(_across_parts([group[j] for group in groups], per_part)):
             columns[part * per_part + j] = column
     return columns
 
 
-def _inside_parts(k: Kernel, rows: Sequence[Vec], per_part: int) -> list[Vec]:
+def _inside_parts(rows: Sequence[Vec], per_part: int) -> list[Vec]:
     """Within every part, a transpose of per_part x per_part, by rounds of interleaving row i and row i + half."""
     current, half = list(rows), per_part // 2
     for _ in range(per_part.bit_length() - 1):
         pairs = [(current[i], current[i + half]) for i in range(half)]
-        current = [_interleave(k, a, b, per_part, start) for a, b in pairs for start in (0, half)]
+        current = [interleave_parts(a, b, per_part, start) for a, b in pairs for start in (0, half)]
     return current
 
 
-def _interleave(k: Kernel, a: Vec, b: Vec, per_part: int, start: int) -> Vec:
-    picks = []
-    for part in range(0, a.lanes, per_part):
-        for i in range(start, start + per_part // 2):
-            picks += [part + i, a.lanes + part + i]
-    return k.shuffle(a, b, picks)
-
-
-def _across_parts(k: Kernel, vectors: Sequence[Vec], per_part: int) -> list[Vec]:
+def _across_parts(vectors: Sequence[Vec], per_part: int) -> list[Vec]:
     """Transposes a square of whole parts: result p holds part p of every vector."""
     count = len(vectors)
     if count == 1:
         return list(vectors)
     half = count // 2
-    even = [_join(k, vectors[2 * i], vectors[2 * i + 1], per_part, 0) for i in range(half)]
-    odd = [_join(k, vectors[2 * i], vectors[2 * i + 1], per_part, 1) for i in range(half)]
+    even = [every_second_part(vectors[2 * i], vectors[2 * i + 1], per_part, 0) for i in range(half)]
+    odd = [every_second_part(vectors[2 * i], vectors[2 * i + 1], per_part, 1) for i in range(half)]
     if count == 2:
         return [even[0], odd[0]]
     return [
-        _join(k, even[0], even[1], per_part, 0),
-        _join(k, odd[0], odd[1], per_part, 0),
-        _join(k, even[0], even[1], per_part, 1),
-        _join(k, odd[0], odd[1], per_part, 1),
+        every_second_part(even[0], even[1], per_part, 0),
+        every_second_part(odd[0], odd[1], per_part, 0),
+        every_second_part(even[0], even[1], per_part, 1),
+        every_second_part(odd[0], odd[1], per_part, 1),
     ]
-
-
-def _join(k: Kernel, a: Vec, b: Vec, per_part: int, first: int) -> Vec:
-    """Every second part of a, then of b, from part `first`."""
-    lanes = a.lanes
-    starts = [s for v in (0, lanes) for s in range(v + first * per_part, v + lanes, 2 * per_part)]
-    return k.shuffle(a, b, [s + i for s in starts for i in range(per_part)])

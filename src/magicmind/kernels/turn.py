@@ -33,7 +33,7 @@ def turn(
     with k.loop("r", 0, whole_rows, n) as r:
         with k.loop("c", 0, whole_columns, n) as c:
             square = [change(load_value(source, n, (r + i) * source_row + c)) for i in range(n)]
-            for i, vector in enumerate(transpose(k, square)):
+            for i, vector in enumerate(transpose(square)):
                 store_value(to, vector, (c + i) * to_row + r)
         with k.loop("c1", whole_columns, columns) as c, k.loop("r1", r, r + n) as r1:
             element(r1, c)

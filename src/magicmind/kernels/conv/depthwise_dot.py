@@ -78,8 +78,7 @@ class DotDepthwiseRows:
 
     def _everywhere(self, p: Pointer, at: Index, size: int, part: int) -> Vec:
         """The `size` numbers of one part of the channels, for all columns of a vector."""
-        numbers = p.load(size, at + part * size)
-        return self.k.shuffle(numbers, numbers, [*range(size)] * self.groups.across)
+        return self.k.repeat(p.load(size, at + part * size), self.groups.across)
 
     def _window(self, acc: Tile, group: Index, column: Index, weights: Pointer, phase: int) -> None:
         """Cells that several taps read are loaded once."""

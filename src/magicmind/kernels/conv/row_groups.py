@@ -20,6 +20,7 @@ import numpy as np
 
 from magicmind.codegen.builder import Index, Kernel, Pointer
 from magicmind.codegen.dot import dot_format
+from magicmind.codegen.shuffle import every_second_part, interleave_parts
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE, Int, Vec
 from magicmind.ir.dims import Dim
@@ -206,31 +207,27 @@ class RowGroupCopy:
         """Of the cells of two vectors (of one, if the stride is one) number residue, residue + stride, ..."""
         if len(cells) == 1 or self.groups.across == 1:
             return cells[residue]
-        size = self.groups.cell
-        starts = range(residue * size, 2 * self.groups.across * size, 2 * size)
-        return self.k.shuffle(cells[0], cells[1], [at + i for at in starts for i in range(size)])
+        return every_second_part(cells[0], cells[1], self.groups.cell, residue)
 
     def _cells(self, rows: Sequence[Vec]) -> list[Vec]:
         """The cells of two or four rows of bytes `[columns][16]`, a vector for each part of the channels."""
         k, dtype = self.k, self.scratch.dtype
         if len(rows) == 2 and self.groups.parts == 1:  # two instructions that widen instead of four that interleave
-            return [k.concatenate([k.convert(pairs, dtype) for pairs in _interleaved(k, *rows)])]
+            return [k.concatenate([k.convert(pairs, dtype) for pairs in _interleaved(*rows)])]
         if len(rows) == 2:
             nothing = k.const(0, "u8", rows[0].lanes)
-            halves = [_interleaved(k, pairs, nothing) for pairs in _interleaved(k, *rows)]
+            halves = [_interleaved(pairs, nothing) for pairs in _interleaved(*rows)]
         else:
-            pairs = [[_as(k, x, "i16") for x in _interleaved(k, *rows[i : i + 2])] for i in (0, 2)]
-            halves = [_interleaved(k, ab, cd) for ab, cd in zip(*pairs, strict=True)]
+            pairs = [[_as(k, x, "i16") for x in _interleaved(*rows[i : i + 2])] for i in (0, 2)]
+            halves = [_interleaved(ab, cd) for ab, cd in zip(*pairs, strict=True)]
         quads = [_as(k, quad, dtype) for half in halves for quad in half]
         return quads if self.groups.parts > 1 else [k.concatenate(quads)]
 
 
-def _interleaved(k: Kernel, x: Vec, y: Vec) -> tuple[Vec, Vec]:
-    """x0 y0 x1 y1 ... of the first halves of all 128 bits, and of the second: PUNPCKL, PUNPCKH (Intel SDM)."""
-    half = _INTERLEAVED // ITEMSIZE[x.dtype] // 2
-    picks = [i for start in range(0, x.lanes, 2 * half) for i in range(start, start + half)]
-    low, high = ([p for i in picks for p in (i + shift, x.lanes + i + shift)] for shift in (0, half))
-    return k.shuffle(x, y, low), k.shuffle(x, y, high)
+def _interleaved(x: Vec, y: Vec) -> tuple[Vec, Vec]:
+    """x0 y0 x1 y1 ... of the first halves of all 128 bits, and of the second."""
+    per_part = _INTERLEAVED // ITEMSIZE[x.dtype]
+    return interleave_parts(x, y, per_part, 0), interleave_parts(x, y, per_part, per_part // 2)
 
 
 def _as(k: Kernel, x: Vec, dtype: str) -> Vec:
