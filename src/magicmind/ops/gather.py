@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
+import onnx_ir
 
 from magicmind.errors import ShapeError
 from magicmind.ir.types import Shape, TensorType
@@ -48,6 +51,15 @@ def infer_elements(node: NodeView) -> list[TensorType]:
     axis = node.axis(0, x.rank)
     need_within(need_rank(indices, x.rank, x.rank, what="indices"), x, axis)
     return [TensorType(x.dtype, indices.shape)]
+
+
+@gather_elements.reference
+def reference_elements(node: onnx_ir.Node, arrays: Sequence[Array | None]) -> list[Array]:
+    """By numpy's indexing; onnx's evaluator fails on more than 32 elements, or other sizes beside the axis."""
+    x, indices = (np.asarray(a) for a in arrays)
+    places: list[Array] = list(np.indices(indices.shape, sparse=True))
+    places[NodeView(node).axis(0, x.ndim)] = indices
+    return [x[tuple(places)]]
 
 
 @gather_nd.infer

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx_ir
 import pytest
 
 import magicmind.ops.lower_gather
 import magicmind.ops.lower_shape  # noqa: F401
+from magicmind.ops.reference import run_node
 from magicmind.testing.check_lowering import check_lowering
 
 
@@ -47,6 +49,12 @@ def test_gather_elements(axis: int) -> None:
     check_lowering("GatherElements", [x, i], {"axis": axis}, shapes={0: ("A", 5, "B"), 1: ("C", 4, 6)})
 
 
+def test_constant_elements_of_a_long_row_are_gathered_while_building() -> None:
+    node = onnx_ir.node("GatherElements", [onnx_ir.Value(name=n) for n in "xi"], {"axis": 1})
+    x, i = some(3, 128), indices(-128, 128, 2, 16)  # more than 32 elements, fewer rows than the data has
+    assert np.array_equal(run_node(node, [x, i])[0], np.take_along_axis(x[:2], i, 1))
+
+
 def test_gather_nd() -> None:
     x = some(4, 5, 6)
     check_lowering("GatherND", [x, indices(-4, 4, 7, 2)], shapes={0: (4, 5, 6), 1: (7, 2)})
@@ -61,3 +69,4 @@ def test_shapes() -> None:
     check_lowering("Size", [x], shapes={0: ("A", 5, "B")})
     check_lowering("Range", [np.float32(1), np.float32(9.5), np.float32(2)], shapes={})
     check_lowering("ConstantOfShape", [np.array([3, 40], np.int64)], shapes={})
+    check_lowering("ConstantOfShape", [np.zeros(0, np.int64)], shapes={})

@@ -93,7 +93,7 @@ def data_constant_of_shape(node: NodeView) -> list[Array | None]:
     dims = [d for d in t.dims if isinstance(d, int)]
     if len(dims) < t.rank or math.prod(dims) > MAX_DATA:
         return [None]
-    return [np.broadcast_to(fill_value(node), dims).copy()]
+    return [np.full(dims, fill_value(node)[0])]
 
 
 @range_.infer

@@ -13,7 +13,7 @@ import math
 import onnx_ir
 
 from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
-from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, exact_div, parse, substitute, symbol, symbols_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, exact_div, narrow, parse, substitute, symbol, symbols_of
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import Shape, TensorType, ranges_of, set_ranges, shape_of, to_ir_shape
 from magicmind.ops.shapes import MustEqual
@@ -33,7 +33,10 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     a, b = _without_common_factors(a, b)
     found = _solve_data(a, b, order) or _solve(a, b, _order_of_symbols(model))
     if found is None:
-        return False
+        if not _limited(ranges, a, b):
+            return False
+        set_ranges(model, ranges)
+        return True
     name, replacement = found
     if name.startswith(DATA_PREFIX):
         same = {n: substitute(d, {name: replacement}) for n, d in same_of(model).items()}
@@ -56,7 +59,9 @@ def unify_types(
     """As `unify`, for inputs whose graph is still to be made; None when no replacement exists."""
     names = dict.fromkeys(n for t in types.values() for d in t.shape or () for n in sorted(symbols_of(d)))
     found, ranges = _solve(a, b, list(names)), dict(ranges)
-    if found is None or not _narrowed(ranges, *found):
+    if found is None:
+        return (dict(types), ranges) if _limited(ranges, a, b) else None
+    if not _narrowed(ranges, *found):
         return None
     swap = dict([found])
     return {name: TensorType(t.dtype, _swapped(t.shape, swap)) for name, t in types.items()}, ranges
@@ -77,6 +82,42 @@ def _narrowed(ranges: dict[str, Range], name: str, replacement: Dim) -> bool:
         return False
     ranges[str(replacement)] = merged
     return True
+
+
+def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
+    """Gives a symbol without an upper bound the range in which `a` equals `b`; whether there is such.
+
+    A network slices its table of 512 positions to the length S of a text, which is `min(512, S)`, and adds both:
+    S is 512 at most. One that drops the last window of a sound of S samples needs as many samples as a window has.
+    """
+    names = symbols_of(a) | symbols_of(b)
+    if len(names) != 1 or any(name.startswith(DATA_PREFIX) for name in names):
+        return False
+    (name,) = names
+    low, high = ranges.get(name, (1, None))
+    same = (n for n in range(low, low + _TRIED) if substitute(a, {name: n}) == substitute(b, {name: n}))
+    low = next(same, low)
+    tops = [
+        solved[1] for limit, size in sorted(_limits(a) | _limits(b), key=str) if (solved := _solve(limit, size, [name]))
+    ]
+    for top in (None, *tops):
+        if high is None and (top is None or (isinstance(top, int) and low <= top)):
+            within = {**ranges, name: (low, top)}
+            if narrow(a, within) == narrow(b, within):
+                ranges[name] = (low, top)
+                return True
+    return False
+
+
+def _limits(dim: Dim) -> set[tuple[int, Dim]]:
+    """The numbers in a dim's minima, each beside what it limits."""
+    atoms = [] if isinstance(dim, int) else [atom for factors, _ in dim.terms for atom in factors]
+    found = {pair for atom in atoms for arg in atom.args for pair in _limits(arg)}
+    for atom in atoms:
+        if atom.kind == "min":
+            numbers = [arg for arg in atom.args if isinstance(arg, int)]
+            found |= {(n, arg) for n in numbers for arg in atom.args if not isinstance(arg, int)}
+    return found
 
 
 def _solve_data(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:

@@ -166,6 +166,33 @@ def test_a_size_is_not_fixed_to_one_of_many_that_would_do() -> None:
         parse(text, input_shapes={"x": (1, 4, 7, 8)})
 
 
+POSITIONS = """g (float[N, S, 4] x) => (y) <int64[3] sizes = {1, 9, 4}, int64[1] start = {0}, int64[1] axis = {1}> {
+    table = ConstantOfShape (sizes)
+    shape = Shape <start = 1, end = 2> (x)
+    positions = Slice (table, start, shape, axis)
+    y = Add (x, positions)
+}"""
+
+
+def test_a_table_of_positions_limits_an_open_length() -> None:
+    assert parse(POSITIONS).inputs[0].shape == ((1, None), (1, 9), 4)
+    assert parse(POSITIONS, input_shapes={"x": ("1..4", "2..9", 4)}).inputs[0].shape == ((1, 4), (2, 9), 4)
+    with pytest.raises(magicmind.ShapeError, match=r"they are for .* = 1\.\.9"):
+        parse(POSITIONS, input_shapes={"x": ("1..4", "2..10", 4)})
+
+
+def test_what_drops_the_last_of_its_windows_needs_one() -> None:
+    graph = parse(
+        """g (float[1, 1, S] x) => (y) <int64[1] start = {0}, int64[1] end = {-1}, int64[1] axis = {2}> {
+            narrow = AveragePool <kernel_shape = [2], strides = [2]> (x)
+            wide = AveragePool <kernel_shape = [4], strides = [2]> (x)
+            but_last = Slice (narrow, start, end, axis)
+            y = Add (wide, but_last)
+        }"""
+    )
+    assert graph.inputs[0].shape == (1, 1, (2, None))
+
+
 NETWORKS = {
     "detection/rfb320_face/version-RFB-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
     "detection/rfb320_face/version-slim-320.onnx": ((1, 4420, 2), (1, 4420, 4)),
