@@ -111,10 +111,10 @@ def test_other_ranks(rank: int, target: str, rng: np.random.Generator) -> None:
 
 
 @pytest.mark.parametrize("unit", [16, 1])
-@pytest.mark.parametrize("dtype", ["i8", "u8"])
-def test_bytes(dtype: str, unit: int, rng: np.random.Generator) -> None:
+@pytest.mark.parametrize("dtype", ["i8", "u8", "i16", "u16"])
+def test_narrow_whole_numbers(dtype: str, unit: int, rng: np.random.Generator) -> None:
     axes = (window(AXES[2]), window(AXES[3]))
-    kind = np.int8 if dtype == "i8" else np.uint8
+    kind = np.dtype(f"{dtype[0]}{int(dtype[1:]) // 8}")
     x = rng.integers(np.iinfo(kind).min, np.iinfo(kind).max, (2, 17, 31, unit)).astype(kind)
     (got,) = run(Pool(Reduction("max"), 2, axes, unit, dtype), "x86-64-v3", [x], [np.zeros((2, 9, 31, unit), kind)])
     np.testing.assert_array_equal(got, reference(x, axes, Reduction("max"), False).astype(kind))

@@ -19,7 +19,7 @@ from magicmind.ops.registry import NodeView
 _KINDS = {"MaxPool": "max", "AveragePool": "avg", "LpPool": "lp"}
 _GLOBAL_KINDS = {"GlobalMaxPool": "max", "GlobalAveragePool": "avg", "GlobalLpPool": "lp"}
 _FLOATS = ("f16", "f32", "f64")
-_DTYPES = {"max": (*_FLOATS, "i8", "u8", "i16", "i32", "i64"), "avg": (*_FLOATS, "u8"), "lp": _FLOATS}
+_DTYPES = {"max": (*_FLOATS, "i8", "u8", "i16", "u16", "i32", "i64"), "avg": (*_FLOATS, "u8"), "lp": _FLOATS}
 
 
 def _reduction(low: Lowering, node: ir.Node, kind: str) -> Reduction:

@@ -82,7 +82,7 @@ def reason_against(node: onnx_ir.Node) -> Decline | None:
         return Decline("the result is random, or made by a nested graph")
     if not all(_is_numeric(output) for output in node.outputs if output.name):
         return Decline("the result is no tensor of numbers")
-    if node.op_type in ("DequantizeLinear", "QuantizeLinear"):
+    if node.op_type == "DequantizeLinear":
         return Decline("quantised weights stay quantised")
     inputs = sum(constant.nbytes for constant in map(const_of, node.inputs) if constant is not None)
     size = sum(map(_bytes, node.outputs))

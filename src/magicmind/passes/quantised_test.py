@@ -118,6 +118,23 @@ CONV = "(uint8[N,1,3,3] q) => (float[N,2,3,3] y)"
 WEIGHTS = "int8[2,1,1,1] w = {7, -9}, float[2] ws = {0.5, 0.25}, int8[2] wz = {0, 0}, float[2] b = {1.0, -2.0}"
 
 
+def test_weights_that_arrive_as_floats_before_their_quantiser_are_whole_numbers_too() -> None:
+    """As quantisation-aware training and several quantisers export them."""
+    model = parse_model(
+        "(uint8[N,40,4,4] q) => (float[N,32,4,4] y) <float s = {0.5}, uint8 z = {3}, float[32] ws, int8[32] wz,"
+        " float[32,40,1,1] w> { x = DequantizeLinear(q, s, z) u = QuantizeLinear<axis=0>(w, ws, wz)"
+        " v = DequantizeLinear<axis=0>(u, ws, wz) y = Conv(x, v) }",
+        {
+            "w": np.random.default_rng(0).standard_normal((32, 40, 1, 1)).astype(np.float32),
+            "ws": np.full(32, 0.02, np.float32),
+            "wz": np.zeros(32, np.int8),
+        },
+    )
+    simplify(model)
+    (product,) = [node for node in model.graph if node.op_type == "Conv"]
+    assert product.inputs[1] is not None and product.inputs[1].dtype == DataType.INT8
+
+
 def test_a_convolution_of_dequantised_numbers() -> None:
     check_pass(
         ConvToInteger(),
