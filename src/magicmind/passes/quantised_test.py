@@ -120,15 +120,11 @@ WEIGHTS = "int8[2,1,1,1] w = {7, -9}, float[2] ws = {0.5, 0.25}, int8[2] wz = {0
 
 def test_weights_that_arrive_as_floats_before_their_quantiser_are_whole_numbers_too() -> None:
     """As quantisation-aware training and several quantisers export them."""
+    weights = ", ".join(f"{number:.2f}" for number in np.linspace(-2, 2, 33 * 40))
     model = parse_model(
-        "(uint8[N,40,4,4] q) => (float[N,32,4,4] y) <float s = {0.5}, uint8 z = {3}, float[32] ws, int8[32] wz,"
-        " float[32,40,1,1] w> { x = DequantizeLinear(q, s, z) u = QuantizeLinear<axis=0>(w, ws, wz)"
-        " v = DequantizeLinear<axis=0>(u, ws, wz) y = Conv(x, v) }",
-        {
-            "w": np.random.default_rng(0).standard_normal((32, 40, 1, 1)).astype(np.float32),
-            "ws": np.full(32, 0.02, np.float32),
-            "wz": np.zeros(32, np.int8),
-        },
+        "(uint8[N,40,4,4] q) => (float[N,33,4,4] y) <float s = {0.5}, uint8 z = {3}, float ws = {0.02}, int8 wz = {0},"
+        f" float[33,40,1,1] w = {{{weights}}}> {{ x = DequantizeLinear(q, s, z) u = QuantizeLinear(w, ws, wz)"
+        " v = DequantizeLinear(u, ws, wz) y = Conv(x, v) }"
     )
     simplify(model)
     (product,) = [node for node in model.graph if node.op_type == "Conv"]
