@@ -46,7 +46,7 @@ _STORES = frozenset(SCALAR_OPS) | frozenset({
 
 
 _WIDE_ONLY = frozenset({
-    "GridSample", "RoiAlign", "MeanVarianceNormalization", "Det",
+    "GridSample", "RoiAlign", "MeanVarianceNormalization", "Det", "RNN", "GRU", "LSTM",
 })  # fmt: skip
 """Operators whose kernels, functions or definitions do not know float16 either."""
 

@@ -86,6 +86,26 @@ def test_images_of_float16(op: str) -> None:
     np.testing.assert_allclose(got, wanted, rtol=5e-3, atol=3e-2)  # the evaluator computes in float16
 
 
+@pytest.mark.parametrize(("op", "gates"), [("LSTM", 4), ("GRU", 3), ("RNN", 1)])
+def test_a_recurrence_of_float16_with_biases_and_states(op: str, gates: int) -> None:
+    """Its kernels read biases and states, and write last states, in float32."""
+    x = RNG.standard_normal((3, 2, 6)).astype(np.float32)
+    constants = {
+        "w": RNG.uniform(-1, 1, (1, gates * 8, 6)).astype(np.float16),
+        "r": RNG.uniform(-1, 1, (1, gates * 8, 8)).astype(np.float16),
+        "b": RNG.uniform(-1, 1, (1, gates * 16)).astype(np.float16),
+        "first": RNG.uniform(-1, 1, (1, 2, 8)).astype(np.float16),
+    }
+    nodes = [
+        cast("x", "h", onnx.TensorProto.FLOAT16),
+        onnx.helper.make_node(op, ["h", "w", "r", "b", "", "first"], ["", "last"], hidden_size=8),
+        cast("last", "y", FLOAT),
+    ]
+    got, wanted = both(nodes, x, constants)
+    assert got.shape == wanted.shape
+    np.testing.assert_allclose(got, wanted, atol=5e-3)
+
+
 def test_a_definition_with_float32_constants() -> None:
     """ONNX's own evaluator cannot take float16 here."""
     x = RNG.standard_normal((2, 3, 4, 5)).astype(np.float16)
