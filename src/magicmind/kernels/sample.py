@@ -72,6 +72,9 @@ class GridSample:
         """Which pixels of one axis are read, and how much of each."""
         n = _float(k, size)
         place = (position + 1.0) * 0.5 * (n - 1.0) if self.corners else ((position + 1.0) * n - 1.0) * 0.5
+        if self.padding == "zeros":  # nothing is read from three pixels outside on, nor an infinity or a NaN away
+            near = place.compare(">=", -3.0) & place.compare("<=", n + 2.0)
+            place = k.select(near, place, 0.0 * n - 3.0)
         if self.mode == "nearest":
             return [self._tap(k, vm.round_even(self._padded(k, place, n)), k.const(1.0, "f32"), n)]
         if self.mode == "linear":

@@ -25,6 +25,13 @@ def test_grid_sample(mode: str, padding: str, corners: int) -> None:
     check_lowering("GridSample", [f32(2, 3, 5, 6), grid], attributes, passes=True, rtol=1e-4, opset=20)
 
 
+@pytest.mark.parametrize("mode", ["nearest", "linear", "cubic"])
+def test_nothing_is_read_from_far_outside(mode: str) -> None:
+    grid = np.array([[[[np.inf, 0], [0, -np.inf], [np.nan, 0], [1e30, 1e30], [-3, -3]]]], np.float32)
+    inputs, want = [f32(1, 3, 5, 6), grid], [np.zeros((1, 3, 1, 5), np.float32)]
+    check_lowering("GridSample", inputs, {"mode": mode}, passes=True, opset=20, want=want)
+
+
 @pytest.mark.parametrize("mode", ["nearest", "linear"])
 def test_grid_sample_of_volumes_and_mutable_sizes(mode: str) -> None:
     grid = RNG.uniform(-1.3, 1.3, (2, 2, 4, 3, 3)).astype(np.float32)

@@ -254,6 +254,8 @@ LINEAR = [
     Case("einsum", lambda x, y: torch.einsum("bij, bjk -> bik", x, y), ((2, 3, 4), (2, 4, 5))),
     Case("attention function", lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True), ((2, 2, 5, 4),) * 3),
     Case("attention mask", lambda q: F.scaled_dot_product_attention(q, q, q, torch.ones(5, 5).tril().bool(), scale=0.3), ((2, 2, 5, 4),)),
+    Case("attention of queries without keys", lambda q, m: F.scaled_dot_product_attention(q, q, q, m > 0), ((2, 2, 5, 4), (2, 1, 5, 1))),
+    Case("attention, nothing added but -inf", lambda q, m: F.scaled_dot_product_attention(q, q, q, (m > 0).float().log()), ((2, 2, 5, 4), (2, 1, 5, 1))),
     Case("grouped attention", lambda q, k: F.scaled_dot_product_attention(q, k, k, enable_gqa=True), ((2, 4, 5, 4), (2, 2, 5, 4))),
     Case("kron", torch.kron, ((2, 2), (2, 3)), mutable=False),
     Case("tensordot", lambda x, y: torch.tensordot(x, y, dims=1), ((3, 4), (4, 5)), mutable=False),

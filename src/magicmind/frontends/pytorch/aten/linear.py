@@ -88,7 +88,10 @@ def attention(
     scale: float | None = None,
     grouped: bool = False,
 ) -> Value:
-    """softmax(scale * q k' + mask) v.  q [..., L, E], k [..., S, E], v [..., S, F]."""
+    """softmax(scale * q k' + mask) v.  q [..., L, E], k [..., S, E], v [..., S, F].
+
+    A query that the mask leaves no key (padding, under a window that slides) gives zeros, as in PyTorch since 2.5.
+    """
     size = c.shape(q)[-1]
     if dropout:
         raise UnsupportedOperatorError("attention with dropout", hint="call eval() on the module before export")
@@ -107,7 +110,10 @@ def attention(
         given = c.value(mask)
         is_flag = c.dtype(given).is_floating_point is False
         scores = c.net.op("Where", given, scores, lowest) if is_flag else c.net.op("Add", scores, given)
-    return c.net.op("MatMul", c.net.op("Softmax", scores, axis=-1), c.value(v))
+    weights = c.net.op("Softmax", scores, axis=-1)
+    if mask is not None:  # the spelling that passes/fuse_attention.py knows
+        weights = c.net.op("Where", c.net.op("IsNaN", weights), c.net.scalar(0.0, query), weights)
+    return c.net.op("MatMul", weights, c.value(v))
 
 
 def _for_each_head(c: Converter, x: Tensor, heads: Any) -> Tensor:
