@@ -143,6 +143,8 @@ class Converter:
         sizes = self._on_sizes(name, args)
         if sizes is not None:
             return sizes
+        if schema is not None and (on_lists := find(f"list::{name.partition('::')[2]}")) and _takes_a_list(schema):
+            return on_lists(self, *args)
         if not is_known(args) and any(map(_is_complex, flatten(list(args)))):
             return self._on_complex(name, [map_leaves(_as_pair, a) for a in args], schema)
         if name.endswith("_") and not name.endswith("__") and find(name) is None:
@@ -250,6 +252,11 @@ def functional(schema: torch.FunctionSchema) -> torch.FunctionSchema | None:
         if [str(a.type) for a in candidate.arguments] == [str(a.type) for a in schema.arguments]:
             return candidate
     return None
+
+
+def _takes_a_list(schema: torch.FunctionSchema) -> bool:
+    """Whether one of the first two arguments is a list of anything, which no operator of torch can be called with."""
+    return any(str(a.type) == "List[t]" for a in schema.arguments[:2])
 
 
 def _is_complex(leaf: Any) -> bool:

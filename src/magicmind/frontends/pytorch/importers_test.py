@@ -336,6 +336,8 @@ INDEXING = [
     Case("index put", lambda x: x.index_put((torch.tensor([0]), torch.tensor([1])), torch.tensor(5.0))),
     Case("index put add", lambda x: x.index_put((torch.tensor([0, 0]),), torch.ones(2, 4), accumulate=True)),
     Case("scatter", lambda x, i: (x.scatter(1, i, 2.0), x.scatter_add(1, i, i.float()), x.scatter(1, i, x)), (X, ints(3, 2, high=3))),
+    Case("scatter of what only data tells", lambda x: x.scatter(0, torch.where(x > 0)[0], x[torch.where(x > 0)[0]] * 2), (torch.tensor([1.0, -2.0, 3.0, 4.0]),), mutable=False, ways=("traced",)),
+    Case("shape as tensor", lambda x: x.sum(0) * torch._shape_as_tensor(x)[1], ways=("traced",)),
     Case("scatter reduce", lambda x, i: x.scatter_reduce(1, i, x, "amax"), (X, ints(3, 2, high=3))),
     Case("index add", lambda x: (x.index_add(1, torch.tensor([0, 2]), x[:, :2], alpha=2), x.index_fill(1, torch.tensor([1]), 9.0), x.index_copy(1, torch.tensor([3]), x[:, :1]))),
     Case("select scatter", lambda x: (torch.select_scatter(x, x[:, 0] * 2, 1, 2), torch.slice_scatter(x, x[:, :2], 1, 2))),

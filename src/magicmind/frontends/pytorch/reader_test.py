@@ -172,6 +172,48 @@ def test_scripts_with_dicts_and_functions() -> None:
     check(found, *expected.values())
 
 
+class Bag:
+    """A class that is no module, as torchvision's detectors pass around."""
+
+    def __init__(self, data: Tensor, sizes: list[int]) -> None:
+        self.data = data
+        self.sizes = sizes
+
+    def grown(self, by: int) -> Tensor:
+        return self.data * (self.sizes[0] + by)
+
+
+class Emptying(nn.Module):
+    def forward(self, bag: Bag) -> Tensor:
+        return bag.data + bag.sizes[1]
+
+
+class Gathering(nn.Module):
+    """Lists that are joined, copied and repeated, dicts that are made and updated, ranges with steps, objects."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = Emptying()
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        sizes = [x.shape[1] // 2, 3]
+        more = sizes.copy() + [4]  # noqa: RUF005  (TorchScript has no stars)
+        more += sizes[1:] * 2
+        table: dict[str, int] = {"a": 7}
+        table.update({"b": max(more)})
+        table = dict([("c", table["b"]), ("a", min(more[0], 5))])
+        bag = Bag(x, [x.shape[0], len(more)])
+        for i in range(1, 7, 2):
+            x = x + i
+        return self.inner(bag), bag.grown(2), x * table["a"] + table["c"]
+
+
+@pytest.mark.parametrize("rows", [2, "1..4"])
+def test_scripts_with_lists_and_objects(rows: Any) -> None:
+    module, x = torch.jit.script(Gathering()), torch.randn(2, 6)
+    check(run(magicmind.parse(module, input_shapes=[(rows, 6)]), x), *module(x))
+
+
 def test_exported_state_and_conditions() -> None:
     class Gate(nn.Module):
         seen: Any

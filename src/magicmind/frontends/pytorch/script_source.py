@@ -95,7 +95,9 @@ class ScriptSource:
         try:
             result = program.run(self._module, "forward", args)
         except Missing as error:
-            lines = missing_operators(self._module, "forward") or [str(error)]
+            lines = missing_operators(self._module, "forward")
+            if not any(line.startswith(str(error).partition(" ")[0]) for line in lines):
+                lines = [str(error).replace(" has no importer", "", 1), *lines]
             listing = "\n".join(f"  {line}" for line in lines)
             raise UnsupportedOperatorError(f"{len(lines)} operators have no importer:\n{listing}") from error
         except MustEqual:

@@ -8,7 +8,7 @@ running names what is made.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -28,6 +28,20 @@ _MAX_TURNS = 10_000  # of a loop that is executed at conversion
 
 Env = dict[int, Any]
 """Values of a method by the number that TorchScript gives them."""
+
+
+class Object:
+    """An object of a class that is no module; what is set outside of branches and loops stays known."""
+
+    def __init__(self, net: Network) -> None:
+        self._net = net
+        self.attributes: dict[str, Any] = {}
+
+    def set(self, name: str, value: Any, net: Network) -> None:
+        """Sets an attribute.  Raises UnsupportedOperatorError where a branch or loop that depends on data does."""
+        if net is not self._net:
+            raise UnsupportedOperatorError(f"a branch or loop that depends on data sets the attribute {name!r}")
+        self.attributes[name] = value
 
 
 @dataclass(frozen=True)
@@ -154,19 +168,21 @@ def _wrapped(found: Any) -> Any:
 
 
 def method_graph(module: torch.jit.ScriptModule, method: str) -> Any:
-    """The graph of a method, with the functions it calls written out, but not the methods."""
+    """The graph of a method, with the functions it calls written out, but not the methods of modules."""
     graph = module._c._get_method(method).graph.copy()
-    _hide_methods(graph, graph)
+    made = {str(node.output().type()) for node in graph.findAllNodes("prim::CreateObject")}
+    _hide_methods(graph, graph, made)
     torch._C._jit_pass_inline(graph)
     return graph
 
 
-def _hide_methods(graph: Any, block: Any) -> None:
-    """Renames calls of methods, which inlining would write out, and their path with them."""
+def _hide_methods(graph: Any, block: Any, made: Collection[str]) -> None:
+    """Renames calls of methods, which inlining would write out, and their path with them; not those of objects of the
+    classes `made`."""
     for node in list(block.nodes()):
         for inner in node.blocks():
-            _hide_methods(graph, inner)
-        if node.kind() == "prim::CallMethod":
+            _hide_methods(graph, inner, made)
+        if node.kind() == "prim::CallMethod" and str(next(node.inputs()).type()) not in made:
             call = graph.create(CALL_METHOD, list(node.inputs()), 1)
             call.s_("name", node.s("name")).insertBefore(node)
             call.output().setType(node.output().type())
@@ -229,13 +245,23 @@ def _constant(p: Program, node: Any, args: list[Any], env: Env) -> Any:
     return _wrapped(node.output().toIValue()) if node.hasAttributes() else None
 
 
+@_prim("prim::CreateObject")
+def _object(p: Program, node: Any, args: list[Any], env: Env) -> Any:
+    return Object(p.net)
+
+
 @_prim("prim::GetAttr")
 def _get_attribute(p: Program, node: Any, args: list[Any], env: Env) -> Any:
+    if isinstance(args[0], Object):
+        return args[0].attributes[node.s("name")]
     return p.get_attribute(_module(node, args[0]), node.s("name"))
 
 
 @_prim("prim::SetAttr")
 def _set_attribute(p: Program, node: Any, args: list[Any], env: Env) -> Any:
+    if isinstance(args[0], Object):
+        args[0].set(node.s("name"), args[1], p.net)
+        return ()
     p.set_attribute(_module(node, args[0]), node.s("name"), args[1])
     return ()
 

@@ -12,6 +12,7 @@ from magicmind.frontends.pytorch.aten.pointwise import nonzero_axes
 from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.importers import aten
 from magicmind.frontends.pytorch.values import Payload, Tensor
+from magicmind.ir.dims import Dim
 from magicmind.ops.emitter import Value
 
 _END = (1 << 63) - 1
@@ -244,9 +245,16 @@ def scattered_elements(c: Converter, x: Tensor, dim: int, at: Tensor, source: An
     if not isinstance(source, Tensor):
         updates = c.net.op("Expand", updates, c.net.op("Shape", c.value(at)))
     elif c.shape(source) != c.shape(at):
-        zeros = c.net.ints(*[0] * c.rank(at))
-        updates = c.net.op("Slice", updates, zeros, c.vector(list(c.shape(at))))
-    return c.net.op("ScatterElements", c.value(x), c.value(at), updates, axis=dim, reduction=reduction)
+        updates = _first(c, updates, c.shape(at))
+    places = c.value(at)
+    if c.shape(updates) != c.shape(places):  # sizes that only data tells; the source's are no smaller
+        places = _first(c, places, c.shape(updates))
+    return c.net.op("ScatterElements", c.value(x), places, updates, axis=dim, reduction=reduction)
+
+
+def _first(c: Converter, x: Value, sizes: Sequence[Dim]) -> Value:
+    """The first so many elements of every axis."""
+    return c.net.op("Slice", x, c.net.ints(*[0] * len(sizes)), c.vector(list(sizes)))
 
 
 @aten("scatter_add")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import torch
@@ -14,7 +15,7 @@ from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.dtypes import dtype_number, torch_dtype
 from magicmind.frontends.pytorch.importers import aten
 from magicmind.frontends.pytorch.values import Items, Tensor
-from magicmind.ir.dims import Expr, bounds
+from magicmind.ir.dims import Expr, bounds, dim_max, dim_min
 from magicmind.ops.emitter import Value
 
 _COMPARISONS: dict[str, tuple[str, Callable[[Any, Any], bool]]] = {
@@ -150,9 +151,44 @@ def floor(c: Converter, a: Any) -> Any:
     return c.net.op("Floor", c.value(a)) if c.dtype(a).is_floating_point else c.value(a)
 
 
-@aten("prim::max", "prim::min", python=True)
-def extremum(c: Converter, *args: Any) -> Any:
-    raise UnsupportedOperatorError("min and max of a list that only the run tells")
+def _extremum(c: Converter, args: tuple[Any, ...], sizes: Callable[[Any, Any], Any], op_type: str) -> Any:
+    """The largest or smallest of a list, or of two numbers."""
+    items = args[0] if len(args) == 1 else args
+    if stacked(items) is not None:
+        raise UnsupportedOperatorError("min and max of a list that only the run tells")
+
+    def of_two(a: Any, b: Any) -> Any:
+        if not (_waits(a) or _waits(b)):
+            return (max if op_type == "Max" else min)(_plain(a), _plain(b))
+        return c.net.op(op_type, *c.promoted(a, b)) if isinstance(a, Tensor) or isinstance(b, Tensor) else sizes(a, b)
+
+    return reduce(of_two, items)
+
+
+@aten("prim::max", python=True)
+def largest(c: Converter, *args: Any) -> Any:
+    return _extremum(c, args, dim_max, "Max")
+
+
+@aten("prim::min", python=True)
+def smallest(c: Converter, *args: Any) -> Any:
+    return _extremum(c, args, dim_min, "Min")
+
+
+@aten("__range_length", python=True)
+def range_length(c: Converter, first: Any, last: Any, step: Any) -> Any:
+    """How many turns a loop over a range takes."""
+    if any(map(_waits, (first, last, step))):
+        raise UnsupportedOperatorError("a loop over a range whose ends or step are not known before the run")
+    return len(range(_plain(first), _plain(last), _plain(step)))
+
+
+@aten("__derive_index", python=True)
+def derive_index(c: Converter, turn: Any, first: Any, step: Any) -> Any:
+    """What a loop over a range counts in a turn."""
+    if not isinstance(turn, Tensor) and not isinstance(first, Tensor):
+        return first + turn * step
+    return c.net.op("Add", c.value(first), c.net.op("Mul", c.value(turn), c.value(step)))
 
 
 @aten("math::sqrt", "aten::sqrt_number", python=True)
@@ -194,6 +230,12 @@ def extend(c: Converter, a: list[Any], items: list[Any]) -> Any:
     return ()
 
 
+@aten("list::add_", python=True)
+def extend_in_place(c: Converter, a: list[Any], items: list[Any]) -> Any:
+    a.extend(items)
+    return a
+
+
 @aten("insert", python=True)
 def insert(c: Converter, a: list[Any], at: int, item: Any) -> Any:
     a.insert(at, item)
@@ -205,9 +247,39 @@ def pop(c: Converter, a: list[Any], *at: int) -> Any:
     return a.pop(*at)
 
 
-@aten("list", "aten::copy_list", python=True)
-def list_(c: Converter, a: Any) -> Any:
-    return list(a)
+def _new(c: Converter, *lists: Any) -> Items:
+    """A list with the items of others."""
+    if any(stacked(a) is not None for a in lists):
+        raise UnsupportedOperatorError("a list that a loop that depends on data has filled is copied or joined")
+    made = Items(item for a in lists for item in a)
+    if c.bodies:
+        c.bodies[-1].made.append(made)
+    return made
+
+
+@aten("list", "list::copy", "list::add", python=True)
+def list_(c: Converter, *lists: Any) -> Any:
+    return _new(c, *lists)
+
+
+@aten("list::mul", python=True)
+def repeat_list(c: Converter, a: Any, b: Any) -> Any:
+    items, count = (a, b) if isinstance(a, (list, tuple)) else (b, a)
+    if _waits(count):
+        raise UnsupportedOperatorError("a list is repeated a number of times that is not known before the run")
+    return _new(c, *[items] * _plain(count))
+
+
+@aten("list::reverse", python=True)
+def reverse_list(c: Converter, a: list[Any]) -> Any:
+    a.reverse()
+    return ()
+
+
+@aten("list::clear", python=True)
+def clear_list(c: Converter, a: list[Any]) -> Any:
+    a.clear()
+    return ()
 
 
 @aten("__getitem__", python=True)
@@ -228,6 +300,17 @@ def set_item(c: Converter, a: Any, at: Any, item: Any) -> Any:
 @aten("__contains__", python=True)
 def contains(c: Converter, a: Any, item: Any) -> bool:
     return item in a
+
+
+@aten("dict", python=True)
+def dict_(c: Converter, *pairs: Any) -> dict[Any, Any]:
+    return dict(*pairs)
+
+
+@aten("update", python=True)
+def update(c: Converter, a: dict[Any, Any], other: dict[Any, Any]) -> Any:
+    a.update(other)
+    return ()
 
 
 @aten("keys", python=True)
@@ -267,6 +350,11 @@ def warn(c: Converter, *args: Any) -> Any:
 def size(c: Converter, a: Tensor, *dim: int) -> Any:
     shape = c.shape(a)
     return shape[dim[0]] if dim else list(shape)
+
+
+@aten("_shape_as_tensor", python=True)
+def shape_as_tensor(c: Converter, a: Tensor) -> Any:
+    return c.net.shape_vector(*c.shape(a))
 
 
 @aten("dim", "prim::dim", python=True)
