@@ -230,6 +230,15 @@ def test_unknown_layers(graph: magicmind.Graph) -> None:
         magicmind.build(graph, INT8, calibration="random:1", layers={"classifi": "force_float32"})
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"layers": ["conv*"]}, {"quantisation": "eqnm"}, {"accuracy_target": "sqnr=25"}, {"scales": 5}]
+)
+def test_options_of_the_wrong_kind_are_named(graph: magicmind.Graph, wrong: dict[str, Any]) -> None:
+    (name,) = wrong
+    with pytest.raises(magicmind.PrecisionError, match=name):
+        magicmind.build(graph, INT8, **{"calibration": "random:1", **wrong})
+
+
 def test_nothing_to_quantise() -> None:
     net = Net()
     plain = magicmind.parse(net.model(net.op("Relu", net.input("x", [1, 4]))))

@@ -7,6 +7,7 @@ many are needed is found by bisection, so a network of fifty layers is built abo
 from __future__ import annotations
 
 import math
+import numbers
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -67,6 +68,9 @@ class AccuracyTarget:
         if isinstance(self.metric, str) and self.metric not in METRICS:
             hint = f"{', '.join(METRICS)}, or a function of outputs and references"
             raise PrecisionError(f"there is no accuracy metric {self.metric!r}", hint=hint)
+        if not (isinstance(self.metric, str) or callable(self.metric)) or not isinstance(self.value, numbers.Real):
+            hint = 'AccuracyTarget(25, "sqnr"): a number, then the metric\'s name or a function'
+            raise PrecisionError(f"accuracy target {self.value!r:.40} of metric {self.metric!r:.40}", hint=hint)
         if not math.isfinite(self.value) or self.samples < 1:
             raise PrecisionError(f"accuracy target {self.value} on {self.samples} samples", hint="numbers above zero")
 
@@ -76,7 +80,14 @@ class AccuracyTarget:
 
     def measure(self, outputs: Sequence[Outputs], wanted: Sequence[Outputs]) -> float:
         metric = METRICS[self.metric] if isinstance(self.metric, str) else self.metric
-        return float(metric(outputs, wanted))
+        found: Any = metric(outputs, wanted)
+        try:
+            number = float(found)
+        except (TypeError, ValueError):
+            number = math.nan
+        if math.isnan(number):
+            raise PrecisionError(f"the metric {self.name!r} gives {found!r:.60}", hint="one number; more is better")
+        return number
 
 
 def parse_target(text: str) -> AccuracyTarget:

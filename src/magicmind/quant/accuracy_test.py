@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pytest
@@ -33,6 +34,17 @@ def test_targets_as_text() -> None:
     for text in ("sqnr", "sqnr=high", "top1=3", "sqnr=nan"):
         with pytest.raises(PrecisionError):
             parse_target(text)
+
+
+@pytest.mark.parametrize("found", [None, "high", math.nan, np.ones(3)])
+def test_a_metric_gives_one_number(found: Any) -> None:
+    with pytest.raises(PrecisionError, match="more is better"):
+        AccuracyTarget(1.0, lambda outputs, wanted: found).measure(WANTED, WANTED)
+
+
+def test_the_number_comes_first() -> None:
+    with pytest.raises(PrecisionError, match="then the metric's name"):
+        AccuracyTarget("sqnr", 25)  # type: ignore[arg-type]
 
 
 def test_the_fewest_of_the_worst_are_kept() -> None:

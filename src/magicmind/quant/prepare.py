@@ -48,6 +48,15 @@ class Request:
     accuracy: AccuracyTarget | None = None
     never_slower: bool = False
 
+    def __post_init__(self) -> None:
+        for value, kind, what in (
+            (self.layers or {}, Mapping, 'layers: {"conv*": "force_float32"}'),
+            (self.quantisation, Quantisation, 'quantisation: magicmind.Quantisation(algorithm="linear")'),
+            (self.accuracy, AccuracyTarget | None, 'accuracy_target: magicmind.AccuracyTarget(25, "sqnr")'),
+        ):
+            if not isinstance(value, kind):
+                raise PrecisionError(f"{what.partition(':')[0]} is {type(value).__name__} {value!r:.60}", hint=what)
+
     @property
     def has_data(self) -> bool:
         return self.calibration is not None or self.scales is not None

@@ -119,7 +119,10 @@ class Scales:
 
     @classmethod
     def given(cls, source: str | os.PathLike[str] | Mapping[str, Any], *, symmetric: bool = False) -> Scales:
-        """From a file, or ranges by tensor."""
+        """From a file, or ranges by tensor. Raises PrecisionError."""
+        if not isinstance(source, str | os.PathLike | Mapping):
+            hint = "the path of a file that calibration wrote, Scales, or {tensor: (min, max)}"
+            raise PrecisionError(f"scales are {type(source).__name__}", hint=hint)
         return cls.of_ranges(source, symmetric=symmetric) if isinstance(source, Mapping) else cls.load(source)
 
     @classmethod
@@ -147,16 +150,18 @@ class Scales:
         if document["format"] != FORMAT or document.get("version") != VERSION:
             found = f"{document['format']!r}, version {document.get('version')!r}"
             raise PrecisionError(f"this is {found}, not {FORMAT!r}, version {VERSION}")
-        given = document.get("provenance", {})
+        given, tensors, means, peaks, factors = (
+            _section(document, key) for key in ("provenance", "tensors", "means", "peaks", "factors")
+        )
         return cls(
-            {name: _entry(name, entry) for name, entry in document.get("tensors", {}).items()},
-            {name: np.asarray(values, np.float64) for name, values in document.get("means", {}).items()},
-            {name: float(peak) for name, peak in document.get("peaks", {}).items()},
-            samples=int(given.get("samples", 0)),
+            {name: _entry(name, entry) for name, entry in tensors.items()},
+            {name: _numbers("means", name, values) for name, values in means.items()},
+            {name: float(_numbers("peak", name, peak)) for name, peak in peaks.items()},
+            samples=int(_numbers("number", "samples", given.get("samples", 0))),
             random=bool(given.get("random", False)),
             equalised=bool(given.get("equalised", False)),
             data=str(given.get("data", "")),
-            factors=dict(map(_factors, document.get("factors", {}).items())),
+            factors=dict(map(_factors, factors.items())),
         )
 
     @classmethod
@@ -182,6 +187,25 @@ def _range(name: str, given: Any) -> tuple[float, float]:
     return low, high
 
 
+def _section(document: dict[str, Any], key: str) -> dict[str, Any]:
+    """A part of the file by tensor. Raises PrecisionError."""
+    found = document.get(key, {})
+    if not isinstance(found, dict):
+        raise PrecisionError(f"{key!r} is {found!r:.60}", hint="a JSON object, as calibration wrote it")
+    return found
+
+
+def _numbers(what: str, name: str, values: Any) -> Array:
+    """Finite numbers, of any shape. Raises PrecisionError."""
+    try:
+        found = np.asarray(values, np.float64)
+    except (TypeError, ValueError):
+        found = np.full((), np.nan)
+    if not np.isfinite(found).all():
+        raise PrecisionError(f"the {what} of {name!r}: {values!r:.60}", hint="finite numbers")
+    return found
+
+
 def _factors(item: tuple[str, Any]) -> tuple[str, Array]:
     """A row of `factors`, checked."""
     name, values = item
@@ -194,6 +218,9 @@ def _factors(item: tuple[str, Any]) -> tuple[str, Array]:
     return name, factors
 
 
+_FIELDS = ("scale", "zero_point", "dtype", "min", "max", "algorithm", "seen")
+
+
 def _entry(name: str, entry: Any) -> TensorScale:
     """One tensor of the file, checked: people edit it."""
     if not isinstance(entry, dict):
@@ -204,7 +231,9 @@ def _entry(name: str, entry: Any) -> TensorScale:
     if dtype not in ("uint8", "int16"):
         raise PrecisionError(f"{name!r} has dtype {dtype!r}", hint="uint8 or int16")
     limits = np.iinfo(dtype)
-    if not isinstance(scale, int | float) or not math.isfinite(scale) or scale <= 0:
+    if unknown := [key for key in entry if key not in _FIELDS]:
+        raise PrecisionError(f"{name!r} has {unknown[0]!r}", hint=f"known: {', '.join(_FIELDS)}")
+    if not isinstance(scale, int | float) or not 0 < scale < float(np.finfo(np.float32).max):
         raise PrecisionError(f"{name!r} has scale {scale!r}", hint="a number above zero")
     if not isinstance(zero, int) or not limits.min <= zero <= limits.max or (dtype == "int16" and zero != 0):
         raise PrecisionError(f"{name!r} has zero point {zero!r}", hint="0 to 255 for uint8, 0 for int16")

@@ -57,6 +57,9 @@ EDITED: list[tuple[Any, str]] = [
     ({"a": [2, 1]}, "range of 'a'"),
     ({"a": [0, float("nan")]}, "range of 'a'"),
     ({"a": "wide"}, "range of 'a'"),
+    ({"x": {"scale": 0.1, "zero": 3}}, "has 'zero'"),
+    ({"x": {"scale": 1e40, "zero_point": 3}}, "has scale 1e"),
+    ([1, 2], "'tensors' is"),
 ]
 
 
@@ -76,6 +79,18 @@ def test_files_that_hold_no_scales(text: str, message: str, tmp_path: Path) -> N
         Scales.load(tmp_path / "s.json")
     with pytest.raises(PrecisionError, match="cannot be read"):
         Scales.load(tmp_path / "none.json")
+
+
+@pytest.mark.parametrize("part", [{"peaks": {"a": "big"}}, {"means": {"a": [1, None]}}, {"means": 3}, {"peaks": []}])
+def test_other_parts_of_the_file_are_checked(part: dict[str, Any]) -> None:
+    with pytest.raises(PrecisionError, match=next(iter(part))[:4]):
+        Scales.of_json({**SCALES.to_json(), **part})
+
+
+def test_what_scales_are_given_as() -> None:
+    for wrong in (5, [1, 2], b"x"):
+        with pytest.raises(PrecisionError, match="scales are"):
+            Scales.given(wrong)  # type: ignore[arg-type]
 
 
 def test_missing_and_unknown_tensors_are_named() -> None:
