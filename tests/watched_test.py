@@ -30,6 +30,16 @@ def plain_network() -> onnx.ModelProto:
     return net.model(net.op("Softmax", p), net.conv(k, 40, 5))
 
 
+def wide_network() -> onnx.ModelProto:
+    """Tensors so wide that pictures go through the first layers one by one."""
+    net = Net()
+    x = net.input("x", [3, 3, 96, 96])
+    s = net.op("Relu", net.conv(x, 3, 20))
+    d = net.op("Add", net.conv(s, 20, 20), s)
+    p = net.op("MaxPool", d, kernel_shape=[4, 4], strides=[4, 4])
+    return net.model(net.op("Softmax", net.op("Flatten", net.op("GlobalAveragePool", p))), d)
+
+
 def network_with_host_steps() -> onnx.ModelProto:
     """A size that only the data tells, and kernels before and after."""
     net = Net()
@@ -66,7 +76,8 @@ def with_outputs(proto: onnx.ModelProto, names: list[str]) -> onnx.ModelProto:
 
 
 @pytest.mark.parametrize(("make", "shape"), [
-    (plain_network, (1, 3, 12, 12)), (plain_network, (3, 3, 12, 12)), (network_with_host_steps, (5, 8)),
+    (plain_network, (1, 3, 12, 12)), (plain_network, (3, 3, 12, 12)), (wide_network, (3, 3, 96, 96)),
+    (network_with_host_steps, (5, 8)),
 ])  # fmt: skip
 def test_inner_tensors_are_those_of_the_reference(make: Any, shape: tuple[int, ...]) -> None:
     proto = make()

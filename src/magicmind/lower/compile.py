@@ -190,6 +190,7 @@ def inner_json(plan: Plan, tables: Tables) -> list[dict[str, Any]]:
         found.append({
             **place, "step": step, "name": inner.name, "node": inner.node, "op": inner.op, "dtype": inner.dtype,
             "shape": list(map(_text, inner.shape)), "blocks": BLOCK if inner.layout == "blocked" else 0,
+            "part": list(inner.part),
         })  # fmt: skip
     return sorted(found, key=lambda item: item["step"])
 

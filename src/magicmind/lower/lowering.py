@@ -160,7 +160,7 @@ class Lowering:
                 continue
             self.plan.inner.append(
                 Inner(name, sources, node.op_type, numpy_name(value), self.shape(value), self.layout(value), ref,
-                      self.plan.steps[number])
+                      self.plan.steps[number], value.meta.get("part", (0, 1)))
             )  # fmt: skip
 
     def _may_lower(self, node: ir.Node) -> bool:

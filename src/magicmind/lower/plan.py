@@ -138,6 +138,8 @@ class Inner:
     layout: str
     ref: Ref
     after: Step | HostStep
+    part: tuple[int, int] = (0, 1)
+    """(number, count): the tensor is that part of the one of its name, along the first axis."""
 
 
 @dataclass

@@ -50,6 +50,7 @@ from magicmind.passes.remove_identity import RemoveIdentity
 from magicmind.passes.resolve_auto_pad import ResolveAutoPad
 from magicmind.passes.shift_to_unsigned import ShiftToUnsigned
 from magicmind.passes.sink_transpose import SinkTranspose
+from magicmind.passes.split_batch import SplitBatch
 from magicmind.passes.split_epilogue import SplitEpilogue
 from magicmind.passes.to_elementwise import ToElementwise
 from magicmind.passes.to_integer import ConvToInteger, MatmulOfDataToInteger, MatmulToInteger
@@ -164,7 +165,17 @@ def layout_stages() -> list[Stage]:
     """What follows once the portable form is saved: how values lie in memory."""
     return [
         Stage("nested graphs", passes=[OutlineBodies(_optimise)]),  # portable passes are done with them
-        Stage("layout", passes=[SplitEpilogue(), FuseSeparable(), FuseLoad(), ChooseLayout(), RemoveDead()]),
+        Stage(
+            "layout",
+            passes=[
+                SplitEpilogue(),
+                FuseSeparable(),
+                FuseLoad(),
+                ChooseLayout(),
+                SplitBatch(),  # last: it repeats whatever nodes there are
+                RemoveDead(),
+            ],
+        ),
     ]
 
 

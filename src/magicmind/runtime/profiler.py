@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -46,7 +46,10 @@ class Profile:
         return sum(step.ns for step in self.steps)
 
     def rows(self) -> list[dict[str, Any]]:
-        """Slowest first: node, op, kernel, microseconds, share of the whole, GFLOP/s, GB/s."""
+        """Slowest first: node, op, kernel, microseconds, share of the whole, GFLOP/s, GB/s.
+
+        Calls of one kernel for one node (its pictures one after the other) are one row.
+        """
         whole = self.total_ns or 1.0
         return [
             {
@@ -58,7 +61,7 @@ class Profile:
                 "gflops": step.gflops,
                 "gbytes": step.bytes / step.ns if step.ns else 0.0,
             }
-            for step in sorted(self.steps, key=lambda step: -step.ns)
+            for step in sorted(_by_node(self.steps), key=lambda step: -step.ns)
         ]
 
     def chrome_trace(self) -> dict[str, Any]:
@@ -77,6 +80,19 @@ class Profile:
             for step in self.steps
         ]
         return {"traceEvents": events, "displayTimeUnit": "ms"}
+
+
+def _by_node(steps: Iterable[StepTime]) -> Iterable[StepTime]:
+    """Repeated calls of a kernel for a node as one, at the place of the first."""
+    found: dict[tuple[str, str, str], StepTime] = {}
+    for step in steps:
+        key = (step.node, step.op, step.kernel)
+        first = found.setdefault(key, step)
+        if first is not step:
+            found[key] = replace(
+                first, ns=first.ns + step.ns, flops=first.flops + step.flops, bytes=first.bytes + step.bytes
+            )
+    return found.values()
 
 
 def profile(context: Context, feeds: Mapping[str, Array], runs: int = 10, warmup: int = 2) -> Profile:

@@ -56,6 +56,7 @@ class Watch:
         if missing:
             raise Error(f"no step makes {missing[0]!r}", hint=f"there are: {', '.join(sorted(known))}")
         self._take = take
+        self._parts: dict[str, list[Array]] = {}
         self._of_step: dict[int, list[Mapping[str, Any]]] = {}
         for item in tensors:
             if only is None or item["name"] in only:
@@ -64,10 +65,19 @@ class Watch:
     def ended(self, step: int, state: State) -> None:
         """A step has ended."""
         for item in self._of_step.get(step, ()):
-            array = _contents(item, state)
+            array = self._whole(item, _contents(item, state))
             if array is not None:
                 layers = tuple(str(item["node"]).split(","))
                 self._take(InnerTensor(str(item["name"]), layers, str(item["op"]), step), array)
+
+    def _whole(self, item: Mapping[str, Any], array: Array | None) -> Array | None:
+        """The tensor that `array` is the last part of; None before that. Parts are made in their order."""
+        number, count = item.get("part", (0, 1))
+        if array is None or count == 1:
+            return array
+        parts = self._parts.setdefault(str(item["name"]), [])
+        parts.append(array)
+        return np.concatenate(self._parts.pop(str(item["name"]))) if number == count - 1 else None
 
 
 def _contents(item: Mapping[str, Any], state: State) -> Array | None:
