@@ -32,6 +32,7 @@ _SHARED = {
     ("", "AveragePool"): (),
     ("", "GlobalAveragePool"): (),
     ("", "GlobalMaxPool"): (),
+    ("", "ReduceMean"): (1,),
     ("", "Concat"): (),
 }
 """Operators that treat pictures one by one, with the inputs that belong to no picture."""
@@ -108,7 +109,7 @@ def _layer(node: ir.Node) -> Layer | None:
         found = type_of(value) if value is not None and i not in shared else None
         if value is None or found is None or found.shape is None or len(found.shape) < rank or found.shape[0] == 1:
             continue
-        if found.shape[0] != pictures or const_of(value) is not None:
+        if len(found.shape) > rank or found.shape[0] != pictures or const_of(value) is not None:
             return None
         places.append(i)
     moved = _bytes([value for i in places if (value := node.inputs[i]) is not None] + list(node.outputs))
