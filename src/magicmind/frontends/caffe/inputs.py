@@ -24,7 +24,7 @@ def inputs_of(net: Net) -> dict[str, Shape]:
     for layer in net.layers:
         if layer.type == "Input":
             found |= dict(zip(layer.top, _input_shapes(layer), strict=True))
-        elif layer.type in DATA_LAYERS and layer.top:
+        elif is_input(layer) and layer.top:
             found |= {str(top): None for top in layer.top}
             found[str(layer.top[0])] = _data_shape(layer, net)
     return {name: shape if shape and min(shape) > 0 else None for name, shape in found.items()}
@@ -32,7 +32,13 @@ def inputs_of(net: Net) -> dict[str, Shape]:
 
 def is_input(layer: Any) -> bool:
     """Whether the layer only declares inputs."""
-    return layer.type == "Input" or layer.type in DATA_LAYERS
+    return layer.type == "Input" or reads_data(layer)
+
+
+def reads_data(layer: Any) -> bool:
+    """Whether the layer's tops come from a data base: one of Caffe's, or of its users' own (`BboxData`, Python)."""
+    own = layer.type == "Python" or (layer.type.endswith(("Data", "DataLayer")) and layer.type != "DummyData")
+    return layer.type in DATA_LAYERS or (own and not layer.bottom)
 
 
 def _input_shapes(layer: Any) -> list[Shape]:

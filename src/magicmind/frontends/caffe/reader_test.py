@@ -70,8 +70,10 @@ def test_every_way_to_declare_an_input(declaration: str) -> None:
     assert signature(graph_of(f"{declaration}\n{CONV}"))[0] == {"data": (2, 3, 6, 6)}
 
 
-def test_an_input_without_a_shape_waits_for_one() -> None:
-    graph = graph_of("layer { name: 'i' type: 'Data' top: 'data' top: 'label' }" + CONV)
+@pytest.mark.parametrize("kind", ["Data", "BboxData", "Python"])
+def test_an_input_without_a_shape_waits_for_one(kind: str) -> None:
+    """From a data base, or from whatever code of the network's author reads."""
+    graph = graph_of(f"layer {{ name: 'i' type: '{kind}' top: 'data' top: 'label' }}" + CONV)
     with pytest.raises(ShapeError, match="shape of input 'data' is not known"):
         _ = graph.model
     assert signature(graph.with_shapes({"data": ("1..8", 3, 9, 9)}))[1] == {"conv": ((1, 8), 4, 7, 7)}

@@ -9,7 +9,7 @@ import onnx_ir
 
 import magicmind.frontends.caffe.layers  # noqa: F401  (fills the table of importers)
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
-from magicmind.frontends.caffe.inputs import DATA_LAYERS, inputs_of, is_input
+from magicmind.frontends.caffe.inputs import inputs_of, is_input, reads_data
 from magicmind.frontends.caffe.layer import IMPORTERS, Importer, Layer
 from magicmind.frontends.caffe.plugins import plugin_importer
 from magicmind.frontends.caffe.prototxt import Net
@@ -173,7 +173,7 @@ def _needed(layers: Sequence[Any], outputs: Collection[str]) -> list[Any]:
 
 def _fed(net: Net, declared: Collection[str]) -> set[str]:
     """Inputs to keep although nothing reads them: those declared as such, unless only losses do."""
-    data = {top for layer in net.layers if layer.type in DATA_LAYERS for top in layer.top}
+    data = {top for layer in net.layers if reads_data(layer) for top in layer.top}
     labels = {bottom for layer in net.layers if layer.type in DROPPED | _LOSSES for bottom in layer.bottom}
     return set(declared) - data - labels
 
@@ -186,7 +186,8 @@ def _check_sources(layers: Sequence[Any], declared: Collection[str]) -> None:
         if missing:
             raise ModelFormatError(
                 f"layer {layer.name!r} ({layer.type}) reads {', '.join(map(repr, missing))}, "
-                "which no layer before makes"
+                "which no layer before makes",
+                hint=f"an input is declared as in: input: {missing[0]!r} input_shape {{ dim: 1 dim: 3 }}",
             )
         made.update(_tops(layer))
 
