@@ -239,6 +239,12 @@ def test_options_of_the_wrong_kind_are_named(graph: magicmind.Graph, wrong: dict
         magicmind.build(graph, INT8, **{"calibration": "random:1", **wrong})
 
 
+def test_calibrate_names_a_quantisation_that_is_none(graph: magicmind.Graph) -> None:
+    how: Any = "linear"
+    with pytest.raises(PrecisionError, match=r"quantisation is 'linear'(?s:.*)Quantisation\(algorithm"):
+        magicmind.calibrate(graph, "random:1", how)
+
+
 def test_nothing_to_quantise() -> None:
     net = Net()
     plain = magicmind.parse(net.model(net.op("Relu", net.input("x", [1, 4]))))

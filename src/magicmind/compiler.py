@@ -23,7 +23,7 @@ from magicmind.quant.accuracy import AccuracyTarget
 from magicmind.quant.export import qdq_model, write_onnx
 from magicmind.quant.precision import mode_of
 from magicmind.quant.prepare import GivenScales, Prepared, Request, prepare
-from magicmind.quant.quantise import Quantisation, calibrate_model, simplified
+from magicmind.quant.quantise import Quantisation, calibrate_model, require_quantisation, simplified
 from magicmind.quant.samples import Data, samples_of
 from magicmind.quant.table import Scales
 from magicmind.runtime.limits import thread_limit
@@ -90,6 +90,7 @@ def calibrate(
     Raises PrecisionError for data that does not fit, and NaN or infinity in a tensor, naming tensor and sample.
     """
     _require_graph(graph)
+    require_quantisation(quantisation)
     return _calibrate(simplified(graph.with_shapes(shapes or {}).model), data, quantisation, progress)
 
 

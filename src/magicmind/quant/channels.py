@@ -233,13 +233,17 @@ def factors_by_value(graph: onnx_ir.Graph, factors: Mapping[str, Array]) -> dict
         if name in values:
             row = classes[values[name]]
             if row.shape != np.shape(numbers):
-                raise PrecisionError(f"{len(numbers)} factors of {name!r}, which has {len(row)} channels")
+                found = f"{np.size(numbers)} factors of {name!r}, which has {len(row)} channels"
+                raise PrecisionError(f"the scales do not fit the network: {found}", hint="calibrate this network")
             by_class[row] = numbers
     by_class[FIXED] = 1.0
     for name, numbers in factors.items():
         if name in values and not np.allclose(by_class[classes[values[name]]], numbers, rtol=1e-5):
-            hint = "tensors that are added, concatenated or pooled share them; inputs and outputs keep 1"
-            raise PrecisionError(f"the factors of {name!r} contradict those of another tensor", hint=hint)
+            raise PrecisionError(
+                f"the scales do not fit the network: the factors of {name!r} contradict those of another tensor",
+                hint="calibrate this network; where factors were edited: tensors that are added, joined or pooled "
+                "share them, inputs and outputs keep 1",
+            )
     return {value: by_class[row] for value, row in classes.items()}
 
 

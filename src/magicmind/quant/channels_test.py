@@ -92,7 +92,7 @@ def test_a_batch_of_any_size() -> None:
 @pytest.mark.parametrize(
     ("factors", "message"),
     [
-        ({"m": np.ones(3)}, "3 factors of 'm', which has 4 channels"),
+        ({"m": np.ones(3)}, "do not fit the network: 3 factors of 'm', which has 4 channels"),
         ({"a": np.ones(4), "b": np.full(4, 2.0)}, "contradict"),
         ({"y": np.full(2, 2.0)}, "contradict"),
     ],

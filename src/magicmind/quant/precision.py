@@ -55,10 +55,10 @@ MODES = {
 }
 
 
-def mode_of(text: str) -> Mode:
+def mode_of(text: object) -> Mode:
     """The mode of this name; `forced_float32` is `force_float32`. Raises PrecisionError for an unknown one."""
-    name = text.replace("forced_", "force_", 1) if text.startswith("forced_") else text
-    if name not in MODES:
+    name = f"force_{text.removeprefix('forced_')}" if isinstance(text, str) and text.startswith("forced_") else text
+    if not isinstance(name, str) or name not in MODES:
         raise PrecisionError(f"precision {text!r} is not supported", hint=f"supported: {', '.join(MODES)}")
     return MODES[name]
 

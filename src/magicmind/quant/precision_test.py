@@ -27,6 +27,8 @@ def test_both_spellings() -> None:
     assert mode_of("qint16_mixed_float16").bits == 16
     with pytest.raises(PrecisionError, match=r"'int8' is not supported.*\n.*qint8_mixed_float16"):
         mode_of("int8")
+    with pytest.raises(PrecisionError, match="precision None is not supported"):
+        mode_of(None)
 
 
 def test_products_are_integers() -> None:

@@ -22,7 +22,13 @@ from magicmind.quant.kinds import has_quantisers
 from magicmind.quant.observe import Build, Progress
 from magicmind.quant.place import place
 from magicmind.quant.precision import Mode, PrecisionPlan
-from magicmind.quant.quantise import Quantisation, calibrate_model, observe_peaks, simplified
+from magicmind.quant.quantise import (
+    Quantisation,
+    calibrate_model,
+    observe_peaks,
+    require_quantisation,
+    simplified,
+)
 from magicmind.quant.samples import Data, Sample, Samples, samples_of
 from magicmind.quant.speed import choose_by_time
 from magicmind.quant.table import Scales
@@ -49,9 +55,9 @@ class Request:
     never_slower: bool = False
 
     def __post_init__(self) -> None:
+        require_quantisation(self.quantisation)
         for value, kind, what in (
             (self.layers or {}, Mapping, 'layers: {"conv*": "force_float32"}'),
-            (self.quantisation, Quantisation, 'quantisation: magicmind.Quantisation(algorithm="linear")'),
             (self.accuracy, AccuracyTarget | None, 'accuracy_target: magicmind.AccuracyTarget(25, "sqnr")'),
         ):
             if not isinstance(value, kind):

@@ -70,6 +70,13 @@ class Quantisation:
         return Placing(self.per_axis, self.per_axis_of, self.symmetric, self.bias_correction)
 
 
+def require_quantisation(how: object) -> None:
+    """Raises PrecisionError for what is none: the name of an algorithm, say."""
+    if not isinstance(how, Quantisation):
+        hint = 'magicmind.Quantisation(algorithm="linear"), or leave it out'
+        raise PrecisionError(f"quantisation is {how!r:.40}, not a Quantisation", hint=hint)
+
+
 def simplified(model: onnx_ir.Model) -> onnx_ir.Model:
     """The portable form in the ONNX domain, where tensors are observed and quantised; a copy."""
     copy = model.clone()
