@@ -28,6 +28,7 @@ LONG = (  # half a minute of compiling each and more, for operators that the oth
     "resnet50",
     "mobilenetv2_100",
     "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
     "tf_efficientnetv2_b0",
     "densenet121",
     "regnety_004",
