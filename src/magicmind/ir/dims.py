@@ -247,6 +247,9 @@ def _sum(terms: Iterable[tuple[Monomial, int]]) -> Dim:
     for monomial, coefficient in terms:
         total[monomial] = total.get(monomial, 0) + coefficient
     kept = {m: c for m, c in total.items() if c}
+    whole = _without_remainder(kept)
+    if whole is not None:
+        return whole
     constant = kept.pop((), 0)
     if not kept:
         return constant
@@ -254,6 +257,18 @@ def _sum(terms: Iterable[tuple[Monomial, int]]) -> Dim:
         return Expr(tuple(kept.items()))
     ordered = sorted(kept.items(), key=_order)
     return Expr((*ordered, ((), constant)) if constant else tuple(ordered))
+
+
+def _without_remainder(total: Mapping[Monomial, int]) -> Dim | None:
+    """The sum where it holds `x - x % c` or its negative, which is `c*(x//c)`: what a size is cut or filled up to."""
+    for monomial, coefficient in total.items():
+        if len(monomial) == 1 and monomial[0].kind == "%" and abs(coefficient) == 1:
+            x, by = monomial[0].args
+            terms = _terms(x)
+            if isinstance(by, int) and by > 0 and all(total.get(m, 0) == -coefficient * c for m, c in terms):
+                rest = {m: c for m, c in total.items() if m != monomial} | {m: 0 for m, _ in terms}
+                return _sum(rest.items()) - coefficient * by * _floordiv(x, by)
+    return None
 
 
 def _order(term: tuple[Monomial, int]) -> tuple[int, tuple[str, ...]]:
@@ -341,11 +356,24 @@ def _mod(num: Dim, den: Dim) -> Dim:
     if exact_div(num, den) is not None:
         return 0
     if isinstance(den, int) and den > 0:
-        num = _sum((m, c if -den < c < den and m else c % den) for m, c in _terms(num))
+        before: Dim | None = None
+        while num != before:  # each time around, a remainder inside opens
+            before = num
+            num = _sum(t for m, c in _terms(num) for t in _terms(c * _inside_remainder(m, den)))
+            num = _sum((m, c if -den < c < den and m else c % den) for m, c in _terms(num))
         low, high = _interval(num, {})
         if low >= 0 and high < den:
             return num
     return _of_atom(Atom("%", (num, den)))
+
+
+def _inside_remainder(monomial: Monomial, den: int) -> Dim:
+    """A product as it may stand inside a remainder by `den`: a remainder by the same or a multiple as its dividend."""
+    if len(monomial) == 1 and monomial[0].kind == "%":
+        x, by = monomial[0].args
+        if isinstance(by, int) and by > 0 and by % den == 0:
+            return x
+    return Expr(((monomial, 1),)) if monomial else 1
 
 
 # --------------------------------------------------------------------------------------------- minimum and maximum

@@ -138,3 +138,23 @@ def test_quotients_of_one_divisor_are_ordered_as_their_numerators() -> None:
     assert dim_max((H + 1) // 4 + 2, (H + 3) // 4) == (H + 1) // 4 + 2
     assert dim_min((dim_min((H + 1) // 4, (H + 3) // 4) + 1) // 2, (H + 1) // 8) == (H + 1) // 8
     assert len(str(dim_min((H + 1) // 4, (N + 3) // 4))) > len("(H + 1)//4")
+
+
+@pytest.mark.parametrize(
+    ("text", "simple"),
+    [
+        ("H - H % 14", "14*(H//14)"),  # cut down to whole patches
+        ("max(0, H - H % 14)//14", "H//14"),
+        ("H + (-H) % 4", "-4*((-H)//4)"),  # filled up to whole windows
+        ("(H + (4 - H % 4) % 4)//4", "-((-H)//4)"),
+        ("(3*(H % 8) + 1) % 4", "(3*H + 1) % 4"),
+        ("2*H - (H + 1) % 3", "-((H + 1) % 3) + 2*H"),
+        ("(H % 5 - H % 6) % 5", "(H//6) % 5"),
+    ],
+)
+def test_remainders_join_what_they_are_of(text: str, simple: str) -> None:
+    found = parse(text)
+    assert str(found) == simple
+    assert parse(simple) == found
+    for size in range(1, 50):
+        assert evaluate(found, {"H": size}) == eval(text, {"H": size, "max": max})
