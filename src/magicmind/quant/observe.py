@@ -66,8 +66,9 @@ class Observed:
         return None if self.squares is None or not self.counted else self.squares / self.counted
 
     def add(self, x: Array, watch: Watch) -> None:
-        """Raises ValueError for values that are not finite."""
-        low, high = finite_range(x)
+        """Raises ValueError for values that are not finite; infinity passes by a mere magnitude: masks hold -inf."""
+        only_peak = not watch.histogram and watch.axis is None
+        low, high = finite_range(x[~np.isinf(x)] if only_peak else x)
         self.peak = max(self.peak, -low, high)
         if watch.histogram and watch.channels:
             self.channels = self.channels or ChannelHistogram(x.shape[1])
@@ -103,7 +104,7 @@ def observe(
     """Runs every sample. `build` compiles in float32.
 
     Raises PrecisionError for no samples, for samples that the network does not take, and for NaN or infinity in a
-    tensor, naming tensor and sample.
+    tensor, naming tensor and sample; infinity is let pass where just the magnitude is wanted.
     """
     dtypes = {info.name: info.dtype for info in graph.inputs}
     inputs = dtypes.keys()

@@ -54,3 +54,14 @@ def test_samples_of_many_shapes_need_two_builds(doubling: Graph) -> None:
 def test_a_shape_that_the_network_does_not_take_is_named_with_its_sample(doubling: Graph, shape: tuple[int]) -> None:
     with pytest.raises(PrecisionError, match=r"calibration sample 2: .*x"):
         watch(doubling, [(1, 3), shape])
+
+
+def test_a_magnitude_passes_by_infinity_but_not_nan(doubling: Graph) -> None:
+    def magnitude(value: float) -> float:
+        sample = {"x": np.array([[1.5, value, -2]], np.float32)}
+        peaks = {"y": Watch(histogram=False)}
+        return observe(doubling, peaks, [sample], magicmind.build, lambda *_: None).tensors["y"].peak
+
+    assert magnitude(-np.inf) == 4
+    with pytest.raises(PrecisionError, match="'y' contains NaN"):
+        magnitude(np.nan)
