@@ -42,5 +42,7 @@ def _evaluate(proto: onnx.NodeProto, arrays: Sequence[Array | None], names: list
     except (NotImplementedError, RuntimeError) as error:
         raise UnsupportedOperatorError(f"onnx has no reference for {proto.op_type}: {error}") from error
     feeds = {name: array for name, array in zip(names, arrays, strict=True) if array is not None}
-    found: list[Array] = [np.asarray(y) for y in evaluator.run(None, feeds)]
-    return found
+    try:
+        return [np.asarray(y) for y in evaluator.run(None, feeds)]
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, RuntimeError, AssertionError) as error:
+        raise UnsupportedOperatorError(f"onnx's reference of {proto.op_type} fails: {error}") from error

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
+from itertools import combinations
 
 import onnx_ir
 
@@ -31,7 +33,7 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     """
     ranges = ranges_of(model)
     a, b = _without_common_factors(a, b)
-    found = _solve_data(a, b, order) or _solve(a, b, _order_of_symbols(model))
+    found = _solve_data(a, b, order) or _solve(a, b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
     if found is None:
         if not _limited(ranges, a, b):
             return False
@@ -57,8 +59,7 @@ def unify_types(
     types: dict[str, TensorType], ranges: dict[str, Range], a: Dim, b: Dim
 ) -> tuple[dict[str, TensorType], dict[str, Range]] | None:
     """As `unify`, for inputs whose graph is still to be made; None when no replacement exists."""
-    names = dict.fromkeys(n for t in types.values() for d in t.shape or () for n in sorted(symbols_of(d)))
-    found, ranges = _solve(a, b, list(names)), dict(ranges)
+    found, ranges = _solve(a, b, _axes_of_symbols(t.shape for t in types.values())), dict(ranges)
     if found is None:
         return (dict(types), ranges) if _limited(ranges, a, b) else None
     if not _narrowed(ranges, *found):
@@ -97,9 +98,8 @@ def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
     low, high = ranges.get(name, (1, None))
     same = (n for n in range(low, low + _TRIED) if substitute(a, {name: n}) == substitute(b, {name: n}))
     low = next(same, low)
-    tops = [
-        solved[1] for limit, size in sorted(_limits(a) | _limits(b), key=str) if (solved := _solve(limit, size, [name]))
-    ]
+    limits = sorted(_limits(a) | _limits(b), key=str)
+    tops = [solved[1] for limit, size in limits if (solved := _solve(limit, size, {name: 0}))]
     for top in (None, *tops):
         if high is None and (top is None or (isinstance(top, int) and low <= top)):
             within = {**ranges, name: (low, top)}
@@ -147,7 +147,7 @@ def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
             f"{error.what}: whether {error.a} and {error.b} are equal is only known at run time",
             hint="export the model with fixed sizes there",
         )
-    found = _solve(error.a, error.b, _order_of_symbols(model))
+    found = _solve(error.a, error.b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
     if found is None or not isinstance(found[1], int):
         text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"
         examples = _examples(error.a, error.b)
@@ -184,23 +184,33 @@ def _examples(a: Dim, b: Dim) -> str:
     return f"{name} = {', '.join(map(str, same[:3]))}{more}, not for {', '.join(different[:3])}"
 
 
-def _order_of_symbols(model: onnx_ir.Model) -> list[str]:
-    """The symbols of the graph's inputs in order of appearance."""
-    dims = [d for v in model.graph.inputs for d in shape_of(v) or ()]
-    return list(dict.fromkeys(name for d in dims for name in sorted(symbols_of(d))))
+def _axes_of_symbols(shapes: Iterable[Shape | None]) -> dict[str, int]:
+    """The symbols of the inputs' shapes in order of appearance, with the axis where each appears first."""
+    found: dict[str, int] = {}
+    for shape in shapes:
+        for axis, dim in enumerate(shape or ()):
+            for name in sorted(symbols_of(dim)):
+                found.setdefault(name, axis)
+    return found
 
 
-def _solve(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+def _solve(a: Dim, b: Dim, axes: Mapping[str, int]) -> tuple[str, Dim] | None:
     """A symbol and what to put in its place so that `a` equals `b`: an earlier symbol, or a number.
 
     A number only where it is the one solution, which a linear equation has: `2*((H + 1)//2) == H` holds for every even
-    H, and to take one of them would refuse the others.
+    H, and to take one of them would refuse the others. Where two symbols have to be replaced at once (`B*S == N*L`,
+    inputs of sizes [B, S] and [N, L]), they give way to symbols of the same axis, and this is the first of them.
     """
-    names = [n for n in order if n in symbols_of(a) | symbols_of(b)]
-    for i, keep in enumerate(names):
-        for drop in names[i + 1 :]:
-            if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
-                return drop, symbol(keep)
+    names = [n for n in axes if n in symbols_of(a) | symbols_of(b)]
+    pairs = [(drop, keep) for i, keep in enumerate(names) for drop in names[i + 1 :]]
+    for drop, keep in pairs:
+        if substitute(a, {drop: symbol(keep)}) == substitute(b, {drop: symbol(keep)}):
+            return drop, symbol(keep)
+    aligned = [(drop, keep) for drop, keep in pairs if axes[drop] == axes[keep]]
+    for first, second in combinations(aligned, 2):
+        swap = {drop: symbol(keep) for drop, keep in (first, second)}
+        if len({*first, *second}) == 4 and substitute(a, swap) == substitute(b, swap):
+            return first[0], symbol(first[1])
     a, b = _without_common_factors(a, b)
     difference = a - b
     names = [n for n in names if n in symbols_of(difference)]

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx_ir
 
+from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.types import const_of, type_of
 from magicmind.ops.reference import run_node
 from magicmind.ops.registry import data_of
@@ -48,7 +49,11 @@ class FoldConstants(Pass):
             if reason:
                 self.declined[node.name or ""] = reason.reason
                 return False
-            results = compute(model, node)
+            try:
+                results = compute(model, node)
+            except UnsupportedOperatorError as error:  # kernels may do what the reference cannot
+                self.declined[node.name or ""] = str(error)
+                return False
         if any(output.is_graph_output() for output in node.outputs):
             return False  # an initializer cannot be an output; computing it at run time costs little
         for output, result in zip(node.outputs, results, strict=True):

@@ -40,6 +40,18 @@ def test_equal_dims_after_strides_unify_their_symbols() -> None:
     assert shapes_of(graph)["z"] == "float32[1, 2, h, 8]"
 
 
+def test_two_names_each_of_two_dims_that_only_products_show_to_be_equal() -> None:
+    """Tokens and their mask, exported with sizes of their own, meet once both are flat."""
+    graph = parse(
+        """g (float[a, b] x, float[c, d] z) => (y) <int64[1] flat = {-1}> {
+            p = Reshape(x, flat)
+            q = Reshape(z, flat)
+            y = Add(p, q)
+        }"""
+    )
+    assert shapes_of(graph) == {"x": "float32[a, b]", "z": "float32[a, b]", "y": "float32[a*b]"}
+
+
 def test_an_open_dim_takes_the_number_it_must_have() -> None:
     graph = parse("g (float[n, k] x, float[5, 7] w) => (y) { y = MatMul(x, w) }")
     assert shapes_of(graph) == {"x": "float32[n, 5]", "w": "float32[5, 7]", "y": "float32[n, 7]"}
