@@ -14,7 +14,7 @@ import torch
 
 from magicmind.errors import Error, UnsupportedOperatorError
 from magicmind.frontends.network import Network
-from magicmind.frontends.pytorch.decompose import can_decompose, decomposed
+from magicmind.frontends.pytorch.decompose import can_decompose, decomposed, overload_of
 from magicmind.frontends.pytorch.dtypes import from_onnx, onnx_dtype
 from magicmind.frontends.pytorch.importers import ON_COMPLEX, ON_PARTS, PYTHON, find
 from magicmind.frontends.pytorch.values import Body, Complex, Payload, Tensor, flatten, is_known, map_leaves
@@ -23,6 +23,8 @@ from magicmind.ops.emitter import Value
 from magicmind.ops.registry import contents_of
 
 _RANDOM = ("aten::rand", "aten::dropout", "aten::bernoulli", "aten::multinomial", "aten::normal", "aten::uniform")
+_FOLDED = ("aten::", "quantized_decomposed::quantize_", "quantized_decomposed::choose_")
+"""What torch computes where all arguments are known; what is quantised already stays so, as kernels want it."""
 _ON_NUMBERS: dict[str, Callable[[Any, Any], Any]] = {
     "aten::add": operator.add,
     "aten::sub": operator.sub,
@@ -151,7 +153,7 @@ class Converter:
             result = self.call(name[:-1], args, None if schema is None else functional(schema))
             self.put(args[0], result)
             return args[0]
-        ours = name.startswith("aten::") and name not in PYTHON
+        ours = name.startswith(_FOLDED) and name not in PYTHON
         if schema is not None and ours and is_known(args) and not name.startswith(_RANDOM):
             return self._fold(name, args, schema)
         importer = find(name)
@@ -226,8 +228,7 @@ class Converter:
 
     def _fold(self, name: str, args: Sequence[Any], schema: torch.FunctionSchema) -> Any:
         """Runs an operator now."""
-        packet = getattr(torch.ops.aten, name.removeprefix("aten::"))
-        overload = getattr(packet, schema.overload_name or "default")
+        overload = overload_of(schema)
         bare = [map_leaves(lambda v: v.constant if isinstance(v, Tensor) else v, a) for a in args]
         named = {a.name: v for a, v in zip(schema.arguments, bare, strict=True) if a.kwarg_only}
         positional = [v for a, v in zip(schema.arguments, bare, strict=True) if not a.kwarg_only]

@@ -5,6 +5,7 @@ from magicmind.frontends.pytorch.aten import (  # noqa: F401  (each adds its imp
     aliases,
     convolution,
     creation,
+    decomposed,
     indexing,
     linear,
     normalization,
