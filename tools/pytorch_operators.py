@@ -48,7 +48,8 @@ NOT_SUPPORTED = {
     "cholesky, linalg_eigh, linalg_inv, linalg_qr, linalg_solve, linalg_svd": "decompositions of matrices",
     "batch_norm, dropout and others in training mode": "call eval() on the module first",
     "every *_backward": "there is no training",
-    "quantized::*": "PyTorch's eager quantisation; quantise with MagicMind instead",
+    "quantized_lstm, quantized_gru and quantized cells": "recurrent layers with packed weights; give the float network",
+    "quantized::embedding_*, quantized::conv*_dynamic": "tables and convolutions packed in other ways",
     "sparse, nested and MKL-DNN tensors": "dense tensors only",
 }
 
@@ -56,7 +57,7 @@ NOT_SUPPORTED = {
 def page() -> str:
     """The whole page."""
     import magicmind.frontends.pytorch  # noqa: F401  (fills the table)
-    from magicmind.frontends.pytorch.importers import IMPORTERS, ON_COMPLEX, PYTHON
+    from magicmind.frontends.pytorch.importers import IMPORTERS, KEEPS_STEPS, ON_COMPLEX, ON_QUANTISED, ON_WHOLE, PYTHON
 
     parts = [HEAD.format(decomposed=", ".join(f"`{n}`" for n in DECOMPOSED))]
     for family, names in sorted(_families(IMPORTERS).items()):
@@ -67,6 +68,8 @@ def page() -> str:
         parts.append("")
     complex_ = ", ".join(f"`{n.removeprefix('aten::')}`" for n in sorted(ON_COMPLEX))
     parts += ["## Complex tensors", "", f"Pairs of real tensors. Besides what only moves elements: {complex_}.", ""]
+    moved = ", ".join(f"`{n.removeprefix('aten::')}`" for n in sorted(ON_WHOLE | KEEPS_STEPS | set(ON_QUANTISED)))
+    parts += ["## Quantised tensors", "", f"Whole numbers with a scale. Besides `quantized::*`: {moved}.", ""]
     parts += ["## Not supported", "", "| operators | why |", "|---|---|"]
     parts += [f"| {names} | {why} |" for names, why in NOT_SUPPORTED.items()]
     return "\n".join([*parts, "", f"{len(IMPORTERS)} operators have an importer.", ""])

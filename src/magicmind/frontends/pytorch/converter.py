@@ -17,7 +17,7 @@ from magicmind.frontends.network import Network
 from magicmind.frontends.pytorch.decompose import can_decompose, decomposed, overload_of
 from magicmind.frontends.pytorch.dtypes import from_onnx, onnx_dtype
 from magicmind.frontends.pytorch.importers import ON_COMPLEX, ON_PARTS, PYTHON, find
-from magicmind.frontends.pytorch.values import Body, Complex, Payload, Tensor, flatten, is_known, map_leaves
+from magicmind.frontends.pytorch.values import Body, Complex, Payload, Quantised, Tensor, flatten, is_known, map_leaves
 from magicmind.ir.dims import Dim, Expr
 from magicmind.ops.emitter import Value
 from magicmind.ops.registry import contents_of
@@ -58,6 +58,8 @@ class Converter:
         """A tensor, number or size as a value of the graph; numbers are int64, float32 or bool unless `dtype` says."""
         if isinstance(x, Value):
             return x
+        if isinstance(x, Quantised):
+            raise UnsupportedOperatorError("a quantised tensor where a float one is wanted", hint="dequantise it")
         if isinstance(x, Tensor):
             found = x.payload
             return found if isinstance(found, Value) else self._constant(found)
@@ -151,8 +153,10 @@ class Converter:
             return self._on_complex(name, [map_leaves(_as_pair, a) for a in args], schema)
         if name.endswith("_") and not name.endswith("__") and find(name) is None:
             result = self.call(name[:-1], args, None if schema is None else functional(schema))
-            self.put(args[0], result)
+            self._put_any(args[0], result)
             return args[0]
+        if not is_known(args) and any(map(_is_quantised, flatten(list(args)))):
+            return self._on_quantised(name, args, schema)
         ours = name.startswith(_FOLDED) and name not in PYTHON
         if schema is not None and ours and is_known(args) and not name.startswith(_RANDOM):
             return self._fold(name, args, schema)
@@ -188,6 +192,26 @@ class Converter:
         return (
             [Complex(a, b) for a, b in zip(re, im, strict=True)] if isinstance(re, (list, tuple)) else Complex(re, im)
         )
+
+    def _on_quantised(self, name: str, args: Sequence[Any], schema: torch.FunctionSchema | None) -> Any:
+        """An operator on quantised tensors."""
+        from magicmind.frontends.pytorch import quantised  # calls this class
+
+        ours = [map_leaves(quantised.constant, a) for a in args]
+        if not name.startswith("quantized::"):
+            return wrap(quantised.call(self, name, ours, schema))
+        importer = find(name)
+        if importer is None:
+            raise Missing(f"{name} has no importer")
+        return wrap(importer(self, *ours))
+
+    def _put_any(self, target: Any, result: Any) -> None:
+        """Changes a tensor in place; a quantised one keeps its steps."""
+        if isinstance(target, Quantised):
+            if (result.scale, result.zero) != (target.scale, target.zero):
+                raise UnsupportedOperatorError("an operator in place that changes the scale of a quantised tensor")
+            target, result = target.whole, result.whole
+        self.put(target, result)
 
     @contextmanager
     def journal(self) -> Iterator[dict[int, tuple[Tensor, Payload]]]:
@@ -263,6 +287,12 @@ def _takes_a_list(schema: torch.FunctionSchema) -> bool:
 def _is_complex(leaf: Any) -> bool:
     return isinstance(leaf, Complex) or (
         isinstance(leaf, Tensor) and leaf.constant is not None and leaf.constant.is_complex()
+    )
+
+
+def _is_quantised(leaf: Any) -> bool:
+    return isinstance(leaf, Quantised) or (
+        isinstance(leaf, Tensor) and leaf.constant is not None and leaf.constant.is_quantized
     )
 
 

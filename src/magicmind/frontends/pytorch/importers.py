@@ -40,12 +40,29 @@ ON_PARTS = {f"aten::{name}" for name in (
 )}  # fmt: skip
 """Operators that do the same to the real and to the imaginary parts."""
 
+ON_QUANTISED: dict[str, Importer] = {}
+"""Importers of operators of which quantised tensors have their own."""
 
-def aten(*names: str, python: bool = False, on_complex: bool = False) -> Callable[[_F], _F]:
+ON_WHOLE = ON_PARTS - {f"aten::{name}" for name in (
+    "cat", "stack", "neg", "sum", "mean", "cumsum", "pad", "constant_pad_nd", "resolve_conj", "resolve_neg",
+)} | {"aten::pixel_shuffle", "aten::channel_shuffle"}  # fmt: skip
+"""Operators that move the whole numbers of one quantised tensor."""
+
+KEEPS_STEPS = {f"aten::{name}" for name in (
+    "relu", "relu6", "hardtanh", "clamp", "clamp_min", "clamp_max", "leaky_relu", "elu", "gelu", "threshold",
+    "max_pool1d", "max_pool2d", "max_pool3d", "avg_pool1d", "avg_pool2d", "avg_pool3d", "adaptive_avg_pool1d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "mean", "upsample_nearest1d", "upsample_nearest2d",
+    "upsample_nearest3d", "upsample_bilinear2d", "cat", "stack", "pad", "constant_pad_nd", "reflection_pad2d",
+    "dropout",
+)}  # fmt: skip
+"""Operators whose quantised result has the scale and zero point of the first quantised tensor that they read."""
+
+
+def aten(*names: str, python: bool = False, on_complex: bool = False, on_quantised: bool = False) -> Callable[[_F], _F]:
     """Registers an importer for operators of the namespace `aten`; one of another is named in full (`prim::data`)."""
 
     def register(importer: _F) -> _F:
-        table = ON_COMPLEX if on_complex else IMPORTERS
+        table = ON_COMPLEX if on_complex else ON_QUANTISED if on_quantised else IMPORTERS
         for name in names:
             full = name if "::" in name else f"aten::{name}"
             assert full not in table, f"{full} has two importers"
@@ -62,4 +79,6 @@ def find(name: str) -> Importer | None:
     return IMPORTERS.get(name) or plugin_importer(name)
 
 
-__all__ = ["IMPORTERS", "ON_COMPLEX", "ON_PARTS", "PYTHON", "aten", "find"]
+__all__ = [
+    "IMPORTERS", "KEEPS_STEPS", "ON_COMPLEX", "ON_PARTS", "ON_QUANTISED", "ON_WHOLE", "PYTHON", "aten", "find",
+]  # fmt: skip

@@ -214,7 +214,7 @@ def missing_operators(module: torch.jit.ScriptModule, method: str) -> list[str]:
         for node in block.nodes():
             kind = node.kind()
             known = kind in _SPECIAL or kind in IMPORTERS or kind.removesuffix("_") in IMPORTERS
-            if not known and kind.startswith("aten::") and kind not in found:
+            if not known and kind.startswith(("aten::", "quantized::")) and kind not in found:
                 found[kind] = source_line(node)
             for inner in node.blocks():
                 visit(inner)

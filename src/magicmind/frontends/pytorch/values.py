@@ -1,8 +1,8 @@
 """What a PyTorch program's values are while it is converted.
 
 Python numbers, strings, lists, tuples, dicts and None are themselves; a size that is not a number is a `Dim`; a tensor
-is a `Tensor`, a complex one a `Complex`; a number that only the run tells is a `Tensor` of rank 0; a module is a
-`Module`.
+is a `Tensor`, a complex one a `Complex`, a quantised one a `Quantised`; a number that only the run tells is a `Tensor`
+of rank 0; a module is a `Module`.
 """
 
 from __future__ import annotations
@@ -98,6 +98,15 @@ class Complex:
     im: Tensor
 
 
+@dataclass(frozen=True)
+class Quantised:
+    """A quantised tensor, x = (whole - zero) * scale; `whole` are uint8 or int8 numbers."""
+
+    whole: Tensor
+    scale: float
+    zero: int
+
+
 def flatten(value: Any) -> Iterator[Any]:
     """The leaves of nested lists, tuples and dicts."""
     if isinstance(value, dict):
@@ -123,5 +132,6 @@ def map_leaves(function: Callable[[Any], Any], value: Any) -> Any:
 def is_known(value: Any) -> bool:
     """Whether nothing in a nested value waits for the run."""
     return all(
-        v.constant is not None if isinstance(v, Tensor) else not isinstance(v, (Expr, Complex)) for v in flatten(value)
+        v.constant is not None if isinstance(v, Tensor) else not isinstance(v, (Expr, Complex, Quantised))
+        for v in flatten(value)
     )

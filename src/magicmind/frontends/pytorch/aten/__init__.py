@@ -12,6 +12,7 @@ from magicmind.frontends.pytorch.aten import (  # noqa: F401  (each adds its imp
     pointwise,
     pooling,
     python,
+    quantised,
     recurrent,
     reduction,
     resize,
