@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from magicmind.errors import UnsupportedOperatorError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.pytorch.dtypes import onnx_dtype
 from magicmind.ir.types import TensorType
 
@@ -22,7 +22,10 @@ _PASS_ON = {"aten::view", "aten::reshape", "aten::contiguous", "aten::unsqueeze"
 
 
 def arguments_of(module: torch.jit.ScriptModule) -> list[Any]:
-    """The arguments of forward, without the module itself."""
+    """The arguments of forward, without the module itself. Raises ModelFormatError for a script that lacks it."""
+    if not module._c._has_method("forward"):
+        methods = ", ".join(module._c._method_names()) or "none"
+        raise ModelFormatError("the script has no method `forward`", hint=f"its methods: {methods}")
     return list(module._c._get_method("forward").schema.arguments[1:])
 
 

@@ -288,6 +288,14 @@ def test_exported_ranges_are_kept(tmp_path: Path) -> None:
 # ----------------------------------------------------------------------------------------------------------- bad input
 
 
+def test_a_script_without_forward() -> None:
+    class Nothing(nn.Module):
+        pass
+
+    with pytest.raises(ModelFormatError, match=r"no method `forward`\n.*its methods: none"):
+        magicmind.parse(torch.jit.script(Nothing()))
+
+
 def saved(path: Path) -> Path:
     """A small TorchScript file."""
     torch.jit.save(torch.jit.trace(nn.Linear(4, 2), torch.zeros(1, 4)), path)
