@@ -136,7 +136,7 @@ def _function(name: str, before: int, activation: str = "") -> Callable[..., Qua
 
     def importer(c: Converter, x: Quantised, *rest: Any) -> Quantised:
         scale, zero = rest[before : before + 2]
-        result = c.call(f"aten::{name}", [to_float(c, x), *rest[:before], *rest[before + 2 :]])
+        result = c.call(f"aten::{name}", to_float(c, [x, *rest[:before], *rest[before + 2 :]]))
         return to_steps(c, _then(c, result, activation), scale, zero, c.dtype(x.whole))
 
     return importer

@@ -183,6 +183,12 @@ CASES: dict[str, tuple[Callable[..., Any], dict[str, nn.Module], Any]] = {
     "conv_transpose2d": (lambda x, m: m["a"](x), {"a": nn.ConvTranspose2d(3, 4, 3, 2, 1, 1)}, SHAPE),
     "bn": (lambda x, m: m["a"](x), {"a": nn.BatchNorm2d(3)}, SHAPE),
     "layer_norm": (lambda x, m: m["a"](x), {"a": nn.LayerNorm(8)}, SHAPE),
+    "conv_transpose1d": (lambda x, m: m["a"](x), {"a": nn.ConvTranspose1d(3, 4, 3, 2, 1)}, (2, 3, 9)),
+    "group_norm": (lambda x, m: m["a"](x), {"a": nn.GroupNorm(2, 4)}, (2, 4, 6, 6)),
+    "celu": (lambda x, m: ops.celu(x, 0.02, 60, 1.5), {}, SHAPE),
+    "clamp": (lambda x, m: torch.clamp(x, -0.5, 0.7), {}, SHAPE),
+    "threshold": (lambda x, m: F.threshold(x, 0.1, 0.0), {}, SHAPE),
+    "max_pool1d": (lambda x, m: F.max_pool1d(x, 2), {}, (2, 3, 9)),
 }
 
 
