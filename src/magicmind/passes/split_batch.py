@@ -88,6 +88,11 @@ def _runs(graph: ir.Graph) -> Iterator[list[Layer]]:
         yield run
 
 
+def _parts(pictures: int) -> int:
+    """How many equal parts a batch is taken apart into."""
+    return max(parts for parts in range(1, MOST_PARTS + 1) if pictures % parts == 0)
+
+
 def _passes_on(run: Sequence[Layer]) -> bool:
     made = {layer.node.outputs[0] for layer in run}
     return any(value in made for layer in run for value in layer.data)
@@ -100,7 +105,7 @@ def _layer(node: ir.Node) -> Layer | None:
     if shared is None or len(types) != 1 or types[0] is None or not types[0].shape:
         return None
     pictures, rank = types[0].shape[0], len(types[0].shape)
-    if not isinstance(pictures, int) or pictures < 2:
+    if not isinstance(pictures, int) or pictures < 1 or _parts(pictures) == 1:
         return None
     if node.op_type == "Concat" and attribute(node, "axis") % rank == 0:
         return None
@@ -137,8 +142,7 @@ def _bytes(values: Sequence[ir.Value]) -> int | None:
 
 def _split(run: Sequence[Layer]) -> None:
     """Repeats the nodes of a run for each part of the pictures, part after part, and joins what others read."""
-    pictures = run[0].pictures
-    count = max(parts for parts in range(1, MOST_PARTS + 1) if pictures % parts == 0)
+    count = _parts(run[0].pictures)
     nodes = [layer.node for layer in run]
     made = {node.outputs[0] for node in nodes}
     outer = dict.fromkeys(value for layer in run for value in layer.data if value not in made)

@@ -67,12 +67,15 @@ def test_a_run_ends_at_narrow_tensors_and_another_begins() -> None:
 
 @pytest.mark.parametrize("text", [
     f"(float[1,4,16,8] x) => (float[1,4,16,8] y) {{ a = {RELU}(x)  y = {POOL}(a) }}",
+    f"(float[37,4,16,8] x) => (float[37,4,16,8] y) {{ a = {RELU}(x)  y = {POOL}(a) }}",
     f"(float[N,4,16,8] x) => (float[N,4,16,8] y) {{ a = {RELU}(x)  y = {POOL}(a) }}",
     f"(float[2,4,2,8] x) => (float[2,4,2,8] y) {{ a = {RELU}(x)  y = {POOL}(a) }}",
     f"({WIDE} x) => ({WIDE} y, {WIDE} z) {{ y = {RELU}(x)  z = {POOL}(x) }}",
     f"({WIDE} x) => (float[4,4,8,8] y) {{ a = {RELU}(x)  y = Concat<axis=0>(a, a) }}",
     f"({WIDE} x) => (float[2,4] y) <int64[2] axes = {{2, 3}}> {{ a = {RELU}(x)  y = ReduceMean<keepdims=0>(a, axes) }}",
-], ids=["one picture", "a symbol", "narrow", "nothing is passed on", "along the batch", "of another rank"])  # fmt: skip
+], ids=[
+    "one picture", "no equal parts", "a symbol", "narrow", "nothing is passed on", "along the batch", "of another rank"
+])  # fmt: skip
 def test_what_is_left_alone(text: str) -> None:
     model = parse_model(text)
     assert not SplitBatch().call(model)
