@@ -135,7 +135,7 @@ class Geometry:
 
 def _candidates(
     g: Geometry, shape: ConvShape, low: Lowering, types: ConvTypes, *, plain: bool, exact: bool
-) -> list[ConvSchedule]:
+) -> Sequence[ConvSchedule]:
     """Direct and Winograd schedules. A pointwise convolution sees its pixels as rows of a width to choose."""
     pixels = product(g.input)
     any_width = not plain and g.is_pointwise and g.strides == [1, 1] and pixels != 0

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import TypeVar
 
 from magicmind.codegen.target import Target
@@ -58,9 +59,10 @@ def shortlist(ranked: Sequence[tuple[float, T]], kind: Callable[[T], Hashable]) 
     return list(dict.fromkeys([*leaders, *hopeful]))[:LIMIT]
 
 
+@lru_cache(maxsize=1024)  # networks repeat their layers, and pictures theirs
 def conv_candidates(
     shape: ConvShape, target: Target, *, pixels: Dim | None = None, winograd: bool = True, types: ConvTypes = F32
-) -> list[ConvSchedule]:
+) -> tuple[ConvSchedule, ...]:
     """Direct and Winograd schedules. `pixels`: those of a pointwise convolution whose rows may have any width."""
     ranked: list[tuple[float, ConvSchedule]] = []
     if isinstance(pixels, int):
@@ -70,7 +72,7 @@ def conv_candidates(
     else:
         ranked += rank_direct(shape, target, types)
         ranked += rank_winograd(shape, target, types) if winograd else []
-    return shortlist(ranked, _algorithm)
+    return tuple(shortlist(ranked, _algorithm))
 
 
 def _algorithm(schedule: ConvSchedule) -> Hashable:
