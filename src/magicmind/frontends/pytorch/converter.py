@@ -149,16 +149,17 @@ class Converter:
             return sizes
         if schema is not None and (on_lists := find(f"list::{name.partition('::')[2]}")) and _takes_a_list(schema):
             return on_lists(self, *args)
-        if not is_known(args) and any(map(_is_complex, flatten(list(args)))):
+        known = is_known(args)
+        if not known and any(map(_is_complex, flatten(list(args)))):
             return self._on_complex(name, [map_leaves(_as_pair, a) for a in args], schema)
         if name.endswith("_") and not name.endswith("__") and find(name) is None:
             result = self.call(name[:-1], args, None if schema is None else functional(schema))
             self._put_any(args[0], result)
             return args[0]
-        if not is_known(args) and any(map(_is_quantised, flatten(list(args)))):
+        if not known and any(map(_is_quantised, flatten(list(args)))):
             return self._on_quantised(name, args, schema)
         ours = name.startswith(_FOLDED) and name not in PYTHON
-        if schema is not None and ours and is_known(args) and not name.startswith(_RANDOM):
+        if schema is not None and ours and known and not name.startswith(_RANDOM):
             return self._fold(name, args, schema)
         importer = find(name)
         if importer is None:

@@ -51,12 +51,17 @@ def like(c: Converter, x: Any, model: Quantised) -> Any:
     )
 
 
+def per_tensor(tensor: torch.Tensor) -> bool:
+    """Whether a quantised tensor of torch has one scale for all."""
+    return tensor.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric)
+
+
 def constant(leaf: Any) -> Any:
     """A quantised constant of torch as ours; anything else as it is."""
     found = leaf.constant if isinstance(leaf, Tensor) else None
     if found is None or not found.is_quantized:
         return leaf
-    if found.qscheme() not in (torch.per_tensor_affine, torch.per_tensor_symmetric):
+    if not per_tensor(found):
         raise UnsupportedOperatorError("a constant with a scale per channel among quantised tensors")
     return Quantised(Tensor(found.int_repr()), found.q_scale(), found.q_zero_point())
 

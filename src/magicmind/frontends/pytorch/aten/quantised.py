@@ -7,19 +7,25 @@ from typing import Any
 
 import torch
 
+from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.pytorch.aten.linear import linear
 from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.dtypes import torch_dtype
 from magicmind.frontends.pytorch.importers import aten
-from magicmind.frontends.pytorch.quantised import like, to_float, to_steps, whole_dtype
-from magicmind.frontends.pytorch.steps import chosen, dequantise
+from magicmind.frontends.pytorch.quantised import like, per_tensor, to_float, to_steps, whole_dtype
+from magicmind.frontends.pytorch.steps import chosen, dequantise, known
 from magicmind.frontends.pytorch.values import Quantised, Tensor
 from magicmind.ops.emitter import Value
 
 
 def _number(x: Any) -> Any:
-    """A parameter, which some overloads give as a tensor."""
-    return x if isinstance(x, (int, float)) else x.constant.item()
+    """A parameter, which some overloads give as a tensor.  Raises UnsupportedOperatorError."""
+    if isinstance(x, (int, float)):
+        return x
+    constant = known(x)
+    if constant is None:
+        raise UnsupportedOperatorError("a scale, zero point or factor that only the run tells")
+    return constant.item()
 
 
 @aten("quantize_per_tensor")
@@ -131,21 +137,22 @@ aten("quantized::cat")(_cat(""))
 aten("quantized::cat_relu")(_cat("relu"))
 
 
-def _function(name: str, before: int, activation: str = "") -> Callable[..., Quantised]:
+def _function(name: str, before: int) -> Callable[..., Quantised]:
     """x, `before` arguments of the float operator, scale, zero point, its other arguments."""
 
     def importer(c: Converter, x: Quantised, *rest: Any) -> Quantised:
         scale, zero = rest[before : before + 2]
         result = c.call(f"aten::{name}", to_float(c, [x, *rest[:before], *rest[before + 2 :]]))
-        return to_steps(c, _then(c, result, activation), scale, zero, c.dtype(x.whole))
+        return to_steps(c, result, scale, zero, c.dtype(x.whole))
 
     return importer
 
 
-for _name, _before in (("sigmoid", 0), ("hardswish", 0), ("elu", 0), ("celu", 0), ("softmax", 1), ("prelu", 1)):
-    aten(f"quantized::{_name}")(_function(_name, _before))
-for _name, _before in (("layer_norm", 4), ("group_norm", 4)):
-    aten(f"quantized::{_name}")(_function(_name, _before))
+for _before, *_names in (
+    (0, "sigmoid", "hardswish", "elu", "celu"), (1, "softmax", "prelu"), (4, "layer_norm", "group_norm"),
+):  # fmt: skip
+    for _name in _names:
+        aten(f"quantized::{_name}")(_function(_name, _before))
 
 
 @aten("quantized::leaky_relu")
@@ -189,11 +196,16 @@ def dropout(c: Converter, x: Quantised, *settings: Any) -> Quantised:
 
 def weights(c: Converter, unpacked: torch.Tensor) -> Tensor:
     """Weights as float: DequantizeLinear of a constant, with one scale or one per output channel."""
-    whole = Tensor(unpacked.int_repr())
-    if unpacked.qscheme() in (torch.per_tensor_affine, torch.per_tensor_symmetric):
-        return Tensor(dequantise(c, whole, unpacked.q_scale(), unpacked.q_zero_point()))
-    scales, zeros = unpacked.q_per_channel_scales(), unpacked.q_per_channel_zero_points()
-    return Tensor(dequantise(c, whole, scales, zeros, unpacked.q_per_channel_axis()))
+    scales, zeros = _parameters(unpacked)
+    axis = unpacked.q_per_channel_axis() if scales.ndim else None
+    return Tensor(dequantise(c, Tensor(unpacked.int_repr()), scales, zeros, axis))
+
+
+def _parameters(unpacked: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale and zero point: of rank 0, or one for each output channel."""
+    if per_tensor(unpacked):
+        return torch.tensor(unpacked.q_scale()), torch.tensor(unpacked.q_zero_point())
+    return unpacked.q_per_channel_scales().float(), unpacked.q_per_channel_zero_points()
 
 
 def _bias(bias: torch.Tensor | None) -> Tensor | None:
@@ -255,9 +267,7 @@ def _dynamic_product(c: Converter, x: Tensor, weight: torch.Tensor, most: int) -
     scale, zero = chosen(c, x, (0, most), 6.1e-5)
     shift = c.cast(zero, torch.uint8)
     whole = c.net.op("QuantizeLinear", c.value(x), scale, shift)
-    by_channel = weight.qscheme() not in (torch.per_tensor_affine, torch.per_tensor_symmetric)
-    scales = weight.q_per_channel_scales().float() if by_channel else torch.tensor(weight.q_scale())
-    zeros = weight.q_per_channel_zero_points() if by_channel else torch.tensor(weight.q_zero_point())
+    scales, zeros = _parameters(weight)
     inputs = [whole, c.value(weight.int_repr().t().contiguous()), shift]
     if zeros.any():
         inputs.append(c.value(zeros.to(torch.int8)))
