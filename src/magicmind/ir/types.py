@@ -53,6 +53,12 @@ class TensorType:
         """Whether every dim is a number."""
         return self.shape is not None and all(isinstance(d, int) for d in self.shape)
 
+    @property
+    def nbytes(self) -> int | None:
+        """Bytes of the elements; None where a size is not a number."""
+        count = self.size if self.is_static else None
+        return count * self.dtype.bitwidth // 8 if isinstance(count, int) else None
+
     def __str__(self) -> str:
         inner = "..." if self.shape is None else ", ".join(map(str, self.shape))
         return f"{dtype_name(self.dtype)}[{inner}]"

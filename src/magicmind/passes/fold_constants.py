@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 import onnx_ir
@@ -102,9 +100,7 @@ def _is_numeric(value: onnx_ir.Value) -> bool:
 
 def _bytes(value: onnx_ir.Value) -> int:
     type_ = type_of(value)
-    if type_ is None or not type_.is_static:
-        return 0
-    return math.prod(int(str(dim)) for dim in type_.dims) * type_.dtype.bitwidth // 8
+    return (type_.nbytes if type_ is not None else None) or 0
 
 
 def compute(model: onnx_ir.Model, node: onnx_ir.Node) -> list[Array]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -128,16 +127,9 @@ def _layer(node: ir.Node) -> Layer | None:
 
 def _bytes(values: Sequence[ir.Value]) -> int | None:
     """None when sizes are known at run time only."""
-    total = 0
-    for value in values:
-        found = type_of(value)
-        if found is None or found.shape is None:
-            return None
-        sizes = [d for d in found.shape if isinstance(d, int)]
-        if len(sizes) < len(found.shape):
-            return None
-        total += math.prod(sizes) * found.dtype.bitwidth // 8
-    return total
+    sizes = [None if (found := type_of(value)) is None else found.nbytes for value in values]
+    known = [size for size in sizes if size is not None]
+    return sum(known) if len(known) == len(sizes) else None
 
 
 def _split(run: Sequence[Layer]) -> None:
