@@ -24,10 +24,15 @@ IMPORTERS: dict[str, Importer] = {}
 """By layer type."""
 ON_HOST: set[str] = set()
 """Types that have no generated code: they run as numpy functions."""
+EACH: set[str] = set()
+"""Types that turn one bottom into one top, and so any number of bottoms into as many tops."""
 
 
-def importer(*types: str, host: bool = False) -> Callable[[Importer], Importer]:
-    """Registers an importer for layer types; `host` says that they run by numpy."""
+def importer(*types: str, host: bool = False, each: bool = False) -> Callable[[Importer], Importer]:
+    """Registers an importer for layer types; `host` says that they run by numpy.
+
+    `each`: the importer sees one bottom at a time, however many the layer lists.
+    """
 
     def register(function: Importer) -> Importer:
         for name in types:
@@ -35,6 +40,8 @@ def importer(*types: str, host: bool = False) -> Callable[[Importer], Importer]:
             IMPORTERS[name] = function
         if host:
             ON_HOST.update(types)
+        if each:
+            EACH.update(types)
         return function
 
     return register

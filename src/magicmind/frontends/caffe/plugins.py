@@ -45,7 +45,7 @@ def _import(layer: Layer, plugin: Plugin) -> Sequence[Value]:
 def _settings(layer: Layer) -> dict[str, Any]:
     known = {field.name for field in layer.message.DESCRIPTOR.fields}
     settings: dict[str, Any] = {}
-    for name, value in _fields_of(layer):
+    for name, value in fields_of(layer):
         if name.endswith("_param") and name not in known and isinstance(value, list):
             for key, item in value:
                 settings[key] = [*_listed(settings[key]), item] if key in settings else item
@@ -67,8 +67,8 @@ def _listed(value: Any) -> list[Any]:
     return value if isinstance(value, list) else [value]
 
 
-def _fields_of(layer: Layer) -> Message:
-    """What the prototxt says of the layer."""
+def fields_of(layer: Layer) -> Message:
+    """What the prototxt says of the layer, fields that the schema lacks among it."""
     for name, value in _parsed(layer.text):
         fields = dict(value) if name == "layer" else {}
         training = dict(fields.get("include") or ()).get("phase") == "TRAIN"

@@ -61,8 +61,8 @@ message MVN: normalize_variance bool=true, across_channels bool, eps float=1e-9
 message Normalize: across_spatial bool=true, channel_shared bool=true, eps float=1e-10
 message Parameter: shape Shape
 message Permute: order uint32*
-message Pooling: pool PoolMethod, pad uint32, pad_h uint32, pad_w uint32, kernel_size uint32, kernel_h uint32, \
-kernel_w uint32, stride uint32=1, stride_h uint32, stride_w uint32, global_pooling bool, round_mode RoundMode, \
+message Pooling: pool PoolMethod, pad uint32*, pad_h uint32, pad_w uint32, kernel_size uint32*, kernel_h uint32, \
+kernel_w uint32, stride uint32*, stride_h uint32, stride_w uint32, global_pooling bool, round_mode RoundMode, \
 ceil_mode bool=true, kernel_depth uint32=1, temporal_pad uint32, temporal_stride uint32=1
 message Power: power float=1, scale float=1, shift float
 message PReLU: channel_shared bool
@@ -79,6 +79,7 @@ do_softmax bool
 message ReLU: negative_slope float
 message Reorg: stride uint32=2, reverse bool
 message Reshape: shape Shape, axis int32, num_axes int32=-1
+message Reverse: axis int32*
 message ROIPooling: pooled_h uint32, pooled_w uint32, spatial_scale float=1
 message Scale: axis int32=1, num_axes int32=1, bias_term bool
 message ShuffleChannel: group uint32=1
@@ -93,26 +94,26 @@ pad_out_h bool, pad_out_w bool
 message Yolo: num_classes uint32=20, num_box uint32, confidence_threshold float=0.01, nms_threshold float=0.45, \
 biases float*, mask uint32*, mask_group_num uint32=2, anchors_scale uint32*
 
-message Layer: name string, type string, bottom string*, top string*, param ParamSpec*, blobs Blob*, include Rule*, \
-exclude Rule*, transform_param Transform, argmax_param ArgMax, batch_norm_param BatchNorm, bias_param Bias, \
-bn_param BN, clip_param Clip, concat_param Concat, convolution_param Convolution, convolution3d_param Convolution, \
-crop_param Crop, data_param Data, image_data_param Data, hdf5_data_param Data, window_data_param Data, \
-detection_output_param DetectionOutput, dummy_data_param DummyData, eltwise_param Eltwise, elu_param ELU, \
-embed_param Embed, exp_param ExpLog, flatten_param Flatten, inner_product_param InnerProduct, input_param Input, \
-interp_param Interp, log_param ExpLog, lrn_param LRN, memory_data_param MemoryData, mvn_param MVN, norm_param \
-Normalize, parameter_param Parameter, permute_param Permute, pooling_param Pooling, pooling3d_param Pooling, \
-power_param Power, prelu_param PReLU, prior_box_param PriorBox, proposal_param Proposal, python_param Python, \
-psroi_pooling_param PSROIPooling, recurrent_param Recurrent, reduction_param Reduction, region_param Region, \
-relu_param ReLU, reorg_param Reorg, reshape_param Reshape, roi_pooling_param ROIPooling, scale_param Scale, \
+message Layer: name string, type string, bottom string*, top string*, loss_weight float*, param ParamSpec*, blobs \
+Blob*, include Rule*, exclude Rule*, transform_param Transform, argmax_param ArgMax, batch_norm_param BatchNorm, \
+bias_param Bias, bn_param BN, clip_param Clip, concat_param Concat, convolution_param Convolution, convolution3d_param \
+Convolution, crop_param Crop, data_param Data, image_data_param Data, hdf5_data_param Data, window_data_param Data, \
+detection_output_param DetectionOutput, dummy_data_param DummyData, eltwise_param Eltwise, elu_param ELU, embed_param \
+Embed, exp_param ExpLog, flatten_param Flatten, inner_product_param InnerProduct, input_param Input, interp_param \
+Interp, log_param ExpLog, lrn_param LRN, memory_data_param MemoryData, mvn_param MVN, norm_param Normalize, \
+parameter_param Parameter, permute_param Permute, pooling_param Pooling, pooling3d_param Pooling, power_param Power, \
+prelu_param PReLU, prior_box_param PriorBox, proposal_param Proposal, python_param Python, psroi_pooling_param \
+PSROIPooling, recurrent_param Recurrent, reduction_param Reduction, region_param Region, relu_param ReLU, reorg_param \
+Reorg, reshape_param Reshape, reverse_param Reverse, roi_pooling_param ROIPooling, scale_param Scale, \
 shuffle_channel_param ShuffleChannel, slice_param Slice, softmax_param Softmax, spp_param SPP, swish_param Swish, \
 threshold_param Threshold, tile_param Tile, upsample_param Upsample, yolo_detection_output_param Yolo, \
 yolov3_detection_output_param Yolo
 
-message V1Layer: bottom string*, top string*, name string, type V1Type, include Rule*, exclude Rule*, blobs Blob*, \
-param string*, argmax_param ArgMax, concat_param Concat, convolution_param Convolution, data_param Data, \
-dummy_data_param DummyData, eltwise_param Eltwise, exp_param ExpLog, hdf5_data_param Data, image_data_param Data, \
-inner_product_param InnerProduct, lrn_param LRN, memory_data_param MemoryData, mvn_param MVN, pooling_param Pooling, \
-power_param Power, relu_param ReLU, slice_param Slice, softmax_param Softmax, threshold_param Threshold, \
+message V1Layer: bottom string*, top string*, name string, type V1Type, loss_weight float*, include Rule*, exclude \
+Rule*, blobs Blob*, param string*, argmax_param ArgMax, concat_param Concat, convolution_param Convolution, data_param \
+Data, dummy_data_param DummyData, eltwise_param Eltwise, exp_param ExpLog, hdf5_data_param Data, image_data_param \
+Data, inner_product_param InnerProduct, lrn_param LRN, memory_data_param MemoryData, mvn_param MVN, pooling_param \
+Pooling, power_param Power, relu_param ReLU, slice_param Slice, softmax_param Softmax, threshold_param Threshold, \
 window_data_param Data, transform_param Transform, layer V0Layer
 
 message V0Layer: name string, type string, num_output uint32, biasterm bool=true, pad uint32, kernelsize uint32, \

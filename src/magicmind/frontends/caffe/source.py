@@ -10,7 +10,7 @@ import onnx_ir
 import magicmind.frontends.caffe.layers  # noqa: F401  (fills the table of importers)
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.caffe.inputs import inputs_of, is_input, reads_data
-from magicmind.frontends.caffe.layer import IMPORTERS, Importer, Layer
+from magicmind.frontends.caffe.layer import EACH, IMPORTERS, Importer, Layer
 from magicmind.frontends.caffe.plugins import plugin_importer
 from magicmind.frontends.caffe.prototxt import Net
 from magicmind.frontends.caffe.weights import BlobSource
@@ -31,6 +31,14 @@ DROPPED = frozenset(
 _LOSSES = frozenset({"SoftmaxWithLoss", "SigmoidCrossEntropyLoss"})
 """Layers that become the function inside them; their labels are not needed."""
 
+_LEARNED = frozenset(
+    {
+        "Convolution", "Convolution3D", "ConvolutionDepthwise", "ConvolutionDepthWise", "Deconvolution",
+        "DepthwiseConvolution", "InnerProduct", "LSTM", "RNN", "Recurrent",
+    }
+)  # fmt: skip
+"""Layers that tell what a network computes from what it is compared with."""
+
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError)
 """What importers raise on numbers that make no sense."""
 
@@ -45,13 +53,14 @@ class CaffeSource:
         self._net = net
         self._weights = weights
         declared = inputs_of(net)
-        working = [layer for layer in net.layers if layer.type not in DROPPED and not is_input(layer)]
-        self.outputs: Sequence[str] = _checked(outputs, working, declared) or _unread(net, working, declared)
+        working = [layer for layer in net.layers if not _is_dropped(layer) and not is_input(layer)]
+        unread = _unread(net, working, declared)
+        self.outputs: Sequence[str] = _checked(outputs, working, declared) or unread
         if not self.outputs:
             raise ModelFormatError("the net has no output: every blob is read by some layer", hint="give outputs=[...]")
         self._layers = _needed(working, self.outputs)
         used = {bottom for layer in self._layers for bottom in _bottoms(layer)} | set(self.outputs)
-        kept = _fed(net, declared)
+        kept = _fed(net, declared, _needed(working, unread))
         self._declared = {
             name: TensorType(onnx_ir.DataType.FLOAT, shape)
             for name, shape in declared.items()
@@ -116,16 +125,48 @@ class _Conversion:
     def _import(self, importer: Importer, message: Any, inputs: Sequence[Value]) -> None:
         net = self._net
         with net.at(message.name):
-            found = importer(Layer(net, message, self._weights, inputs, self._text))
-        made, tops = [found] if isinstance(found, Value) else found, _tops(message)
+            made = self._made(importer, message, inputs)
+        tops = _tops(message)
         if len(made) < len(tops):
             raise ModelFormatError(f"lists {len(tops)} tops; this layer makes {len(made)}")
         for top, value in zip(tops, made, strict=False):
             net.bind(top, value)
 
+    def _made(self, importer: Importer, message: Any, inputs: Sequence[Value]) -> Sequence[Value]:
+        """What the layer makes; one that has a bottom for every top is applied to each, with the same parameters."""
+        count = len(inputs)
+        if message.type not in EACH or count < 2:
+            found = importer(Layer(self._net, message, self._weights, inputs, self._text))
+            return [found] if isinstance(found, Value) else found
+        if len(message.top) != count:
+            raise ModelFormatError(f"lists {count} bottoms and {len(message.top)} tops; there is a top for each bottom")
+        return [
+            self._made(importer, _with_top(message, top), [x])[0] for top, x in zip(message.top, inputs, strict=True)
+        ]
+
     def _refuse(self, message: Any, text: str) -> None:
         self._refused.append(text)
         self._lost.update(_tops(message))
+
+
+def _with_top(layer: Any, top: str) -> Any:
+    """The layer with this top only."""
+    copy = type(layer)()
+    copy.CopyFrom(layer)
+    copy.top[:] = [top]
+    return copy
+
+
+def _is_dropped(layer: Any) -> bool:
+    """Whether a layer only judges what others make: a known one, or one that nobody imports and is named or weighted as
+    a loss or an accuracy."""
+    if layer.type in DROPPED:
+        return True
+    if layer.type in IMPORTERS and layer.type != "Python":
+        return False
+    kind = layer.python_param.layer if layer.type == "Python" else layer.type
+    judging = any(layer.loss_weight) or any(word in kind for word in ("Loss", "Accuracy", "WarpCTC"))
+    return judging and plugin_importer(kind) is None
 
 
 def _bottoms(layer: Any) -> list[str]:
@@ -152,13 +193,30 @@ def _checked(outputs: Sequence[str] | None, layers: Sequence[Any], declared: Col
 def _unread(net: Net, layers: Sequence[Any], declared: Collection[str]) -> list[str]:
     """The blobs that no layer reads, in the order they are made; not inputs, and not what is silenced or a label."""
     reading = {bottom for layer in layers for bottom in _bottoms(layer) if bottom not in layer.top}
+    computed = _computed(layers, declared)
     for layer in net.layers:
         if layer.type == "Silence":
             reading.update(layer.bottom)
-        elif layer.type in DROPPED or layer.type in _LOSSES:
-            reading.update(layer.bottom[1:])
-    tops = dict.fromkeys(top for layer in layers for top in _tops(layer))
-    return [top for top in tops if top not in reading and top not in declared]
+        elif _is_dropped(layer) or layer.type in _LOSSES:
+            reading.update(set(layer.bottom[1:]) - computed)
+    return [top for top in _all_tops(layers) if top not in reading and top not in declared]
+
+
+def _computed(layers: Sequence[Any], declared: Collection[str]) -> set[str]:
+    """The blobs that layers with parameters lead to, but no input that such layers never see: a label."""
+    learning = [layer for layer in layers if layer.type in _LEARNED]
+    seen = {bottom for layer in _needed(layers, _all_tops(learning)) for bottom in _bottoms(layer)}
+    labels, found = set(declared) - seen, set[str]()
+    for layer in layers:
+        if labels.intersection(_bottoms(layer)):
+            labels.update(_tops(layer))
+        elif layer.type in _LEARNED or found.intersection(_bottoms(layer)):
+            found.update(_tops(layer))
+    return found
+
+
+def _all_tops(layers: Sequence[Any]) -> list[str]:
+    return list(dict.fromkeys(top for layer in layers for top in _tops(layer)))
 
 
 def _needed(layers: Sequence[Any], outputs: Collection[str]) -> list[Any]:
@@ -171,11 +229,15 @@ def _needed(layers: Sequence[Any], outputs: Collection[str]) -> list[Any]:
     return found[::-1]
 
 
-def _fed(net: Net, declared: Collection[str]) -> set[str]:
-    """Inputs to keep although nothing reads them: those declared as such, unless only losses do."""
+def _fed(net: Net, declared: Collection[str], working: Sequence[Any]) -> set[str]:
+    """Inputs to keep although no output asked for needs them: those declared as such, unless only losses do.
+
+    `working` are the layers that lead to the outputs of the whole net.
+    """
     data = {top for layer in net.layers if reads_data(layer) for top in layer.top}
-    labels = {bottom for layer in net.layers if layer.type in DROPPED | _LOSSES for bottom in layer.bottom}
-    return set(declared) - data - labels
+    read = {bottom for layer in net.layers for bottom in layer.bottom}
+    needed = {bottom for layer in working for bottom in _bottoms(layer)}
+    return set(declared) - data - (read - needed)
 
 
 def _check_sources(layers: Sequence[Any], declared: Collection[str]) -> None:

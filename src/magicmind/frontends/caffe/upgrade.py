@@ -147,9 +147,7 @@ def _from_v0_layer(old: Any) -> Any:
 
 
 def _add_padding(layer: Any, amount: int) -> None:
-    if layer.type == "Convolution":
-        layer.convolution_param.pad[:] = [amount]
-    elif layer.type == "Pooling":
-        layer.pooling_param.pad = amount
-    else:
+    part = {"Convolution": layer.convolution_param, "Pooling": layer.pooling_param}.get(layer.type)
+    if part is None:
         raise ModelFormatError(f"layer {layer.name!r} ({layer.type}) reads a padding layer; only conv and pool can")
+    part.pad[:] = [amount]

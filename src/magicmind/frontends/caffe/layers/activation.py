@@ -30,7 +30,7 @@ def plain(layer: Layer) -> Value:
     return layer.net.op(_PLAIN[layer.message.type], layer.x)
 
 
-@importer("ReLU")
+@importer("ReLU", each=True)
 def relu(layer: Layer) -> Value:
     """max(x, 0) + slope * min(x, 0)."""
     slope = layer.message.relu_param.negative_slope
@@ -50,7 +50,7 @@ def clip(layer: Layer) -> Value:
     return net.op("Clip", layer.x, net.scalar(p.min, layer.x), net.scalar(p.max, layer.x))
 
 
-@importer("PReLU")
+@importer("PReLU", each=True)
 def prelu(layer: Layer) -> Value:
     """A slope for each channel (axis 1), or one for all."""
     shared = layer.message.prelu_param.channel_shared

@@ -42,21 +42,23 @@ def window(layer: Layer, p: Any) -> Window:
     if rank < 1:
         raise ModelFormatError("the input has no spatial axes")
     found = Window(
-        _per_axis(p, "kernel", p.kernel_size, rank, None),
-        _per_axis(p, "stride", p.stride, rank, 1),
-        _per_axis(p, "pad", p.pad, rank, 0),
-        _per_axis(p, "dilation", p.dilation, rank, 1),
+        per_axis(p, "kernel", p.kernel_size, rank, None),
+        per_axis(p, "stride", p.stride, rank, 1),
+        per_axis(p, "pad", p.pad, rank, 0),
+        per_axis(p, "dilation", p.dilation, rank, 1),
     )
     if rank == 3 and p.HasField("kernel_depth"):  # C3D: the first spatial axis is time
         found.kernel[0], found.strides[0], found.pads[0] = p.kernel_depth, p.temporal_stride, p.temporal_pad
     return found
 
 
-def _per_axis(p: Any, name: str, given: Any, rank: int, default: int | None) -> list[int]:
+def per_axis(p: Any, name: str, given: Any, rank: int, default: int | None) -> list[int]:
+    """A setting for every spatial axis: one number for all, one for each, or in a plane by `_h` and `_w`."""
     fields = p.DESCRIPTOR.fields_by_name
-    if rank == 2 and f"{name}_h" in fields and (p.HasField(f"{name}_h") or p.HasField(f"{name}_w")):
-        return [getattr(p, f"{name}_h"), getattr(p, f"{name}_w")]
     sizes = list(given) or ([] if default is None else [default])
+    sides = [side for side in (f"{name}_h", f"{name}_w") if side in fields]
+    if rank == 2 and any(p.HasField(side) for side in sides):
+        return [getattr(p, side) if p.HasField(side) or not sizes else sizes[0] for side in sides]
     if len(sizes) not in (1, rank):
         raise ModelFormatError(f"{name} lists {len(sizes)} numbers for {rank} spatial axes")
     return sizes * rank if len(sizes) == 1 else sizes
@@ -78,20 +80,20 @@ def _convolve(layer: Layer, p: Any, *, depthwise: bool = False) -> Value:
     return layer.net.op("Conv", layer.x, weights, bias, group=groups, **w.attributes())
 
 
-@importer("Convolution", "Convolution3D")
+@importer("Convolution", "Convolution3D", each=True)
 def convolution(layer: Layer) -> Value:
     """Conv; with `convolution3d_param` as some branches call it."""
     named = layer.message.HasField("convolution3d_param")
     return _convolve(layer, layer.message.convolution3d_param if named else layer.message.convolution_param)
 
 
-@importer("ConvolutionDepthwise", "DepthwiseConvolution", "ConvolutionDepthWise")
+@importer("ConvolutionDepthwise", "DepthwiseConvolution", "ConvolutionDepthWise", each=True)
 def depthwise(layer: Layer) -> Value:
     """Conv with a group for every channel, whatever `group` says."""
     return _convolve(layer, layer.message.convolution_param, depthwise=True)
 
 
-@importer("Deconvolution")
+@importer("Deconvolution", each=True)
 def deconvolution(layer: Layer) -> Value:
     """ConvTranspose: the blob has the input's channels first, as ONNX wants it."""
     p = layer.message.convolution_param
@@ -103,7 +105,7 @@ def deconvolution(layer: Layer) -> Value:
     return layer.net.op("ConvTranspose", layer.x, weights, bias, group=groups, **w.attributes())
 
 
-@importer("InnerProduct")
+@importer("InnerProduct", each=True)
 def inner_product(layer: Layer) -> Value:
     """[lead..., rest...] to [lead..., num_output]: the axes from `axis` on are one vector."""
     p, net, x = layer.message.inner_product_param, layer.net, layer.x

@@ -191,6 +191,19 @@ FUNCTIONS: dict[str, tuple[str, str, Callable[[Array], Array]]] = {
     "argmax_value": ("ArgMax", "argmax_param { axis: 1 out_max_val: true }", lambda x: x.max(1, keepdims=True)),
     "flatten_all": ("Flatten", "", lambda x: x.reshape(2, -1)),
     "concat_old": ("Concat", "concat_param { concat_dim: 1 }", lambda x: x),
+    "reverse": ("Reverse", "", lambda x: x[::-1]),
+    "reverse_axes": ("Reverse", "reverse_param { axis: 1 axis: -1 }", lambda x: x[:, ::-1, :, ::-1]),
+    "transpose": ("Transpose", "transpose_param { dim: 3 dim: 0 dim: 1 dim: 2 }", lambda x: x.transpose(3, 0, 1, 2)),
+    "transpose_nested": (
+        "Transpose",
+        "transpose_param { dim { dim: 0 dim: 2 dim: 1 dim: 3 } }",
+        lambda x: x.transpose(0, 2, 1, 3),
+    ),
+    "transpose_order": (
+        "TensorTranspose",
+        "tensor_transpose_param { order: 1 order: 0 order: 2 order: 3 }",
+        lambda x: x.transpose(1, 0, 2, 3),
+    ),
     "upsample": ("Upsample", "upsample_param { scale: 2 }", lambda x: x.repeat(2, 2).repeat(2, 3)),
     "reorg_back": (
         "Reorg",
@@ -255,6 +268,9 @@ def test_three_dimensional_convolution_and_pooling() -> None:
     params = "pooling_param { pool: MAX kernel_size: 2 kernel_depth: 1 stride: 2 temporal_stride: 1 }"
     (found,) = run_layer("Pooling3D", params, feeds)
     close(found, feeds["x"].reshape(1, 2, 4, 3, 2, 3, 2).max(axis=(4, 6)))
+    params = "pooling_param { pool: MAX kernel_size: [1, 2, 2] stride: 1 stride: 2 stride: 2 }"
+    (again,) = run_layer("Pooling", params, feeds)
+    close(again, found)
 
 
 def test_depthwise_ignores_the_group() -> None:

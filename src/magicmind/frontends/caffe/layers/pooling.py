@@ -13,13 +13,14 @@ import onnx_ir
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
+from magicmind.frontends.caffe.layers.convolution import per_axis
 from magicmind.ir.dims import product
 from magicmind.ops.emitter import Value
 
 _METHODS = ("Max", "Average")
 
 
-@importer("Pooling", "Pooling3D")
+@importer("Pooling", "Pooling3D", each=True)
 def pooling(layer: Layer) -> list[Value]:
     """MaxPool or AveragePool; the second top of a maximum holds where in its plane each was found."""
     named = layer.message.HasField("pooling3d_param")
@@ -46,12 +47,9 @@ def _window(layer: Layer, p: Any) -> dict[str, Any]:
     rank = layer.net.rank(layer.x) - 2
     if rank < 1:
         raise ModelFormatError("the input has no spatial axes")
-    kernel, strides, pads = ([n] * rank for n in (p.kernel_size, p.stride, p.pad))
-    if rank == 2:
-        kernel = [p.kernel_h or p.kernel_size, p.kernel_w or p.kernel_size]
-        strides = [p.stride_h or p.stride, p.stride_w or p.stride]
-        pads = [p.pad_h or p.pad, p.pad_w or p.pad]
-    elif rank == 3 and p.HasField("kernel_depth"):  # C3D: the first spatial axis is time
+    kernel = per_axis(p, "kernel", p.kernel_size, rank, None)
+    strides, pads = per_axis(p, "stride", p.stride, rank, 1), per_axis(p, "pad", p.pad, rank, 0)
+    if rank == 3 and p.HasField("kernel_depth"):  # C3D: the first spatial axis is time
         kernel[0], strides[0], pads[0] = p.kernel_depth, p.temporal_stride, p.temporal_pad
     up = p.ceil_mode and p.round_mode == 0
     return {"kernel_shape": kernel, "strides": strides, "pads": pads * 2, "ceil_mode": int(up)}

@@ -1,4 +1,4 @@
-"""Moving, cutting and joining: Concat, Slice, Flatten, Reshape, Permute, Crop, Tile, Reorg, ShuffleChannel, choices."""
+"""Moving, cutting and joining: Concat, Slice, Flatten, Reshape, Permute, Reverse, Crop, Tile, Reorg, choices."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ from itertools import pairwise
 import numpy as np
 import onnx_ir
 
-from magicmind.errors import ModelFormatError
+from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.caffe.layer import Layer, importer
+from magicmind.frontends.caffe.plugins import fields_of
 from magicmind.ir.dims import product
 from magicmind.ops.emitter import Value
+
+_BEFORE_ALL = -(1 << 31)  # where a slice that runs backwards ends: before element 0
 
 
 @importer("Concat")
@@ -72,6 +75,34 @@ def permute(layer: Layer) -> Value:
     order = list(layer.message.permute_param.order)
     order += [axis for axis in range(layer.net.rank(layer.x)) if axis not in order]
     return layer.net.op("Transpose", layer.x, perm=order)
+
+
+@importer("Transpose", "TensorTranspose")
+def transpose(layer: Layer) -> Value:
+    """Axes in a new order: `dim` (CRNN), `dim { dim }` or `order`, all of them."""
+    rank = layer.net.rank(layer.x)
+    order = [axis % rank if -rank <= axis < rank else axis for axis in _order(layer)]
+    if sorted(order) != list(range(rank)):
+        raise ModelFormatError(f"{order} is no order of {rank} axes")
+    return layer.net.op("Transpose", layer.x, perm=order)
+
+
+def _order(layer: Layer) -> list[int]:
+    """The numbers in the layer's own message, which branches spell in several ways."""
+    settings = [v for name, fields in fields_of(layer) if name.endswith("transpose_param") for _, v in fields]
+    nested = [number for item in settings if isinstance(item, list) for _, number in item]
+    return [int(number) for number in nested or settings]
+
+
+@importer("Reverse")
+def reverse(layer: Layer) -> Value:
+    """The elements along the axes from the last to the first; along the first axis, time, where none is given."""
+    net, x = layer.net, layer.x
+    if len(layer.inputs) > 1:
+        raise UnsupportedOperatorError("sequences of several lengths, which the second bottom marks")
+    axes = [layer.axis(x, axis) for axis in layer.message.reverse_param.axis or [0]]
+    back = [-1] * len(axes)
+    return net.op("Slice", x, net.ints(*back), net.ints(*[_BEFORE_ALL] * len(axes)), net.ints(*axes), net.ints(*back))
 
 
 @importer("Crop")
