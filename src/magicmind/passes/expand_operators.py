@@ -10,7 +10,7 @@ from magicmind.ops.expansion import Expansion, can_expand, expand_node
 from magicmind.passes.edit import SOURCES, add_constant, graph_of, graphs_of, merge_sources
 from magicmind.passes.infer_types import type_node
 from magicmind.passes.infra import Pass
-from magicmind.passes.inline_if import discard
+from magicmind.passes.splice import discard
 
 
 class ExpandOperators(Pass):

@@ -7,8 +7,9 @@ import onnx_ir
 from magicmind.ops.registry import contents_of
 from magicmind.passes.edit import graph_of, graphs_of, insert_node, is_op
 from magicmind.passes.infra import Pass
+from magicmind.passes.splice import discard, splice
 
-__all__ = ["InlineIf", "discard", "known_condition"]
+__all__ = ["InlineIf", "known_condition"]
 
 
 def known_condition(node: onnx_ir.Node) -> bool | None:
@@ -39,18 +40,7 @@ def _inline(node: onnx_ir.Node) -> bool:
     graph = graph_of(node)
     branch = node.attributes["then_branch" if condition else "else_branch"].as_graph()
     discard(node.attributes["else_branch" if condition else "then_branch"].as_graph())
-    taken = {v.name for v in (*graph.inputs, *graph.initializers.values(), *(v for n in graph for v in n.outputs))}
-    results = list(branch.outputs)
-    branch.outputs.clear()  # a value is an output of one graph at most
-    for constant in list(branch.initializers.values()):
-        _move_constant(graph, constant, results, taken)
-    nodes = list(branch)
-    branch.remove(nodes)
-    for moved in nodes:
-        for value in moved.outputs:
-            if value.name:
-                value.name = _free(value.name, taken)
-    graph.insert_before(node, nodes)
+    results = splice(node, branch)
     for output, result in zip(node.outputs, results, strict=True):
         copy = insert_node(node, "Identity", [result], name=f"{node.name}.{output.name}").outputs[0]
         copy.type, copy.shape = result.type, result.shape
@@ -59,33 +49,3 @@ def _inline(node: onnx_ir.Node) -> bool:
         copy.name = name
     graph.remove(node, safe=True)
     return True
-
-
-def discard(graph: onnx_ir.Graph) -> None:
-    """Empties a graph that is thrown away, so that nothing outside counts as read by it."""
-    for inner in [graph, *graph.subgraphs()]:
-        inner.outputs.clear()
-        nodes = list(inner)
-        for node in nodes:
-            for i in range(len(node.inputs)):
-                node.replace_input_with(i, None)
-        inner.remove(nodes)
-
-
-def _move_constant(
-    graph: onnx_ir.Graph, constant: onnx_ir.Value, results: list[onnx_ir.Value], taken: set[str | None]
-) -> None:
-    name = _free(constant.name or "constant", taken)
-    copy = onnx_ir.Value(name=name, type=constant.type, shape=constant.shape, const_value=constant.const_value)
-    constant.replace_all_uses_with(copy)
-    results[:] = [copy if value is constant else value for value in results]
-    graph.register_initializer(copy)
-
-
-def _free(name: str, taken: set[str | None]) -> str:
-    free, number = name, 1
-    while free in taken:
-        number += 1
-        free = f"{name}.{number}"
-    taken.add(free)
-    return free

@@ -14,6 +14,7 @@ from google.protobuf.message import DecodeError
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.onnx.build import GraphBuilder, check_texts
+from magicmind.frontends.onnx.lists import resolve_lists
 from magicmind.frontends.onnx.upgrade import OLDEST, upgrade
 from magicmind.ir.dims import Dim, symbol
 from magicmind.ir.input_shapes import apply_shapes
@@ -70,6 +71,7 @@ def _convert(proto: onnx.ModelProto, folder: Path | None, input_shapes: ShapeSpe
     )
     _type_inputs(model, proto.graph, input_shapes)
     upgrade(graph)
+    resolve_lists(graph)
     return model
 
 
