@@ -13,7 +13,8 @@ from magicmind.codegen import math as vm
 from magicmind.codegen.builder import Kernel, Param
 from magicmind.codegen.target import TARGETS, Target
 from magicmind.codegen.values import Vec
-from magicmind.testing.run_kernel import compile_kernel, run_kernel, runnable_targets
+from magicmind.lower.native import compile_kernel
+from magicmind.testing.run_kernel import run_kernel, runnable_targets
 
 LANES = 16
 

@@ -21,7 +21,7 @@ from magicmind.kernels.recurrent import Activation, Recurrent
 from magicmind.kernels.reorder import Reorder
 from magicmind.kernels.resize import Resample
 from magicmind.kernels.resize_tables import MakeTable, Sampling
-from magicmind.testing.run_kernel import compile_kernel
+from magicmind.lower.native import compile_kernel
 
 HALVES = ConvTypes("f16", "f32", "f16")
 _SIGMOID_TANH = ((Activation("Sigmoid"), Activation("Tanh")),)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.quant.count import count, ends, no_counts
 from magicmind.quant.histogram import HALF, Histogram
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -23,44 +24,35 @@ _SMALLEST = -120
 class ChannelHistogram:
     """Counts of the values of each channel; bins of channel c are `widths[c]` wide, a power of two that doubles.
 
-    Exact zeros are in none of them; `totals` are all values of a channel.
+    Exact zeros are in none of them; `total` is how many values a channel had.
     """
 
     channels: int
-    counts: Array = field(init=False)
+    _counted: Array = field(init=False)
     widths: Array = field(init=False)
     lows: Array = field(init=False)
     highs: Array = field(init=False)
-    zeros: Array = field(init=False)
     total: int = 0
 
     def __post_init__(self) -> None:
-        self.counts = np.zeros((self.channels, 2 * _HALF), np.int64)
+        self._counted = no_counts(self.channels, _HALF)
         self.widths = np.full(self.channels, 2.0**_SMALLEST)
         self.lows, self.highs = np.full(self.channels, math.inf), np.full(self.channels, -math.inf)
-        self.zeros = np.zeros(self.channels, np.int64)
 
     def add(self, x: Array) -> None:
-        """Counts finite float32 values [N, C, ...]."""
+        """Counts finite float32 values [N, C, ...]. Raises ValueError for NaN and infinity; none is counted then."""
         if x.size == 0:
             return
-        rows = x.reshape(len(x), self.channels, -1).swapaxes(0, 1).reshape(self.channels, -1)
-        lows, highs = rows.min(1), rows.max(1)
+        lows, highs = ends(x, axis=1)
         self.lows, self.highs = np.minimum(self.lows, lows), np.maximum(self.highs, highs)
         self._cover(np.maximum(-lows, highs))
-        zeros = rows.shape[1] - np.count_nonzero(rows, axis=1)
-        self.zeros += zeros
-        self.total += rows.shape[1]
-        index = np.floor(rows * (1.0 / self.widths).astype(np.float32)[:, None]).astype(np.int32)
-        np.clip(index, -_HALF, _HALF - 1, out=index)
-        index += np.arange(self.channels, dtype=np.int32)[:, None] * (2 * _HALF) + _HALF
-        self.counts += np.bincount(index.reshape(-1), minlength=self.counts.size).reshape(self.counts.shape)
-        self.counts[:, _HALF] -= zeros
+        count(x, self.widths, self._counted, axis=1)
+        self.total += x.size // self.channels
 
     def _cover(self, peaks: Array) -> None:
         """Doubles widths until the peaks are inside."""
         while (short := np.flatnonzero(peaks > self.widths * _HALF)).size:
-            needed = 2.0 ** np.ceil(np.log2(peaks[short].astype(np.float64) / _HALF))
+            needed = 2.0 ** np.ceil(np.log2(peaks[short] / _HALF))
             empty = short[~self.counts[short].any(1)]
             self.widths[short] = np.where(np.isin(short, empty), np.maximum(needed, 2.0**_SMALLEST), self.widths[short])
             full = np.setdiff1d(short, empty)
@@ -68,6 +60,22 @@ class ChannelHistogram:
             self.counts[full] = 0
             self.counts[full, _HALF // 2 : _HALF // 2 + _HALF] = joined
             self.widths[full] *= 2.0
+
+    @property
+    def counts(self) -> Array:
+        """By channel and bin."""
+        return self._counted[:, : 2 * _HALF]
+
+    @property
+    def zeros(self) -> Array:
+        """Exact zeros by channel."""
+        zeros: Array = self.total - self.counts.sum(1)
+        return zeros
+
+    @property
+    def peak(self) -> float:
+        """The largest magnitude, 0 of none."""
+        return float(max(-self.lows.min(), self.highs.max())) if self.total else 0.0
 
     @property
     def nonzero(self) -> Array:

@@ -12,22 +12,14 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.quant.count import count, ends, no_counts
+
 Array = np.ndarray[Any, np.dtype[Any]]
 
 HALF = 4096
 """Bins on each side of zero: 8 or more for every step of an 8-bit scale."""
 _SMALLEST = -120
 """Exponent of the smallest width; what is smaller falls into the bins at zero."""
-
-
-def finite_range(values: Array) -> tuple[float, float]:
-    """The smallest and the largest value, (0, 0) of none. Raises ValueError for NaN and infinity."""
-    if values.size == 0:
-        return 0.0, 0.0
-    low, high = float(values.min()), float(values.max())  # NaN passes through both
-    if not (math.isfinite(low) and math.isfinite(high)):
-        raise ValueError("NaN" if math.isnan(low) or math.isnan(high) else "infinity")
-    return low, high
 
 
 @dataclass
@@ -45,19 +37,18 @@ class Histogram:
         """Counts finite float32 values of any shape. Raises ValueError for NaN and infinity; none is counted then."""
         if values.size == 0:
             return
-        low, high = finite_range(values)
-        self.low, self.high = min(self.low, low), max(self.high, high)
+        (low,), (high,) = ends(values)
+        self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
         self.total += values.size
-        zeros = values.size - int(np.count_nonzero(values))
-        self.zeros += zeros
-        if zeros == values.size:
+        if low == high == 0:
+            self.zeros += values.size
             return
         self.cover(max(-low, high))
-        index = np.floor(values.reshape(-1) * np.float32(1.0 / self.width)).astype(np.int32)
-        index += HALF
-        np.clip(index, 0, 2 * HALF - 1, out=index)  # the upper end itself, and half a bin of -0.0
-        self.counts += np.bincount(index, minlength=2 * HALF)
-        self.counts[HALF] -= zeros
+        counted = no_counts(1, HALF)
+        count(values, np.array([self.width]), counted)
+        counts = counted[0, : 2 * HALF]
+        self.counts += counts
+        self.zeros += values.size - int(counts.sum())
 
     def cover(self, peak: float) -> None:
         """Doubles the width until `peak` is inside."""
@@ -69,6 +60,11 @@ class Histogram:
             self.counts[:] = 0
             self.counts[HALF // 2 : HALF // 2 + HALF] = joined
             self.width *= 2.0
+
+    @property
+    def peak(self) -> float:
+        """The largest magnitude, 0 of none."""
+        return max(-self.low, self.high) if self.total else 0.0
 
     @property
     def centres(self) -> Array:

@@ -7,7 +7,9 @@ sample are too large together, several builds of the network show a group of the
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,10 @@ from magicmind.graph import Graph
 from magicmind.ir import dims
 from magicmind.ir.types import ranges_of, type_of
 from magicmind.quant.channel_histogram import ChannelHistogram
-from magicmind.quant.histogram import Histogram, finite_range
+from magicmind.quant.count import magnitude, reduced
+from magicmind.quant.histogram import Histogram
 from magicmind.quant.samples import Sample
+from magicmind.runtime.limits import thread_limit
 from magicmind.runtime.model import Model
 from magicmind.runtime.session import Session
 from magicmind.tensorinfo import TensorInfo
@@ -66,23 +70,26 @@ class Observed:
         return None if self.squares is None or not self.counted else self.squares / self.counted
 
     def add(self, x: Array, watch: Watch) -> None:
-        """Raises ValueError for values that are not finite; infinity passes by a mere magnitude: masks hold -inf."""
-        only_peak = not watch.histogram and watch.axis is None
-        low, high = finite_range(x[~np.isinf(x)] if only_peak else x)
-        self.peak = max(self.peak, -low, high)
+        """Float32 numbers. Raises ValueError for those that are not finite; infinity passes by a mere magnitude: masks
+        hold -inf."""
+        if x.size == 0:
+            return
         if watch.histogram and watch.channels:
             self.channels = self.channels or ChannelHistogram(x.shape[1])
             self.channels.add(x)
+            peak = self.channels.peak
         elif watch.histogram:
             self.histogram.add(x)
-        if watch.axis is None or x.size == 0:
+            peak = self.histogram.peak
+        else:
+            peak = magnitude(x, infinity=watch.axis is None)
+        self.peak = max(self.peak, peak)
+        if watch.axis is None:
             return
-        axis = watch.axis % x.ndim
-        others = tuple(i for i in range(x.ndim) if i != axis)
-        sums, squares = (y.sum(axis=others, dtype=np.float64) for y in (x, x * x))
+        sums, squares = (reduced(op, x, watch.axis % x.ndim) for op in ("Sum", "SumSquare"))
         self.sums = sums if self.sums is None else self.sums + sums
         self.squares = squares if self.squares is None else self.squares + squares
-        self.counted += x.size // x.shape[axis]
+        self.counted += x.size // len(sums)
 
 
 @dataclass
@@ -109,15 +116,16 @@ def observe(
     dtypes = {info.name: info.dtype for info in graph.inputs}
     inputs = dtypes.keys()
     found = Observations({name: Observed() for name in watched})
-    with _Watchers(graph, [name for name in watched if name not in inputs], build) as watchers:
+    names = [name for name in watched if name not in inputs]
+    with _Watchers(graph, names, build) as watchers, ThreadPoolExecutor(thread_limit()) as pool:
         for number, sample in enumerate(samples, 1):
             where = f"calibration sample {number}"
             _require_names(sample, inputs, where)
             sample = {name: _as(dtypes[name], array, where) for name, array in sample.items()}
             for i, outputs in enumerate(watchers.run(sample, where)):
                 arrays = outputs if i else sample | outputs  # the inputs too, once they are known to fit
-                for name in (name for name in arrays if name in watched):
-                    _count(found, name, arrays[name], watched, where)
+                shown = {name: array for name, array in arrays.items() if name in watched}
+                list(pool.map(partial(_count, found, watched, where), shown.items()))
             found.samples = number
             progress("calibrating", number, max(total, number))
     if not found.samples:
@@ -133,7 +141,8 @@ def _as(dtype: np.dtype[Any], array: Any, where: str) -> Array:
         raise PrecisionError(f"{where}: {array!r:.60} is no array of {dtype}") from error
 
 
-def _count(found: Observations, name: str, array: Array, watched: Mapping[str, Watch], where: str) -> None:
+def _count(found: Observations, watched: Mapping[str, Watch], where: str, shown: tuple[str, Array]) -> None:
+    name, array = shown
     try:
         found.tensors[name].add(np.asarray(array, np.float32), watched[name])
     except ValueError as error:
@@ -164,6 +173,8 @@ class _Watchers:
         self._graph, self._names, self._build = graph, names, build
         self._models: list[Model] = []
         self._sessions: list[Session] = []
+        self._held: dict[str, Array] | None = None
+        """Outputs whose memory the next call writes to again: fresh pages cost as much as the network."""
         self._shapes: Shapes | None = None
         """What the sessions are for; None before the first sample; empty: whatever the graph takes."""
 
@@ -172,7 +183,10 @@ class _Watchers:
         try:
             self._require(sample)
             for session in self._sessions:
-                yield session.run(sample)
+                outputs = session.run(sample, self._held)
+                if len(self._sessions) == 1 and _is_fixed(session.outputs):
+                    self._held = outputs
+                yield outputs
         except Error as error:
             raise PrecisionError(f"{where}: {error}") from error
 
@@ -193,13 +207,17 @@ class _Watchers:
         """Gives back what the builds hold."""
         for model in self._models:
             model.close()
-        self._models, self._sessions = [], []
+        self._models, self._sessions, self._held = [], [], None
 
     def __enter__(self) -> _Watchers:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _is_fixed(tensors: Iterable[TensorInfo]) -> bool:
+    return all(isinstance(dim, int) for info in tensors for dim in info.shape)
 
 
 def _is_one_of_many(shapes: Shapes, inputs: Sequence[TensorInfo]) -> bool:

@@ -129,7 +129,7 @@ def scales_of(
     scales = {v.name or "": scale for v, scale in found.items()}
     means = {name: o.means * by_name.get(name, 1.0) for name, o in seen.tensors.items() if o.means is not None}
     peaks = {name: o.peak for name, o in seen.tensors.items()}
-    peaks |= {v.name or "": max(-h.low, h.high) for v, h in histograms.items() if h.total}
+    peaks |= {v.name or "": h.peak for v, h in histograms.items() if h.total}
     large = {name: peak for name, peak in peaks.items() if peak > LARGE}
     kept = {name: by_name[name] for name in means if name in by_name and (by_name[name] != 1).any()}
     return Scales(scales, means, large, seen.samples, samples.random, how.equalises, samples.data, kept)

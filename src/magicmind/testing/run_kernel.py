@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
-import functools
-import mmap
 import platform
 from collections.abc import Hashable, Sequence
 from typing import cast
@@ -12,9 +9,9 @@ from typing import cast
 import numpy as np
 import numpy.typing as npt
 
-from magicmind.codegen.link import link
 from magicmind.codegen.llvm import compile_object
 from magicmind.codegen.target import TARGETS, Target, find_target
+from magicmind.lower.native import load_kernel
 from magicmind.lower.plan import KernelSpec
 from magicmind.runtime.cpu import cpu_features
 from magicmind.testing.emulate import DATA, run_emulated
@@ -30,13 +27,6 @@ def runnable_targets() -> list[str]:
     """Names of the targets whose code this CPU can run."""
     present = cpu_features()
     return [t.name for t in TARGETS.values() if t.triple.startswith(platform.machine()) and set(t.requires) <= present]
-
-
-def compile_kernel(spec: KernelSpec, target: Target) -> tuple[bytes, int]:
-    """Linked code of one kernel and the offset of its entry. Undefined symbols are a CompileError."""
-    kernel = spec.build(target, "kernel")
-    blob = link([compile_object(kernel.finish(), target)], ["kernel"])
-    return blob.data, blob.symbols["kernel"]
 
 
 def run_kernel(
@@ -63,14 +53,12 @@ def run_kernel(
 
 def _call(spec: Hashable, target: Target, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
     """In this process."""
-    code, address = load_kernel(spec, target)
     base = int(memory.data.ctypes.data)
     *pointers, scratch = [base + offset for offset in memory.offsets]
-    kinds = [ctypes.c_void_p] * len(pointers) + [ctypes.c_int64] * (len(params) + 2) + [ctypes.c_void_p]
-    function = ctypes.CFUNCTYPE(None, *kinds)(address)
+    kernel = load_kernel(spec, target)
+    function = kernel.function(len(pointers), len(params))
     for tid in range(nthreads):
         function(*pointers, *params, tid, nthreads, scratch)
-    del code
 
 
 def _call_emulated(spec: KernelSpec, target: Target, memory: _Memory, params: Sequence[int], nthreads: int) -> None:
@@ -113,12 +101,3 @@ class _Memory:
         changed = np.flatnonzero(guard & (self.data != _PATTERN))
         near = [f"argument {i} at {start}" for i, start in enumerate(self.offsets)]
         assert not changed.size, f"the kernel wrote outside of its arrays, first at {changed[0]}: {', '.join(near)}"
-
-
-@functools.lru_cache(maxsize=64)
-def load_kernel(spec: Hashable, target: Target) -> tuple[mmap.mmap, int]:
-    """Executable memory with the kernel's code, and its address."""
-    code, entry = compile_kernel(cast(KernelSpec, spec), target)
-    memory = mmap.mmap(-1, len(code), prot=mmap.PROT_READ | mmap.PROT_WRITE | mmap.PROT_EXEC)
-    memory.write(code)
-    return memory, ctypes.addressof(ctypes.c_char.from_buffer(memory)) + entry

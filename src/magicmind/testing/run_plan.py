@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from collections.abc import Hashable, Mapping
 from typing import Any, cast
 
@@ -14,9 +13,9 @@ from magicmind.codegen.target import find_target
 from magicmind.ir.dims import evaluate
 from magicmind.ir.types import dtype_of, shape_of
 from magicmind.lower.lowering import Lowering
+from magicmind.lower.native import load_kernel
 from magicmind.lower.plan import Ref, Step, Storage
 from magicmind.modelfile.parts import WeightStore
-from magicmind.testing.run_kernel import load_kernel
 
 Array = npt.NDArray[Any]
 Bytes = npt.NDArray[np.uint8]
@@ -36,14 +35,9 @@ def run_plan(
     machine = find_target(target)
     for step in [*plan.prepare.steps, *plan.steps]:
         assert isinstance(step, Step), f"{step.node}: host steps need the run time"
-        code, address = load_kernel(cast(Hashable, step.spec), machine)
+        kernel = load_kernel(cast(Hashable, step.spec), machine)
         sizes = [evaluate(d, values) for d in step.params]
-        kinds: list[Any] = (
-            [ctypes.c_void_p] * len(step.refs)
-            + [ctypes.c_int64] * (len(sizes) + 2 + (step.repeat is not None))
-            + [ctypes.c_void_p]
-        )
-        function = ctypes.CFUNCTYPE(None, *kinds)(address)
+        function = kernel.function(len(step.refs), len(sizes) + (step.repeat is not None))
         pointers = [memory.address(ref) for ref in step.refs]
         work = int(scratch.ctypes.data)
         turns: list[tuple[int, ...]] = (
@@ -52,7 +46,6 @@ def run_plan(
         for turn in turns:
             for tid in range(nthreads):
                 function(*pointers, *sizes, *turn, tid, nthreads, work + -work % 64)
-        del code
         memory.check(step.spec.name)
     return memory.outputs(), [step.spec.name for step in plan.steps if isinstance(step, Step)]
 
