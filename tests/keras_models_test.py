@@ -151,6 +151,26 @@ def test_saved_model(tf: Any, tmp_path: Path) -> None:
         magicmind.parse(folder, signature="gone")
 
 
+def test_two_networks_with_loops_in_one_process(tf: Any, tmp_path: Path) -> None:
+    """TensorFlow gives the functions of both the same names."""
+
+    def save(size: int | None, path: Path) -> Array:
+        @tf.function(input_signature=[tf.TensorSpec([size, 4], tf.float32, name="x")])  # type: ignore[untyped-decorator]
+        def run(x: Any) -> Any:
+            return {"y": tf.map_fn(lambda row: tf.reduce_sum(row) * row, x)}
+
+        module = tf.Module()
+        module.run = run
+        tf.saved_model.save(module, str(path), {"serving_default": run})
+        return run(x)["y"].numpy()  # type: ignore[no-any-return]
+
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    for i, size in enumerate((2, None)):
+        expected = save(size, tmp_path / str(i))
+        found = magicmind.build(magicmind.parse(tmp_path / str(i))).session(threads=1).run({"x": x})
+        assert relative(next(iter(found.values())), expected) < TOLERANCE
+
+
 def test_damaged_keras_files(tf: Any, tmp_path: Path) -> None:
     for name in ("bad.keras", "bad.h5"):
         (tmp_path / name).write_bytes(b"not a model" * 20)

@@ -14,11 +14,13 @@ from contextlib import contextmanager
 import onnx_ir
 
 from magicmind.errors import ModelFormatError
-from magicmind.ir.dims import Dim, narrow, symbols_of
+from magicmind.ir.dims import DATA_PREFIX, Dim, narrow, substitute, symbols_of
 from magicmind.ir.evaluate import OPSET
 from magicmind.ir.shape_spec import Range
-from magicmind.ir.types import TensorType, set_type, type_of
+from magicmind.ir.types import TensorType, ValueType, set_type, type_of
 from magicmind.ops.emitter import Emitter, Value
+from magicmind.ops.registry import contents_of, set_data
+from magicmind.passes.equal_symbols import solve_data
 from magicmind.passes.infer_types import type_node
 
 _IR_VERSION = 10
@@ -34,13 +36,16 @@ class Network(Emitter):
     """
 
     def __init__(self, name: str = "", ranges: Mapping[str, Range] | None = None) -> None:
-        super().__init__(name, OPSET, type_node)
+        self._same: dict[str, Dim] = {}  # what sizes that only the data tells were found to equal
+        self._unforeseen: dict[str, None] = {}  # such sizes in the order they appeared
+        self._changing: set[str] = set()  # those that may differ from turn to turn of a loop
+        super().__init__(name, OPSET, lambda node, opset: type_node(node, opset, self._resolved))
         self.name = name
         self.ranges = dict(ranges or {})
         self.inputs: list[Value] = []
         self.values: dict[str, Value] = {}
         self._names: set[str] = set()  # of nodes and constants, those of nested graphs too
-        self._is_nested = False
+        self._outer: Network | None = None
         self._call = 0
         self._bound: dict[int, str] = {}  # id of a value -> the name it was bound to
         self._sized: dict[str, tuple[Value, int]] = {}  # symbol -> a value and the axis that has this size
@@ -49,6 +54,7 @@ class Network(Emitter):
         """A new input of the graph."""
         value = Value(name=name)
         set_type(value, t)
+        self._changing |= {str(d) for d in t.shape or () if str(d).startswith(DATA_PREFIX)}
         self.inputs.append(value)
         self.values[name] = value
         self._bound[id(value)] = name
@@ -71,6 +77,33 @@ class Network(Emitter):
         t = type_of(value)
         if t is not None and t.shape is not None and not t.is_static:
             set_type(value, TensorType(t.dtype, tuple(narrow(d, self.ranges) for d in t.shape)))
+
+    def _resolved(self, t: ValueType) -> ValueType:
+        """The type with sizes that only the data tells replaced by what they were found to equal."""
+        if not isinstance(t, TensorType) or t.shape is None or t.is_static:
+            return t
+        for dim in t.shape:
+            self._unforeseen.update(dict.fromkeys(n for n in sorted(symbols_of(dim)) if n.startswith(DATA_PREFIX)))
+        return TensorType(t.dtype, tuple(substitute(d, self._same) for d in t.shape)) if self._same else t
+
+    def equate(self, a: Dim, b: Dim) -> bool:
+        """Makes two sizes one here and in the graphs around, if one of them is what only the data tells.
+
+        The run time checks such sizes, so anything may be asked of them.
+        """
+        found = solve_data(a, b, [name for name in self._unforeseen if name not in self._changing])
+        if found is None or found[0] in self._same:
+            return False
+        swap = dict([found])
+        for name, dim in self._same.items():
+            self._same[name] = substitute(dim, swap)
+        self._same.update(swap)
+        graph: Network | None = self
+        while graph is not None:
+            for value in (*graph.inputs, *(v for node in graph.nodes for v in node.outputs)):
+                _substitute(value, swap)
+            graph = graph._outer
+        return True
 
     def shape_vector(self, *dims: Dim) -> Value:
         """int64 vector of these sizes; symbolic ones are computed from the values that have them."""
@@ -124,7 +157,7 @@ class Network(Emitter):
         if old is value:
             return
         self.values[name] = value
-        if id(value) in self._bound or value.producer() is None or self._is_nested:
+        if id(value) in self._bound or value.producer() is None or self._outer is not None:
             return  # a layer that passes its input on, a constant, or one of a branch, whose names must be its own
         if old is not None and not self._step_aside(name, old):
             return
@@ -145,7 +178,8 @@ class Network(Emitter):
     def nested(self, name: str) -> Network:
         """A graph for a body of If, Loop or Scan: it may read this one's values."""
         inner = Network(name, self.ranges)
-        inner._names, inner._is_nested = self._names, True
+        inner._names, inner._outer = self._names, self
+        inner._same, inner._unforeseen, inner._changing = self._same, self._unforeseen, self._changing
         inner._sized.update(self._sized)
         return inner
 
@@ -166,13 +200,14 @@ class Network(Emitter):
         return onnx_ir.Model(self.graph(outputs), ir_version=_IR_VERSION, producer_name="magicmind")
 
     def _output(self, name: str, value: Value) -> Value:
-        """The value under the wanted name: a copy where it is known by another, or is an input or a constant."""
+        """The value under the wanted name: a copy where it is known by another, or was not made in this graph."""
         if value.name == name and value.producer() is not None:
             return value
         old = self.values.get(name)
         if old is not None and old is not value and not self._step_aside(name, old):
             raise ModelFormatError(f"{name!r} names an input and an output that differ")
-        if value.producer() is None or id(value) in self._bound:
+        maker = value.producer()
+        if maker is None or id(value) in self._bound or all(maker is not node for node in reversed(self.nodes)):
             with self.at(f"{name}/output"):
                 value = self.op("Identity", value)
         self._take(name, value)
@@ -191,3 +226,14 @@ class Network(Emitter):
             name, number = f"{stem}{number}", number + 1
         self._names.add(name)
         return name
+
+
+def _substitute(value: Value, swap: Mapping[str, Dim]) -> None:
+    """Replaces symbols in a value's type, and in what is known of its contents."""
+    t, contents = type_of(value), contents_of(value)
+    if t is not None and t.shape is not None and not t.is_static:
+        set_type(value, TensorType(t.dtype, tuple(substitute(d, swap) for d in t.shape)))
+    if contents is not None and contents.dtype == object:
+        changed = contents.copy()
+        changed.reshape(-1)[:] = [d if isinstance(d, int) else substitute(d, swap) for d in contents.flat]
+        set_data(value, changed)

@@ -12,7 +12,7 @@ import onnx_ir
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType, ValueType
-from magicmind.ops.registry import InferRule, NodeView, lookup
+from magicmind.ops.registry import InferRule, NodeView, elements_of, lookup, normalise_axis
 from magicmind.ops.shapes import broadcast_dim, either_may_be_one
 
 Rank = Callable[[NodeView], int]
@@ -51,10 +51,7 @@ def _first_dtype(rank: Rank) -> InferRule:
 
 
 _RANKS: dict[str, Rank] = {
-    "Reshape": _length(1),
     "Tile": _same,
-    "Slice": _same,
-    "Pad": _same,
     "Resize": _same,
     "Split": _same,
     "Range": lambda node: 1,
@@ -72,6 +69,37 @@ def late_constant_of_shape(node: NodeView) -> list[TensorType]:
     value = node.node.attributes.get("value")
     dtype = onnx_ir.DataType.FLOAT if value is None else value.as_tensor().dtype
     return [_unknown(node, 0, _length(0)(node), dtype)]
+
+
+def late_reshape(node: NodeView) -> list[TensorType]:
+    """The sizes of the target that are known."""
+    x, given = node.input(0), node.value(1)
+    found = None if given is None else elements_of(given)
+    target: list[Dim | None] = [None] * _length(1)(node) if found is None else found
+    if not node.attr("allowzero", 0):
+        target = [None if d == 0 else d for d in target]
+    dims = (node.unknown(0, i) if d is None or d == -1 else d for i, d in enumerate(target))
+    return [TensorType(x.dtype, tuple(dims))]
+
+
+def late_slice(node: NodeView) -> list[TensorType]:
+    """Unforeseen sizes of the axes that are cut."""
+    x, axes = node.input(0), node.ints(3) if node.has(3) else None
+    cut = range(x.rank) if axes is None else [normalise_axis(a, x.rank) for a in axes]
+    return [TensorType(x.dtype, tuple(node.unknown(0, i) if i in cut else d for i, d in enumerate(x.dims)))]
+
+
+def late_pad(node: NodeView) -> list[TensorType]:
+    """The sizes of the axes whose padding is known."""
+    x, given, axes = node.input(0), node.value(1), node.ints(3) if node.has(3) else list(range(node.input(0).rank))
+    amounts = None if given is None else elements_of(given)
+    if amounts is None or axes is None or len(amounts) != 2 * len(axes):
+        return [_unknown(node, 0, x.rank, x.dtype)]
+    dims = list(x.dims)
+    for axis, before, after in zip(axes, amounts[: len(axes)], amounts[len(axes) :], strict=True):
+        i = normalise_axis(axis, x.rank)
+        dims[i] = node.unknown(0, i) if before is None or after is None else dims[i] + before + after
+    return [TensorType(x.dtype, tuple(dims))]
 
 
 def late_expand(node: NodeView) -> list[TensorType]:
@@ -108,6 +136,9 @@ def attach() -> None:
     """Gives the operators their second choice; once all of them are registered."""
     rules: dict[str, InferRule] = {name: _first_dtype(rank) for name, rank in _RANKS.items()}
     rules |= {
+        "Reshape": late_reshape,
+        "Slice": late_slice,
+        "Pad": late_pad,
         "ConstantOfShape": late_constant_of_shape,
         "TopK": late_top_k,
         "OneHot": late_one_hot,

@@ -340,6 +340,33 @@ def data_of(value: onnx_ir.Value) -> Array | None:
     return found.astype(object)
 
 
+def _in_order(node: onnx_ir.Node) -> Sequence[onnx_ir.Value | None]:
+    """The inputs whose elements, one after the other, are the node's; none where it does more than that."""
+    if node.domain or node.op_type not in ("Concat", "Cast", "Identity", "Reshape", "Squeeze", "Unsqueeze"):
+        return ()
+    if node.op_type != "Concat":
+        return node.inputs[:1]
+    axis = node.attributes.get("axis")
+    return node.inputs if axis is not None and axis.as_int() == 0 else ()
+
+
+def elements_of(value: onnx_ir.Value) -> list[Dim | None] | None:
+    """As `data_of`, flat and one by one: None for each number that is not known, None as a whole for an open count.
+
+    Sizes are often put together of some that are known and some that only the run tells.
+    """
+    found, node, t = data_of(value), value.producer(), type_of(value)
+    if found is not None:
+        return list(found.flat)
+    if t is None or not isinstance(t.size, int) or t.size > MAX_DATA:
+        return None
+    inputs = () if node is None else _in_order(node)
+    if inputs:
+        parts = [None if v is None else elements_of(v) for v in inputs]
+        return [d for part in parts if part is not None for d in part] if None not in parts else None
+    return [None] * t.size
+
+
 def set_data(value: onnx_ir.Value, data: Array | None) -> None:
     """Records the contents of `value`; None forgets them."""
     if data is not None:

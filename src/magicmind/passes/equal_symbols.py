@@ -20,7 +20,7 @@ from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import Shape, TensorType, ranges_of, set_ranges, shape_of, to_ir_shape
 from magicmind.ops.shapes import MustEqual
 
-__all__ = ["SAME_KEY", "same_of", "unequal", "unify", "unify_types"]
+__all__ = ["SAME_KEY", "same_of", "solve_data", "unequal", "unify", "unify_types"]
 
 SAME_KEY = "magicmind.same"
 """Where a model's metadata keeps what data-dependent symbols were found to equal."""
@@ -33,7 +33,7 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     """
     ranges = ranges_of(model)
     a, b = _without_common_factors(a, b)
-    found = _solve_data(a, b, order) or _solve(a, b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
+    found = solve_data(a, b, order) or _solve(a, b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
     if found is None:
         if not _limited(ranges, a, b):
             return False
@@ -120,7 +120,7 @@ def _limits(dim: Dim) -> set[tuple[int, Dim]]:
     return found
 
 
-def _solve_data(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
+def solve_data(a: Dim, b: Dim, order: list[str]) -> tuple[str, Dim] | None:
     """A data-dependent symbol that stands alone on one side, and the other side, when that is known before it.
 
     The run time checks such a size once it knows it, so anything may be asked of it here.

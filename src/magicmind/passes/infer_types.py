@@ -8,6 +8,7 @@ model are reported in one error.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import TypeAlias
 
 import onnx_ir
 
@@ -35,6 +36,9 @@ _MAX_ELEMENTS = 1 << 40  # of one tensor; beyond it a file is damaged rather tha
 
 # What rules and onnx's evaluator raise on attributes of the wrong type, out-of-range indices and the like.
 _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticError, AssertionError, RecursionError)
+
+
+Resolve: TypeAlias = Callable[[ValueType], ValueType]
 
 
 def infer_types(model: onnx_ir.Model) -> bool:
@@ -201,19 +205,22 @@ def _types(op: Op, view: NodeView) -> tuple[list[ValueType], bool]:
         return list(op.late_rule(view)), True
 
 
-def type_node(node: onnx_ir.Node, opset: int) -> None:
-    """Types the outputs of a node outside of any graph.  Raises UnsupportedOperatorError, ShapeError."""
+def type_node(node: onnx_ir.Node, opset: int, resolve: Resolve = lambda t: t) -> None:
+    """Types the outputs of a node outside of any graph; `resolve` says what is known more of a type.
+
+    Raises UnsupportedOperatorError, ShapeError.
+    """
     if not can_type(node, opset):
         raise UnsupportedOperatorError(f"{node.op_type}, which it is made of, is not supported")
-    types, contents = types_and_contents(node, opset, lambda graph: _type_nested(graph, opset))
+    types, contents = types_and_contents(node, opset, lambda graph: _type_nested(graph, opset, resolve))
     for value, t, data in zip(node.outputs, types, contents, strict=False):
-        set_value_type(value, t)
+        set_value_type(value, resolve(t))
         set_data(value, data)
 
 
-def _type_nested(graph: onnx_ir.Graph, opset: int) -> None:
+def _type_nested(graph: onnx_ir.Graph, opset: int, resolve: Resolve) -> None:
     for node in graph:
-        type_node(node, opset)
+        type_node(node, opset, resolve)
 
 
 def _forget(node: onnx_ir.Node) -> None:

@@ -27,7 +27,7 @@ from magicmind.ir.dims import Dim, product
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import const_of
 from magicmind.ops.emitter import Value
-from magicmind.ops.registry import data_of
+from magicmind.ops.registry import data_of, elements_of
 
 if TYPE_CHECKING:
     from magicmind.frontends.tensorflow.spaced import Spaced
@@ -190,6 +190,12 @@ class Call:
             return None
         dims = [d if not isinstance(d, np.integer) else int(d) for d in found.reshape(-1)]
         return None if any(d is None for d in dims) else dims
+
+    def elements(self, i: int) -> list[Dim | None]:
+        """As `dims`, one by one: None for each number that is not known.  Raises ShapeError for an open count."""
+        found = self.dims(i)
+        some: list[Dim | None] | None = elements_of(self.value(i)) if found is None else list(found)
+        return [None] * self.fixed(product(self.shape(i)), "how many numbers there are") if some is None else some
 
     def axis(self, i: int, rank: int, *, inclusive: bool = False) -> int:
         """Input `i` as an axis counted from the front."""

@@ -16,11 +16,12 @@ from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.call import known
 from magicmind.frontends.tensorflow.items import Item, TensorList, like, values_of
-from magicmind.ir.dims import symbol
+from magicmind.ir.dims import symbol, symbols_of
 from magicmind.ir.types import TensorType
 from magicmind.ops.control_flow import is_inner, joined
 from magicmind.ops.emitter import Value
 from magicmind.ops.registry import data_symbol
+from magicmind.ops.shapes import MustEqual
 
 if TYPE_CHECKING:
     from magicmind.frontends.tensorflow.walk import Walk
@@ -103,21 +104,38 @@ def run_while(
     """What is left of `start` after turns as long as the condition holds: a Loop."""
     items, kept = list(start), set[int]()
     types: dict[int, TensorType] = {}
+    fixed: set[tuple[int, int]] = set()
     for _ in range(_MOST_ROUNDS):
-        attempt = _Attempt(walk, name, items, kept, types)
-        with _inside(walk, attempt.net):
-            after = list(turn(attempt.inside))
-            again = flag(attempt.net, condition(after))
+        attempt = _Attempt(walk, name, items, kept, types, fixed)
+        try:
+            with _inside(walk, attempt.net):
+                after = attempt.settled(turn(attempt.inside))
+                again = flag(attempt.net, condition(after))
+        except MustEqual as error:
+            if not attempt.fix(error):
+                raise
+            continue
         if not attempt.learn(after):
             return attempt.loop(after, again, flag(walk.net, condition(items)))
     raise ShapeError(f"what the loop {name!r} carries does not settle to a shape")
 
 
 class _Attempt:
-    """A conversion of the body with what is known so far of what it carries."""
+    """A conversion of the body with what is known so far of what it carries.
 
-    def __init__(self, walk: Walk, name: str, items: list[Item], kept: set[int], types: dict[int, TensorType]) -> None:
-        self._outer, self._items, self._kept, self._types = walk.net, items, kept, types
+    `fixed` are the axes (of what item, which) that no turn changes, as the network would not fit otherwise.
+    """
+
+    def __init__(
+        self,
+        walk: Walk,
+        name: str,
+        items: list[Item],
+        kept: set[int],
+        types: dict[int, TensorType],
+        fixed: set[tuple[int, int]],
+    ) -> None:
+        self._outer, self._items, self._kept, self._types, self._fixed = walk.net, items, kept, types, fixed
         self._name = f"{walk.prefix}{name}"
         self.net = walk.net.nested(f"{self._name}/body")
         self.net.input(f"{self._name}/turn", TensorType(onnx_ir.DataType.INT64, ()))
@@ -130,6 +148,36 @@ class _Attempt:
         value = values_of([item])[0]
         t = self._types.setdefault(i, self._outer.type(value))
         return like(item, self.net.input(f"{self._name}/carried{i}", t))
+
+    def fix(self, error: MustEqual) -> bool:
+        """Says of sizes that were left open, and that do not fit so, that they stay as they are at the start."""
+        asked = symbols_of(error.a) | symbols_of(error.b)
+        found = set()
+        for i, item in enumerate(self.inside):
+            if i in self._types:
+                start, inner = self._outer.type(values_of([self._items[i]])[0]), values_of([item])[0]
+                axes = [a for a, d in enumerate(self.net.shape(inner)) if str(d) == data_symbol(inner, a)]
+                found |= {(i, a) for a in axes if data_symbol(inner, a) in asked}
+                kept = (start.dims[a] if (i, a) in found else d for a, d in enumerate(self._types[i].dims))
+                self._types[i] = TensorType(start.dtype, tuple(kept))
+        self._fixed |= found
+        return bool(found)
+
+    def settled(self, after: Sequence[Item]) -> list[Item]:
+        """What a turn makes, with the sizes that stay as they are."""
+        return [self._settled(i, item) for i, item in enumerate(after)]
+
+    def _settled(self, i: int, item: Item) -> Item:
+        axes = [axis for n, axis in self._fixed if n == i]
+        if not axes:
+            return item
+        value, net = values_of([item])[0], self.net
+        sizes = [net.dim(value, a) for a in range(net.rank(value))]
+        for axis in axes:
+            size = self._types[i].dims[axis]
+            net.equate(net.shape(value)[axis], size)
+            sizes[axis] = net.shape_vector(size)
+        return like(item, net.op("Reshape", value, net.op("Concat", *sizes, axis=0), allowzero=1))
 
     def learn(self, after: Sequence[Item]) -> bool:
         """Whether the turn tells something new: what it keeps, the shape of a list, a size that changes."""

@@ -181,6 +181,25 @@ def test_a_list_is_no_output() -> None:
         b.graph(["list"])
 
 
+def test_what_only_turns_read_is_converted_before_the_loop() -> None:
+    """The node behind an Enter of the body stands behind the Exit in the file."""
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2])
+    frame = {"frame_name": "f", "is_constant": False}
+    b.node("Enter", "y0", "x", **frame)
+    b.node("Merge", "y", "y0", "y_next", N=2)
+    b.node("Sum", "total", "y", np.array([0, 1], np.int32))
+    b.node("Less", "again", "total", np.float32(100))
+    b.node("LoopCond", "cond", "again")
+    b.node("Switch", "y_s", "y", "cond")
+    b.node("Exit", "y_left", "y_s")
+    b.node("Enter", "w", "factor", frame_name="f", is_constant=True)
+    b.node("Mul", "y_times", "y_s:1", "w")
+    b.node("NextIteration", "y_next", "y_times")
+    b.node("Max", "factor", "x", np.int32(0))
+    assert b.run(["y_left"], x=f32([[1, 2], [3, 4]]))[0].tolist() == [[9, 32], [27, 64]]
+
+
 # ----------------------------------------------------------------------------------------------------------- functions
 
 
@@ -237,3 +256,72 @@ def test_a_function_that_is_not_there() -> None:
     b.node("PartitionedCall", "call", "x", f=b"gone")
     with pytest.raises(ModelFormatError, match=r"call \(TensorFlow PartitionedCall\): calls the function 'gone'"):
         b.graph(["call"])
+
+
+def test_a_branch_inside_a_branch_returns_what_the_outer_one_made() -> None:
+    """x > 0: (x > 1: 2 x else 2 x + 1) else x."""
+    b = GraphBuilder()
+    b.placeholder("x", [])
+    inner = {"p": "greater:z:0", "double": "add:z:0"}
+    then = b.function("then", ["v"], {"r": "nested:output:0"})
+    then.node("Greater", "greater", "v", then.const("one", np.float32(1)) + ":output:0")
+    then.node("Add", "add", "v", "v")
+    then.node("If", "nested", inner["p"], inner["double"], then_branch=b"same", else_branch=b"more")
+    b.function("same", ["v"], {"r": "copy:output:0"}).node("Identity", "copy", "v")
+    more = b.function("more", ["v"], {"r": "add:z:0"})
+    more.node("Add", "add", "v", more.const("one", np.float32(1)) + ":output:0")
+    b.function("other", ["v"], {"r": "copy:output:0"}).node("Identity", "copy", "v")
+    b.node("Greater", "p", "x", np.float32(0))
+    b.node("If", "y", "p", "x", then_branch=b"then", else_branch=b"other")
+    for x, expected in ((3.0, 6.0), (0.5, 2.0), (-2.0, -2.0)):
+        assert b.run(["y"], x=np.array(x, np.float32))[0] == expected
+
+
+# ------------------------------------------------------------------------------------------ sizes that only data tells
+
+
+def test_a_size_that_data_tells_is_what_the_network_makes_of_it() -> None:
+    """All of x where a mask of ones says so, which is then reshaped to what x was: tf.repeat is written like that."""
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2])
+    b.node("Reshape", "flat", "x", np.array([-1], np.int32))
+    b.node("GreaterEqual", "mask", "flat", np.float32(0))
+    b.node("Where", "where", "mask")
+    b.node("Squeeze", "rows", "where", squeeze_dims=[1])
+    b.node("GatherV2", "taken", "flat", "rows", np.int32(0))
+    b.node("Shape", "shape", "x", out_type=INT)
+    b.node("Reshape", "y", "taken", "shape")
+    assert b.run(["y"], x=f32([[1, 2], [3, 4]]))[0].tolist() == [[1, 2], [3, 4]]
+    with pytest.raises(magicmind.Error, match="where"):
+        b.run(["y"], x=f32([[1, 2], [-3, 4]]))
+
+
+def test_a_size_that_no_turn_changes_although_none_says_so() -> None:
+    """What a turn masks and gathers fits the reshaping into pairs only if it stays as long as it was."""
+    b = GraphBuilder()
+    b.placeholder("x", [4])
+    test = b.function("test", ["i", "v"], {"r": "less:z:0"})
+    test.node("Less", "less", "i", test.const("three", np.int32(3)) + ":output:0")
+    body = b.function("body", ["i", "v"], {"i_": "add:z:0", "v_": "more:z:0"})
+    body.node("Add", "add", "i", body.const("one", np.int32(1)) + ":output:0")
+    body.node("Reshape", "pairs", "v", body.const("two", np.array([2, 2], np.int32)) + ":output:0")
+    body.node("Max", "top", "pairs:output:0", body.const("axis", np.int32(1)) + ":output:0")
+    body.node("Max", "all", "top:output:0", body.const("zero", np.int32(0)) + ":output:0")
+    body.node("Less", "small", "v", body.const("far", np.float32(1e9)) + ":output:0")
+    body.node("Where", "where", "small:z:0")
+    body.node("Squeeze", "rows", "where:index:0", squeeze_dims=[1])
+    body.node("GatherV2", "kept", "v", "rows:output:0", "zero:output:0")
+    body.node("Add", "more", "kept:output:0", "all:output:0")
+    b.node("StatelessWhile", "loop", np.int32(0), "x", cond=b"test", body=b"body")
+    assert b.run(["loop:1"], x=f32([1, 2, 3, 0]))[0].tolist() == [22, 23, 24, 21]
+
+
+def test_a_part_of_known_size_from_where_data_says() -> None:
+    b, x = GraphBuilder(), np.arange(30, dtype=np.float32).reshape(5, 6)
+    b.placeholder("x", [5, 6])
+    b.placeholder("at", [], np.int32)
+    b.node("Pack", "begin", "at", np.int32(1), axis=0, N=2)
+    b.node("Slice", "part", "x", "begin", np.array([2, 4], np.int32))
+    b.node("Split", "y", np.int32(1), "part", num_split=4)
+    assert b.graph(["part"]).outputs[0].shape == (2, 4)
+    np.testing.assert_array_equal(b.run(["y:2"], x=x, at=np.array(3, np.int32))[0], x[3:5, 3:4])

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import tensorflow as tf
-from tensorflow.python.framework.convert_to_constants import convert_variables_to_constants_v2
+from tensorflow.python.framework import convert_to_constants
 
 from magicmind.errors import ModelFormatError
 
@@ -33,11 +33,18 @@ def freeze(path: Path, signature: str) -> tuple[bytes, list[str], list[str]]:
 
 
 def freeze_function(function: Any) -> tuple[bytes, list[str], list[str]]:
-    """Likewise for a concrete function: its variables become constants, its control flow stays functions."""
-    frozen = convert_variables_to_constants_v2(function, lower_control_flow=False)
-    inputs = [t.name for t in frozen.inputs if t.dtype != tf.resource]
-    outputs = [t.name for t in frozen.outputs]
-    return frozen.graph.as_graph_def().SerializeToString(), inputs, outputs
+    """Likewise for a concrete function: its variables become constants, its control flow stays functions.
+
+    These are the steps of `convert_variables_to_constants_v2` but its last, which makes a function of the result: that
+    fails for the second network of a process whose loops TensorFlow gives the names of the first one's.
+    """
+    data = convert_to_constants._FunctionConverterDataInEager(
+        func=function, lower_control_flow=False, aggressive_inlining=False
+    )
+    graph, frozen = convert_to_constants._replace_variables_by_constants(converter_data=data)
+    constants = {function.graph.internal_captures[i].name for i in frozen}
+    inputs = [t.name for t in function.inputs if t.name not in constants and t.dtype != tf.resource]
+    return graph.SerializeToString(), inputs, [t.name for t in function.outputs]
 
 
 def keras_function(model: Any) -> Any:

@@ -24,6 +24,7 @@ _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticErro
 """What importers raise on attributes that make no sense."""
 
 _DEEPEST = 64  # functions that call functions
+_MOST_TRIES = 16  # of a node: each makes two sizes equal
 
 
 @dataclass
@@ -110,24 +111,36 @@ class Walk:
     # --------------------------------------------------------------------------------------------------------- nodes
 
     def _needed(self, refs: Iterable[Ref]) -> list[Node]:
-        """The nodes that lead to these outputs and are not made yet, in order."""
+        """The nodes that lead to these outputs and are not made yet, each after those it needs.
+
+        What a loop reads besides its start is not in front of its Exit in the file's own order.
+        """
         found: dict[str, Node] = {}
-        pending = [ref for ref in refs if self.find(ref) is None]
+        pending = [name for name, number in reversed(list(refs)) if self.find((name, number)) is None]
+        opened: set[str] = set()
         while pending:
-            name, _ = pending.pop()
+            name = pending[-1]
             if name in found:
+                pending.pop()
                 continue
             if name not in self.body.nodes:
                 raise ModelFormatError(f"the graph has no node {name!r}")
-            node = found[name] = self.body.nodes[name]
-            pending += [ref for ref in self.flow.sources(node) if self.find(ref) is None]
-        return sorted(found.values(), key=lambda n: self.flow.order[n.name])
+            node = self.body.nodes[name]
+            missing = [] if name in opened else [r[0] for r in self.flow.sources(node) if self.find(r) is None]
+            opened.add(name)
+            missing = [n for n in missing if n not in found and n not in opened]
+            if missing:
+                pending += reversed(missing)
+            else:
+                found[name] = node
+                pending.pop()
+        return list(found.values())
 
     def _convert(self, node: Node) -> None:
         what = f"{self.prefix}{node.name} (TensorFlow {node.op})"
         try:
             with self.net.at(f"{self.prefix}{node.name}"):
-                made = self._import(node)
+                made = self._made(node)
         except MustEqual as error:  # two symbols that are one: said once more when they are
             error.add_note(f"in {what}")
             raise
@@ -143,6 +156,16 @@ class Walk:
                 twin = self.shared.state.twins.get(item)
                 if twin is not None:
                     self.net.bind(f"{name}{CHANNELS_FIRST}", twin)
+
+    def _made(self, node: Node) -> Sequence[Item]:
+        """The node's items; sizes that only the data tells become equal where the node needs them to be."""
+        for _ in range(_MOST_TRIES):
+            try:
+                return self._import(node)
+            except MustEqual as error:
+                if not self.net.equate(error.a, error.b):
+                    raise
+        return self._import(node)
 
     def _import(self, node: Node) -> Sequence[Item]:
         special = self.flow.convert(self, node)

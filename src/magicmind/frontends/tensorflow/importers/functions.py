@@ -8,6 +8,7 @@ from magicmind.errors import ModelFormatError
 from magicmind.frontends.tensorflow.call import Call, importer
 from magicmind.frontends.tensorflow.control import Branch, run_case, run_if, run_while
 from magicmind.frontends.tensorflow.items import Item
+from magicmind.ops.control_flow import is_inner
 from magicmind.ops.emitter import Value
 
 
@@ -24,7 +25,24 @@ def if_(c: Call) -> Sequence[Item]:
     def branch(which: str) -> Sequence[Item]:
         return c.walk.call(str(c.attr(f"{which}_branch")), c.inputs[1:], c.walk.net, f"{c.node.name}/{which}")
 
-    return run_if(c.walk, c.node.name, c.x, [lambda: branch("then"), lambda: branch("else")])
+    return _declared(c, run_if(c.walk, c.node.name, c.x, [lambda: branch("then"), lambda: branch("else")]))
+
+
+def _declared(c: Call, items: Sequence[Item]) -> list[Item]:
+    """The items with the sizes that the node declares for what only the data tells."""
+    shapes = c.attr("output_shapes") or []
+    return [
+        _sized(c, item, shapes[i]) if isinstance(item, Value) and i < len(shapes) else item
+        for i, item in enumerate(items)
+    ]
+
+
+def _sized(c: Call, value: Value, declared: Sequence[int] | None) -> Value:
+    net, dims = c.walk.net, c.walk.net.shape(value)
+    if declared is None or len(declared) != len(dims) or 0 in declared:
+        return value
+    told = [size if size > 0 and is_inner(dim) else 0 for size, dim in zip(declared, dims, strict=True)]
+    return net.op("Reshape", value, net.ints(*told), allowzero=0) if any(told) else value
 
 
 @importer("Case", "StatelessCase")
@@ -51,6 +69,6 @@ def while_(c: Call) -> Sequence[Item]:
         return found[0]
 
     def turn(items: Sequence[Item]) -> Sequence[Item]:
-        return c.walk.call(str(c.attr("body")), items, c.walk.net, f"{c.node.name}/body")
+        return _declared(c, c.walk.call(str(c.attr("body")), items, c.walk.net, f"{c.node.name}/body"))
 
     return run_while(c.walk, c.node.name, c.inputs, condition, turn)

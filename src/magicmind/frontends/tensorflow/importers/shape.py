@@ -241,8 +241,9 @@ def pad(c: Call) -> Value:
     numbers = c.dims(1)
     value = c.value(2) if c.node.op == "PadV2" else c.net.scalar(0, c.x) if mode == "constant" else None
     if numbers is None:
-        turned = c.net.op("Transpose", c.int64(c.value(1)), perm=[1, 0])
-        return c.net.op("Pad", c.x, c.net.reshape(turned, -1), value, mode=mode)
+        flat, some = c.net.reshape(c.int64(c.value(1)), -1), c.elements(1)
+        parts = [n if isinstance(n, int) else c.net.slice(flat, 0, i, i + 1) for i, n in enumerate(some)]
+        return c.net.op("Pad", c.x, c.net.sizes(*parts[::2], *parts[1::2]), value, mode=mode)
     if len(numbers) != 2 * rank:
         raise ModelFormatError(f"{len(numbers)} amounts of padding for {rank} axes")
     if not all(isinstance(n, int) for n in numbers):

@@ -29,11 +29,30 @@ def slice_(c: Call) -> Value:
             return c.x
         low, high = net.ints(*(begins[i] for i in axes)), net.ints(*(ends[i] for i in axes))
         return along(c, c.x, axes, lambda x, at: net.op("Slice", x, low, high, net.ints(*at)))
-    start, length = c.vector(c.value(1)), c.vector(c.value(2))
-    stop = net.op("Add", start, length)
-    if sizes is None or -1 in sizes:
-        stop = net.op("Where", net.op("Equal", length, net.ints(-1)), net.ints(_END), stop)
-    return net.op("Slice", c.x, start, stop, net.ints(*range(rank)))
+    return _window(c)
+
+
+def _window(c: Call) -> Value:
+    """A part that is not known whole, axis by axis.
+
+    Where only the start is left to the run, the part is taken by positions: the size of a Slice would be whatever the
+    axis has left.
+    """
+    net, y = c.net, c.x
+    starts, sizes = _elements(c, 1), _elements(c, 2)
+    wanted = c.elements(2)
+    for axis, (start, size, dim) in enumerate(zip(starts, sizes, wanted, strict=True)):
+        if start == 0 and (size == -1 or dim == c.shape()[axis]):
+            continue
+        low = net.sizes(start)
+        if isinstance(start, int) or dim is None or dim == -1:
+            high = net.ints(_END) if size == -1 else net.op("Add", low, net.sizes(size))
+            if dim is None:  # it may be -1
+                high = net.op("Where", net.op("Equal", net.sizes(size), net.ints(-1)), net.ints(_END), high)
+            y = net.op("Slice", y, low, high, net.ints(axis))
+        else:
+            y = net.op("Gather", y, net.op("Add", low, net.count_up(net.sizes(size))), axis=axis)
+    return y
 
 
 @dataclass
@@ -79,7 +98,7 @@ def _plan(c: Call) -> _Plan:
     count = c.shape(1)[0]
     if not isinstance(count, int):
         raise ShapeError("the number of ranges is not known")
-    begin, end = _elements(c, 1, count), _elements(c, 2, count)
+    begin, end = _elements(c, 1), _elements(c, 2)
     steps = c.ints(3, "the steps")
     plan, axis, result = _Plan(), 0, 0
     ellipsis = next((i for i in range(count) if masks["ellipsis"] >> i & 1), count)
@@ -100,13 +119,12 @@ def _plan(c: Call) -> _Plan:
     return plan
 
 
-def _elements(c: Call, i: int, count: int) -> list[Value | int]:
+def _elements(c: Call, i: int) -> list[Value | int]:
     """The numbers of input `i`, those not known as int64 [1]."""
-    found = c.dims(i)
-    if found is not None and all(isinstance(d, int) for d in found):
-        return [d for d in found if isinstance(d, int)]
+    known = c.elements(i)
+    if all(isinstance(d, int) for d in known):
+        return [d for d in known if isinstance(d, int)]
     vector = c.vector(c.value(i))
-    known = [None] * count if found is None else found
     return [d if isinstance(d, int) else c.net.slice(vector, 0, n, n + 1) for n, d in enumerate(known)]
 
 
