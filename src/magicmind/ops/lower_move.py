@@ -102,7 +102,15 @@ def _cut(low: Lowering, node: ir.Node, x: ir.Value, out: ir.Value, starts: list[
     first: Dim = 0
     for start, stride in zip(starts, source, strict=True):
         first = first + start * stride
-    place(low, node, axes, low.ref(x).offset_bytes(first * ITEMSIZE[low.dtype(x)]), out)
+    dtype, memory = low.dtype(x), low.ref(x)
+    if isinstance(first, int) or memory.storage.kind not in ("weight", "prepared"):
+        place(low, node, axes, memory.offset_bytes(first * ITEMSIZE[dtype]), out)
+        return
+    # Addresses in the weights are fixed when a file is loaded: what starts at a mutable place is cut from a copy.
+    count = product(low.physical_shape(x))
+    copy = low.temp(count * ITEMSIZE[dtype])
+    call_copy(low, node, [Axis(count, 1, 1)], memory, copy, dtype)
+    call_copy(low, node, axes, copy.offset_bytes(first * ITEMSIZE[dtype]), low.ref(out), dtype)
 
 
 @concat.concat.lower

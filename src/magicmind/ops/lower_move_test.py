@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import onnx
+import onnx.parser
 import pytest
 
+import magicmind
 import magicmind.ops.lower_move
-import magicmind.ops.lower_reorder  # noqa: F401
+import magicmind.ops.lower_reorder
 from magicmind.testing.check_lowering import check_lowering
 from magicmind.testing.run_kernel import runnable_targets
 
@@ -55,6 +58,30 @@ def test_slice() -> None:
         if min(steps) > 0:
             args = [x, ints(*starts), ints(*ends), ints(*axes), ints(*steps)]
             check_lowering("Slice", args, shapes={0: ("A", "B", 13)})
+
+
+@pytest.mark.parametrize("rows", ["table", "x"])
+def test_a_place_that_is_mutable(rows: str) -> None:
+    """In the weights, whose addresses are fixed, and in a tensor; from the end where it is below 0."""
+    text = f"""<ir_version: 8, opset_import: ["" : 17]>
+    g (float[L, 2] x, float[9, 2] table) => (float[M, 2] y, float[K, 2] z)
+        <int64[1] four = {{4}}, int64[1] all = {{9}}, int64[1] zero = {{0}}> {{
+        length = Shape <end = 1> (x)
+        start = Sub (four, length)
+        y = Slice ({rows}, start, all, zero)
+        z = Slice ({rows}, zero, start, zero)
+    }}"""
+    model = onnx.parser.parse_model(text)
+    table = some(9, 2)
+    if rows == "table":
+        model.graph.initializer.append(onnx.numpy_helper.from_array(table, "table"))
+    session = magicmind.build(magicmind.parse(model)).session(threads=1)
+    for length in (1, 3, 4, 5, 7, 9, 12, 20):
+        feeds = {"x": some(length, 2)} | ({} if rows == "table" else {"table": table})
+        source, start = (table if rows == "table" else feeds["x"]), 4 - length
+        found = session.run(feeds)
+        np.testing.assert_array_equal(found["y"], source[start:9])
+        np.testing.assert_array_equal(found["z"], source[:start])
 
 
 def test_split_and_concat() -> None:

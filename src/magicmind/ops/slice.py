@@ -61,7 +61,8 @@ def _clamp(position: Dim, size: Dim, low: Dim, high: Dim) -> Dim:
             return low
         position = position + size
     elif smallest < 0:
-        raise UnsupportedOperatorError(f"whether the position {position} counts from the end is not known")
+        from_the_end = 1 - dim_min(dim_max(position + 1, 0), 1)  # 1 for positions below 0
+        position = position + size * from_the_end
     return dim_min(dim_max(position, low), high)
 
 

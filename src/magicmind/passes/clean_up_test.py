@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import onnx
+import onnx.parser
 import onnx_ir
 import pytest
 
+import magicmind
+from magicmind.ir.types import type_of
+from magicmind.ops.registry import contents_of
 from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.fold_constants import FoldConstants
 from magicmind.passes.merge_common import MergeCommon
@@ -61,6 +66,24 @@ def test_equal_nodes_and_constants_merge() -> None:
         f"{HEAD} <float[1] a = {{2.0}}, float[1] b = {{2.0}}> {{ p = Mul(x, a)  q = Mul(x, b)  y = Add(p, q) }}",
         f"{HEAD} <float[1] a = {{2.0}}> {{ p = Mul(x, a)  y = Add(p, p) }}",
     )
+
+
+def test_sizes_that_only_a_merged_node_named_take_the_name_of_the_other() -> None:
+    text = """<ir_version: 8, opset_import: ["" : 17]> g (float[N] x) => (int64[1, A] a, int64[B] b) {
+        a = NonZero (x)
+        again = NonZero (x)
+        shape = Shape (again)
+        flat = Constant <value_ints = [-1]> ()
+        b = Reshape (again, flat)
+    }"""
+    model = magicmind.parse(onnx.parser.parse_model(text)).model
+    assert MergeCommon().call(model)
+    values = {output.name: output for node in model.graph for output in node.outputs}
+    types = {name: str(type_of(value)) for name, value in values.items()}
+    assert types["b"] == "int64[any_a_1]"
+    contents = contents_of(values["shape"])
+    assert contents is not None
+    assert list(map(str, contents)) == ["1", "any_a_1"]
 
 
 def test_random_nodes_are_not_common() -> None:

@@ -12,15 +12,26 @@ import math
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
+import numpy as np
 import onnx_ir
 
 from magicmind.errors import Error, ShapeError, UnsupportedOperatorError
 from magicmind.ir.dims import DATA_PREFIX, Dim, Expr, exact_div, narrow, parse, substitute, symbol, symbols_of
 from magicmind.ir.shape_spec import Range
-from magicmind.ir.types import Shape, TensorType, ranges_of, set_ranges, shape_of, to_ir_shape
+from magicmind.ir.types import (
+    Shape,
+    TensorType,
+    ranges_of,
+    set_ranges,
+    set_type,
+    shape_of,
+    to_ir_shape,
+    value_type_of,
+)
+from magicmind.ops.registry import DATA_KEY, set_data
 from magicmind.ops.shapes import MustEqual
 
-__all__ = ["SAME_KEY", "same_of", "solve_data", "unequal", "unify", "unify_types"]
+__all__ = ["SAME_KEY", "rename", "same_of", "solve_data", "unequal", "unify", "unify_types"]
 
 SAME_KEY = "magicmind.same"
 """Where a model's metadata keeps what data-dependent symbols were found to equal."""
@@ -55,6 +66,23 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     return True
 
 
+def rename(model: onnx_ir.Model, swap: Mapping[str, Dim]) -> None:
+    """Puts other dims in the place of data-dependent symbols that no node makes any more."""
+    same = {n: str(substitute(d, swap)) for n, d in same_of(model).items()}
+    if same:
+        model.metadata_props[SAME_KEY] = json.dumps(same, sort_keys=True)
+    for graph in (model.graph, *model.graph.subgraphs()):
+        for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
+            t, data = value_type_of(value), value.meta.get(DATA_KEY)
+            if isinstance(t, TensorType) and t.shape is not None and not t.is_static:
+                set_type(value, TensorType(t.dtype, _swapped(t.shape, swap)))
+            if data is not None and data.dtype == object:
+                found = np.array([substitute(d, swap) for d in data.flat] + [None], object)[
+                    :-1
+                ]  # of dims, not of arrays
+                set_data(value, found.reshape(data.shape))
+
+
 def unify_types(
     types: dict[str, TensorType], ranges: dict[str, Range], a: Dim, b: Dim
 ) -> tuple[dict[str, TensorType], dict[str, Range]] | None:
@@ -68,7 +96,7 @@ def unify_types(
     return {name: TensorType(t.dtype, _swapped(t.shape, swap)) for name, t in types.items()}, ranges
 
 
-def _swapped(shape: Shape | None, swap: dict[str, Dim]) -> Shape | None:
+def _swapped(shape: Shape | None, swap: Mapping[str, Dim]) -> Shape | None:
     return None if shape is None else tuple(substitute(d, swap) for d in shape)
 
 
@@ -98,9 +126,12 @@ def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
     low, high = ranges.get(name, (1, None))
     same = (n for n in range(low, low + _TRIED) if substitute(a, {name: n}) == substitute(b, {name: n}))
     low = next(same, low)
+    last = low
+    while last < low + _TRIED and substitute(a, {name: last}) == substitute(b, {name: last}):
+        last += 1
     limits = sorted(_limits(a) | _limits(b), key=str)
     tops = [solved[1] for limit, size in limits if (solved := _solve(limit, size, {name: 0}))]
-    for top in (None, *tops):
+    for top in (None, *tops, last - 1):
         if high is None and (top is None or (isinstance(top, int) and low <= top)):
             within = {**ranges, name: (low, top)}
             if narrow(a, within) == narrow(b, within):
@@ -110,11 +141,11 @@ def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
 
 
 def _limits(dim: Dim) -> set[tuple[int, Dim]]:
-    """The numbers in a dim's minima, each beside what it limits."""
+    """The numbers in a dim's minima and maxima, each beside what it limits."""
     atoms = [] if isinstance(dim, int) else [atom for factors, _ in dim.terms for atom in factors]
     found = {pair for atom in atoms for arg in atom.args for pair in _limits(arg)}
     for atom in atoms:
-        if atom.kind == "min":
+        if atom.kind in ("min", "max"):
             numbers = [arg for arg in atom.args if isinstance(arg, int)]
             found |= {(n, arg) for n in numbers for arg in atom.args if not isinstance(arg, int)}
     return found
@@ -150,7 +181,7 @@ def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
     found = _solve(error.a, error.b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
     if found is None or not isinstance(found[1], int):
         text = f"{error.what}: dimensions {error.a} and {error.b} have to be equal"
-        examples = _examples(error.a, error.b)
+        examples = _examples(*_without_common_factors(error.a, error.b))
         if not examples:
             return ShapeError(text, hint=error.advice)
         hint = "give a range inside of that, or one of these numbers" if "=" in examples else "give other shapes"

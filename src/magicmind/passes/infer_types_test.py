@@ -193,6 +193,25 @@ def test_a_table_of_positions_limits_an_open_length() -> None:
         parse(POSITIONS, input_shapes={"x": ("1..4", "2..10", 4)})
 
 
+LAST = """g (float[N, S] x) => (y) <int64[1] all = {9}, int64[1] axis = {0}> {
+    table = ConstantOfShape (all)
+    shape = Shape <start = 1, end = 2> (x)
+    start = Sub (all, shape)
+    last = Slice (table, start, all, axis)
+    y = Add (x, last)
+}"""
+
+
+def test_the_end_of_a_table_limits_an_open_length() -> None:
+    """A place of unknown sign counts from the end where it is below 0, which is followed and found not to happen."""
+    assert parse(LAST).inputs[0].shape == ((1, None), (1, 9))
+
+
+def test_axes_that_are_not_cut_keep_their_sizes_whatever_the_cut() -> None:
+    text = "g (float[N, 3, 8] x, int64[1] a, int64[1] b) => (y) <int64[1] axis = {2}> { y = Slice (x, a, b, axis) }"
+    assert shapes_of(parse(text))["y"].startswith("float32[N, 3, any_")
+
+
 def test_what_drops_the_last_of_its_windows_needs_one() -> None:
     graph = parse(
         """g (float[1, 1, S] x) => (y) <int64[1] start = {0}, int64[1] end = {-1}, int64[1] axis = {2}> {

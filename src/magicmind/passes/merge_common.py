@@ -9,8 +9,11 @@ from collections.abc import Hashable
 import numpy as np
 import onnx_ir
 
+from magicmind.ir.dims import DATA_PREFIX, Dim, substitute, symbols_of
+from magicmind.ir.types import shape_of
 from magicmind.passes.determinism import is_deterministic
 from magicmind.passes.edit import forward, graphs_of
+from magicmind.passes.equal_symbols import rename
 from magicmind.passes.infra import Pass
 
 
@@ -19,9 +22,12 @@ class MergeCommon(Pass):
 
     def call(self, model: onnx_ir.Model) -> bool:
         modified = False
+        swap: dict[str, Dim] = {}
         for graph in list(graphs_of(model)):
             modified |= _merge_initializers(graph)
-            modified |= _merge_nodes(graph)
+            modified |= _merge_nodes(graph, swap)
+        if swap:
+            rename(model, swap)
         return modified
 
 
@@ -59,7 +65,8 @@ def _merge_equal(graph: onnx_ir.Graph, values: list[onnx_ir.Value]) -> bool:
     return modified
 
 
-def _merge_nodes(graph: onnx_ir.Graph) -> bool:
+def _merge_nodes(graph: onnx_ir.Graph, swap: dict[str, Dim]) -> bool:
+    """Whether any were merged; `swap` gets the sizes that only the node that went had a name for."""
     seen: dict[Hashable, onnx_ir.Node] = {}
     modified = False
     for node in list(graph):
@@ -68,8 +75,18 @@ def _merge_nodes(graph: onnx_ir.Graph) -> bool:
             continue
         kept = seen.setdefault(key, node)
         if kept is not node:
-            modified |= _merge(node, kept)
+            sizes = _sizes_named_anew(node, kept)
+            if _merge(node, kept):
+                swap |= {name: substitute(dim, swap) for name, dim in sizes.items()}
+                modified = True
     return modified
+
+
+def _sizes_named_anew(node: onnx_ir.Node, kept: onnx_ir.Node) -> dict[str, Dim]:
+    """The data-dependent symbols of a node, each with what the same size is called at a node that computes the same."""
+    pairs = ((shape_of(a) or (), shape_of(b) or ()) for a, b in zip(node.outputs, kept.outputs, strict=True))
+    dims = (pair for mine, theirs in pairs if len(mine) == len(theirs) for pair in zip(mine, theirs, strict=True))
+    return {str(a): b for a, b in dims if a != b and {str(a)} == symbols_of(a) and str(a).startswith(DATA_PREFIX)}
 
 
 def _key(node: onnx_ir.Node) -> Hashable | None:
