@@ -67,8 +67,8 @@ def expand_matmul_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_matmul(e: Expansion) -> list[Value]:
     """a, scale, zero, b, scale, zero, scale and zero of the result."""
     a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = (e.input(i) for i in range(8))
-    if _has_kernel(e, b, b_zero, 1) and e.rank(b) == 2 and e.rank(a) > 1:
-        return [e.op("QuantizeLinear", e.op("MatMul", _dequantised(e, 0), _dequantised(e, 3)), y_scale, y_zero)]
+    if has_kernel(e, 0, 3, w_axis=1, single=(1, 2, 6, 7), known=(4,)) and e.rank(b) == 2 and e.rank(a) > 1:
+        return [e.op("QuantizeLinear", e.op("MatMul", dequantised(e, 0), dequantised(e, 3)), y_scale, y_zero)]
     total = _product(e, a, b, a_zero, b_zero)
     left, right = _by_row(e, a_scale, a), _by_column(e, b_scale, b)
     assert left is not None and right is not None
@@ -76,28 +76,31 @@ def expand_qlinear_matmul(e: Expansion) -> list[Value]:
     return [requantise(e, total, factor, along_axis(e, y_zero, total, -1))]
 
 
-def _has_kernel(e: Expansion, w: Value, w_zero: Value, axis: int) -> bool:
-    """Whether passes make a product of bytes of it (`passes/to_integer.py`): then it is written with dequantised
-    numbers. The factors are known and one of the data, and the weights fit int8 around their zero point."""
-    x, *parameters = (e.input(i) for i in (0, 1, 2, 4, 6, 7))
-    known = [const_of(v) for v in parameters]
-    weights = _centred_constant(w, w_zero, axis)
-    if weights is None or any(p is None for p in known) or e.type(x).dtype not in (DataType.UINT8, DataType.INT8):
+def has_kernel(e: Expansion, x: int, w: int, *, w_axis: int, single: tuple[int, ...], known: tuple[int, ...]) -> bool:
+    """Whether passes make a product of bytes (`passes/to_integer.py`) of inputs x and w: then it is written with
+    dequantised numbers. Their parameters are constants, one of each in the inputs `single`, and the weights fit int8
+    around their zero point, which counts along `w_axis`. Inputs that are left out are fine."""
+    numbers = {i: const_of(e.input(i)) for i in (*single, *known) if e.has(i)}
+    weights = centred_constant(e.input(w), e.optional(w + 2), w_axis)
+    if weights is None or any(n is None for n in numbers.values()):
         return False
-    one_each = all(p is not None and p.size == 1 for p in (*known[:2], *known[3:]))
+    if e.type(e.input(x)).dtype not in (DataType.UINT8, DataType.INT8):
+        return False
+    one_each = all(n is not None and n.size == 1 for i, n in numbers.items() if i in single)
     return one_each and weights.min(initial=0) >= -128 and weights.max(initial=0) <= 127
 
 
-def _dequantised(e: Expansion, i: int, axis: int = 1) -> Value:
+def dequantised(e: Expansion, i: int, axis: int = 1) -> Value:
     """The tensor of inputs i, i + 1 (its scale), i + 2 (its zero point) as floats."""
-    return e.op("DequantizeLinear", e.input(i), e.input(i + 1), e.input(i + 2), axis=axis)
+    return e.op("DequantizeLinear", e.input(i), e.input(i + 1), e.optional(i + 2), axis=axis)
 
 
-def _dequantised_bias(e: Expansion, bias: Value) -> Value:
-    """An int32 bias, in steps of the data's scale times the weights'."""
+def dequantised_bias(e: Expansion, bias: Value, factor: float = 1.0) -> Value:
+    """An int32 bias, in steps of the data's scale (input 1) times the weights' (input 4) times the factor."""
     scales = [const_of(e.input(i)) for i in (1, 4)]
     assert scales[0] is not None and scales[1] is not None
-    return e.op("DequantizeLinear", bias, e.const(scales[0].reshape(()) * scales[1], np.float32), axis=0)
+    steps = scales[0].reshape(()) * scales[1] * np.float32(factor)
+    return e.op("DequantizeLinear", bias, e.const(steps, np.float32), axis=0)
 
 
 def _window(e: Expansion) -> dict[str, Any]:
@@ -146,9 +149,9 @@ def expand_conv_integer(e: Expansion) -> list[Value]:
 def expand_qlinear_conv(e: Expansion) -> list[Value]:
     """x, scale, zero, w, scale, zero, scale and zero of the result, int32 bias."""
     x, x_scale, x_zero, w, w_scale, w_zero, y_scale, y_zero = (e.input(i) for i in range(8))
-    if _has_kernel(e, w, w_zero, 0):
-        data, weights = _dequantised(e, 0), _dequantised(e, 3, axis=0)
-        bias = _dequantised_bias(e, e.input(8)) if e.has(8) else None
+    if has_kernel(e, 0, 3, w_axis=0, single=(1, 2, 6, 7), known=(4,)):
+        data, weights = dequantised(e, 0), dequantised(e, 3, axis=0)
+        bias = dequantised_bias(e, e.input(8)) if e.has(8) else None
         return [e.op("QuantizeLinear", e.op("Conv", data, weights, bias, **_window(e)), y_scale, y_zero)]
     total = _convolution(e, x, w, x_zero, w_zero)
     rank = e.rank(total)
@@ -182,7 +185,7 @@ def _convolution(e: Expansion, x: Value, w: Value, x_zero: Value | None, w_zero:
 def _channel_cuts(e: Expansion, x: Value, w: Value, w_zero: Value | None) -> list[tuple[int, int]]:
     """Ranges of input channels whose sums of products stay below 2^24."""
     largest = 255 if e.type(x).dtype in RANGES else None
-    weights = _centred_constant(w, w_zero)
+    weights = centred_constant(w, w_zero)
     shape = e.shape(w)
     channels = shape[1]
     if largest is None or not isinstance(channels, int) or not all(isinstance(d, int) for d in shape[2:]):
@@ -204,7 +207,7 @@ def _channel_cuts(e: Expansion, x: Value, w: Value, w_zero: Value | None) -> lis
     return cuts
 
 
-def _centred_constant(w: Value, w_zero: Value | None, axis: int = 0) -> np.ndarray[Any, Any] | None:
+def centred_constant(w: Value, w_zero: Value | None, axis: int = 0) -> np.ndarray[Any, Any] | None:
     """w - w_zero where both are constants; zero points are one number or one per index of `axis`."""
     weights, zero = const_of(w), const_of(w_zero)
     if weights is None or (w_zero is not None and zero is None):

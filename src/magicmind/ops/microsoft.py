@@ -6,6 +6,7 @@ activation, the embeddings of BERT. Attention is in `microsoft_attention.py`.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -172,19 +173,20 @@ def expand_fused_gemm(e: Expansion) -> list[Value]:
 @Op("EmbedLayerNormalization", MICROSOFT).expand
 def expand_embed(e: Expansion) -> list[Value]:
     """ids, segments, words, positions, segment table, gamma, beta, mask, position ids -> normalised sum, mask index."""
+    return embed(e, lambda i, at: e.op("Gather", e.input(i), at, axis=0), e.input(5), e.input(6), e.optional(8))
+
+
+def embed(
+    e: Expansion, rows: Callable[[int, Value], Value], gamma: Value, beta: Value, places: Value | None = None
+) -> list[Value]:
+    """What EmbedLayerNormalization does; `rows` looks up in the table of an input."""
     ids = e.input(0)
-    words = e.op("Gather", e.input(2), ids, axis=0)
-    places = e.input(8) if e.has(8) else e.unsqueeze(e.count_up(e.dim(ids, 1)), 0)
-    total = e.op("Add", words, e.op("Gather", e.input(3), places, axis=0))
+    places = e.unsqueeze(e.count_up(e.dim(ids, 1)), 0) if places is None else places
+    total = e.op("Add", rows(2, ids), rows(3, places))
     if e.has(1) and e.has(4):
-        total = e.op("Add", total, e.op("Gather", e.input(4), e.input(1), axis=0))
-    y = normalised(e, total, e.input(5), e.input(6), simplified=False)
-    results = [y]
-    if len(e.node.outputs) > 1:
-        results.append(_mask_index(e, ids))
-    if len(e.node.outputs) > 2:
-        results.append(total)
-    return results
+        total = e.op("Add", total, rows(4, e.input(1)))
+    y = normalised(e, total, gamma, beta, simplified=False)
+    return [y, *([_mask_index(e, ids)] if len(e.node.outputs) > 1 else []), total][: len(e.node.outputs)]
 
 
 def _mask_index(e: Expansion, ids: Value) -> Value:

@@ -10,10 +10,11 @@ import numpy as np
 from onnx_ir import DataType
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
-from magicmind.ir.types import TensorType
+from magicmind.ir.types import TensorType, const_of
 from magicmind.ops.expansion import Expansion, Value
-from magicmind.ops.integer import requantise
-from magicmind.ops.microsoft import activated, fused_matmul, swapped
+from magicmind.ops.integer import dequantised, dequantised_bias, has_kernel, requantise
+from magicmind.ops.microsoft import activated, embed, fused_matmul, swapped
+from magicmind.ops.qlinear import turned
 from magicmind.ops.quantise import MICROSOFT, along_axis, centred, dequantise, quantise
 from magicmind.ops.registry import NodeView, Op
 from magicmind.ops.shapes import need_rank, same_dim
@@ -106,6 +107,11 @@ def expand_reduce_mean(e: Expansion) -> list[Value]:
 @Op("QGemm", MICROSOFT).expand
 def expand_gemm(e: Expansion) -> list[Value]:
     """A, scale, zero, B, scale, zero, int32 C, scale and zero of the result (floats without them)."""
+    if e.has(7) and not e.has(8):
+        raise ModelFormatError("the result's zero point (input 8) is missing")
+    b_axis = 0 if e.view.attr("transB", 0) else 1
+    if has_kernel(e, 0, 3, w_axis=b_axis, single=(1, 2, 7, 8), known=(4, 6)):
+        return _byte_gemm(e, b_axis)
     a = swapped(e, e.input(0)) if e.view.attr("transA", 0) else e.input(0)
     b = swapped(e, e.input(3)) if e.view.attr("transB", 0) else e.input(3)
     b_zero = None if not e.has(5) else along_axis(e, e.input(5), b, -1)
@@ -115,10 +121,32 @@ def expand_gemm(e: Expansion) -> list[Value]:
     factor = e.op("Mul", e.op("Mul", alpha, along_axis(e, e.input(1), total, -1)), along_axis(e, e.input(4), total, -1))
     if not e.has(7):
         return [e.op("Mul", e.cast(total, DataType.FLOAT), factor)]
-    if not e.has(8):
-        raise ModelFormatError("the result's zero point (input 8) is missing")
     factor = e.op("Div", factor, along_axis(e, e.input(7), total, -1))
     return [requantise(e, total, factor, along_axis(e, e.input(8), total, -1))]
+
+
+def _byte_gemm(e: Expansion, b_axis: int) -> list[Value]:
+    """QGemm written with dequantised numbers; `alpha` is part of the weights' scale."""
+    alpha, b_scale = float(e.view.attr("alpha", 1.0)), const_of(e.input(4))
+    assert b_scale is not None
+    scale = e.const(b_scale * np.float32(alpha), np.float32)
+    b = e.op("DequantizeLinear", e.input(3), scale, e.optional(5), axis=b_axis)
+    a = dequantised(e, 0)
+    a = swapped(e, a) if e.view.attr("transA", 0) else a
+    c = dequantised_bias(e, e.input(6), alpha) if e.has(6) else None
+    y = e.op("Gemm", a, b, c, transB=1 - b_axis)
+    return [e.op("QuantizeLinear", y, e.input(7), e.input(8))] if e.has(7) else [y]
+
+
+@Op("QLinearConv", MICROSOFT).expand
+def expand_conv(e: Expansion) -> list[Value]:
+    """ONNX's, and with `channels_last` that of data whose channels are the last axis; weights are as always."""
+    names = ("auto_pad", "dilations", "group", "kernel_shape", "pads", "strides")
+    given: dict[str, Any] = {name: e.view.attr(name) for name in names}
+    last, x = bool(e.view.attr("channels_last", 0)), e.input(0)
+    x = turned(e, x, to_first=True) if last else x
+    y = e.op("QLinearConv", x, *(e.optional(i) for i in range(1, len(e.node.inputs))), **given)
+    return [turned(e, y, to_first=False) if last else y]
 
 
 @Op("NhwcMaxPool", MICROSOFT).expand
@@ -126,18 +154,29 @@ def expand_nhwc_max_pool(e: Expansion) -> list[Value]:
     """MaxPool with the channels last."""
     names = ("auto_pad", "ceil_mode", "dilations", "kernel_shape", "pads", "strides")
     given: dict[str, Any] = {name: e.view.attr(name) for name in names}
-    y = e.op("MaxPool", e.op("Transpose", e.input(0), perm=[0, 3, 1, 2]), **given)
-    return [e.op("Transpose", y, perm=[0, 2, 3, 1])]
+    y = e.op("MaxPool", turned(e, e.input(0), to_first=True), **given)
+    return [turned(e, y, to_first=False)]
 
 
 @Op("QAttention", MICROSOFT).expand
 def expand_attention(e: Expansion) -> list[Value]:
-    """input, weight, bias, their scales, mask, their zero points, past: Attention on floats."""
-    x, weight = _dequantised(e, 0, 3, 6), _dequantised(e, 1, 4, 7)
+    """input, weight, bias, their scales, mask, their zero points, past: Attention of dequantised values."""
+    x, weight = (e.op("DequantizeLinear", e.input(i), e.input(3 + i), e.optional(6 + i), axis=1) for i in (0, 1))
     names = ("num_heads", "unidirectional", "scale", "mask_filter_value", "do_rotary")
     given = {name: e.view.attr(name) for name in names}
     inputs = [x, weight, e.input(2), e.optional(5), e.optional(8)]
     return list(e.ops("Attention", *inputs, domain=MICROSOFT, count=len(e.node.outputs), **given))
+
+
+@Op("QEmbedLayerNormalization", MICROSOFT).expand
+def expand_embed(e: Expansion) -> list[Value]:
+    """ids, segments, then quantised: words, positions, segment table, gamma, beta; mask, five scales, five zero points."""
+
+    def rows(i: int, at: Value) -> Value:
+        return e.op("DequantizeLinear", e.op("Gather", e.input(i), at, axis=0), e.input(i + 6), e.input(i + 11))
+
+    gamma, beta = (e.op("DequantizeLinear", e.input(i), e.input(i + 6), e.input(i + 11)) for i in (5, 6))
+    return embed(e, rows, gamma, beta)
 
 
 @Op("DynamicQuantizeLSTM", MICROSOFT).expand

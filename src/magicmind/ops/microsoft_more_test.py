@@ -25,9 +25,9 @@ def _bytes(*shape: int, dtype: Any = U8) -> Any:
     return RNG.integers(low, min(limits.max, 63) if low else limits.max, shape, endpoint=True).astype(dtype)
 
 
-def _check(op: str, inputs: list[Any], attributes: dict[str, Any] | None = None, **words: Any) -> None:
+def _check(op: str, inputs: list[Any], attributes: dict[str, Any] | None = None, **words: Any) -> list[str]:
     words = {"shapes": {0: np.shape(inputs[0])}, "rtol": 2e-5, **words}
-    check_lowering(op, inputs, attributes or {}, domain="com.microsoft", passes=True, **words)
+    return check_lowering(op, inputs, attributes or {}, domain="com.microsoft", passes=True, **words)
 
 
 Q = [F32(0.1), U8(120)]
@@ -38,6 +38,11 @@ Q = [F32(0.1), U8(120)]
     [
         ("QGemm", [_bytes(3, 5), *Q, _bytes(5, 4, dtype=I8), F32(0.2), I8(0), None, F32(3), U8(128)], {}),
         ("QGemm", [_bytes(3, 5), *Q, _bytes(4, 5), F32(0.2), U8(9), np.arange(4, dtype=np.int32)], {"transB": 1}),
+        ("QGemm", [_bytes(3, 5), *Q, _bytes(4, 5, dtype=I8), F32([0.2, 0.1, 0.3, 0.2]), np.zeros(4, I8),
+            np.arange(4, dtype=np.int32), F32(3), U8(128)], {"transB": 1, "alpha": 2.0}),
+        ("QLinearConv", [_bytes(1, 6, 6, 3), *Q, _bytes(4, 3, 3, 3, dtype=I8), F32(0.02), I8(0), *Q,
+            np.arange(4, dtype=np.int32)], {"channels_last": 1, "pads": [1, 1, 1, 1]}),
+        ("QLinearConv", [_bytes(1, 3, 6, 6), *Q, _bytes(4, 3, 3, 3, dtype=I8), F32(0.02), I8(0), *Q], {}),
         ("NhwcMaxPool", [_bytes(1, 6, 6, 3)], {"kernel_shape": [2, 2], "strides": [2, 2]}),
         ("Trilu", [_draw(2, 4, 5), np.int64(1)], {"upper": 0}),
         ("ExpandDims", [_draw(2, 3), np.int32(1)], {}),
@@ -64,7 +69,20 @@ def test_rotary_positions(interleaved: int, places: Any) -> None:
 
 def test_attention_on_quantised_values() -> None:
     inputs = [_bytes(2, 5, 8), _bytes(8, 24, dtype=I8), _draw(24), F32(0.02), F32(0.01), None, U8(128), I8(0)]
-    _check("QAttention", inputs, {"num_heads": 2}, rtol=1e-4)
+    kernels = _check("QAttention", inputs, {"num_heads": 2}, rtol=1e-4)
+    assert any(name.startswith("u8i8_matmul") for name in kernels)
+
+
+def test_products_of_bytes_have_their_kernel() -> None:
+    kernels = _check("QGemm", [_bytes(3, 5), *Q, _bytes(5, 4, dtype=I8), F32(0.2), I8(0), None, F32(3), U8(128)])
+    assert len(kernels) == 1 and kernels[0].startswith("u8i8_matmul")
+
+
+def test_embeddings_of_quantised_tables() -> None:
+    ids, segments, mask = (RNG.integers(0, high, (2, 5)).astype(np.int32) for high in (9, 2, 2))
+    tables = [_bytes(n, 8) for n in (9, 6, 2)] + [_bytes(8), _bytes(8)]
+    inputs = [ids, segments, *tables, mask, *[F32(0.02)] * 5, *[U8(n) for n in (128, 120, 100, 3, 7)]]
+    _check("QEmbedLayerNormalization", inputs, {"epsilon": 1e-12}, outputs=2)
 
 
 def test_lstm_of_quantised_weights() -> None:

@@ -48,12 +48,12 @@ def _unary(op_type: str, *attributes: str) -> None:
         given = {name: e.view.attr(name) for name in attributes}
         x = _in(e, 0)
         last = bool(e.view.attr("channels_last", 0))
-        x = _turned(e, x, to_first=True) if last else x
+        x = turned(e, x, to_first=True) if last else x
         y = e.op(op_type, x, **given)
-        return _out(e, _turned(e, y, to_first=False) if last else y, 3, e.input(0))
+        return _out(e, turned(e, y, to_first=False) if last else y, 3, e.input(0))
 
 
-def _turned(e: Expansion, x: Value, *, to_first: bool) -> Value:
+def turned(e: Expansion, x: Value, *, to_first: bool) -> Value:
     """Channels moved between the second and the last place."""
     rank = e.rank(x)
     inner = list(range(1, rank - 1)) if to_first else list(range(2, rank))
