@@ -39,9 +39,21 @@ def qdq_model(model: onnx_ir.Model) -> onnx_ir.Model:
     ours = sorted({f"{node.name} ({node.domain}.{node.op_type})" for node in copy.graph if node.domain == DOMAIN})
     if ours:
         raise UnsupportedOperatorError(f"no ONNX operators for {', '.join(ours)}")
+    _make_names_distinct(copy.graph)
     copy.graph.opset_imports.pop(DOMAIN, None)
     copy.graph.opset_imports[""] = _OPSET
     return copy
+
+
+def _make_names_distinct(graph: onnx_ir.Graph) -> None:
+    """Nodes that one was split into have its name; onnxruntime takes every name once."""
+    taken: set[str] = set()
+    for node in graph:
+        name, count = node.name or node.op_type, 1
+        while name in taken:
+            name, count = f"{node.name or node.op_type}.{count}", count + 1
+        node.name = name
+        taken.add(name)
 
 
 def write_onnx(model: onnx_ir.Model, path: str | os.PathLike[str]) -> None:
