@@ -184,6 +184,29 @@ def test_onnxruntime_runs_what_is_exported(model: onnx.ModelProto, precision: st
 # ------------------------------------------------------------------------------------------------------- bad input
 
 
+@pytest.mark.parametrize("promise", [{"never_slower": True}, {"accuracy_target": magicmind.AccuracyTarget(20)}])
+def test_promises_are_about_integers(graph: magicmind.Graph, promise: dict[str, Any]) -> None:
+    for mode in ("force_float32", "force_float16"):
+        with pytest.raises(PrecisionError, match=f"{mode} has no integers"):
+            magicmind.build(graph, mode, **promise)
+
+
+def test_float16_needs_no_scales(graph: magicmind.Graph) -> None:
+    with pytest.raises(PrecisionError, match="takes no scales"):
+        magicmind.build(graph, "force_float16", scales={"": (-1, 1)})
+
+
+def test_a_network_that_came_quantised_stays_so(
+    graph: magicmind.Graph, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    magicmind.export_qdq(graph, tmp_path / "net.onnx", calibration="random:1")
+    quantised = magicmind.parse(tmp_path / "net.onnx")
+    magicmind.build(quantised, INT8, calibration="random:1")
+    assert "came quantised" in caplog.text
+    with pytest.raises(PrecisionError, match="came quantised"):
+        magicmind.build(quantised, INT8, calibration="random:1", never_slower=True)
+
+
 def test_a_mode_of_integers_needs_to_know_ranges(graph: magicmind.Graph) -> None:
     with pytest.raises(PrecisionError, match=r"needs to know the range of every tensor(?s:.*)calibration"):
         magicmind.build(graph, INT8)

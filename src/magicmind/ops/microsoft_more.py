@@ -170,7 +170,7 @@ def expand_attention(e: Expansion) -> list[Value]:
 
 @Op("QEmbedLayerNormalization", MICROSOFT).expand
 def expand_embed(e: Expansion) -> list[Value]:
-    """ids, segments, then quantised: words, positions, segment table, gamma, beta; mask, five scales, five zero points."""
+    """ids, segments; words, positions, segment table, gamma, beta, all quantised; mask, five scales, five zeros."""
 
     def rows(i: int, at: Value) -> Value:
         return e.op("DequantizeLinear", e.op("Gather", e.input(i), at, axis=0), e.input(i + 6), e.input(i + 11))

@@ -136,6 +136,8 @@ def observe(
 def _as(dtype: np.dtype[Any], array: Any, where: str) -> Array:
     """The array by value in the input's type."""
     try:
+        if np.iscomplexobj(array):
+            raise TypeError
         return np.ascontiguousarray(array, dtype)
     except (TypeError, ValueError) as error:
         raise PrecisionError(f"{where}: {array!r:.60} is no array of {dtype}") from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -34,9 +35,12 @@ from magicmind.quant.speed import choose_by_time
 from magicmind.quant.table import Scales
 from magicmind.runtime.model import Model
 
+_log = logging.getLogger(__name__)
+
 GivenScales: TypeAlias = Scales | str | os.PathLike[str] | Mapping[str, Any]
 """Scales, the file of some, or ranges by tensor: {tensor: [min, max]}."""
 
+_PROMISES = "an accuracy target, or never slower, chooses the layers that integers compute"
 _FEW = 4
 """Samples on which every layer is tried alone: enough to put them in order."""
 
@@ -67,6 +71,11 @@ class Request:
     def has_data(self) -> bool:
         return self.calibration is not None or self.scales is not None
 
+    @property
+    def promises(self) -> bool:
+        """Whether layers may have to stay out of the integers."""
+        return self.accuracy is not None or self.never_slower
+
 
 @dataclass(frozen=True)
 class Prepared:
@@ -91,14 +100,26 @@ def prepare(graph: Graph, request: Request, build: Build, finish: Finish, progre
     if mode.name == "force_float32" and not request.layers:
         if request.has_data:
             raise PrecisionError(f"{mode.name} takes no calibration data", hint="leave calibration and scales out")
+        if request.promises:
+            raise PrecisionError(f"{mode.name} has no integers: {_PROMISES}", hint="give a q* precision")
         return Prepared(graph, PrecisionPlan(mode, request.preference))
     known = [node.name or "" for node in graph.model.graph]
     model = simplified(graph.model)
     plan = PrecisionPlan.of(model, mode, request.layers, request.preference, known)
     if has_quantisers(graph.model):  # it has its scales, and stays as it is
+        if request.promises:
+            raise PrecisionError(f"the network came quantised: {_PROMISES}", hint="ask them of the network in float")
+        if request.has_data:
+            _log.warning(
+                "the network came quantised: it keeps its scales, those given and the calibration are not read"
+            )
         return Prepared(graph, plan)
     if plan.quantises:
         return _quantised(model, plan, request, build, finish, progress)
+    if request.promises:
+        raise PrecisionError(f"{mode.name} has no integers: {_PROMISES}", hint="give a q* precision, or leave them out")
+    if request.scales is not None:
+        raise PrecisionError(f"{mode.name} takes no scales", hint="give calibration: float16 needs magnitudes alone")
     if request.calibration is None:
         return Prepared(graph, plan)
     samples = samples_of(request.calibration, graph.inputs)
@@ -119,8 +140,7 @@ def _quantised(
         return Prepared(Graph(copy), chosen, scales.peaks, {"calibration": scales.provenance, **info})
 
     info: dict[str, object] = {}
-    promised = request.accuracy is not None or request.never_slower
-    if promised and not kept:
+    if request.promises and not kept:
         raise PrecisionError("an accuracy target, or never slower, needs samples to measure", hint="give calibration")
     layers = [node.name or "" for node in model.graph if plan.bits(node)]
     if request.never_slower:

@@ -1,7 +1,8 @@
 """Scales as a table: made by calibration, saved as JSON, edited by hand, loaded, and checked against a graph.
 
 The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
-`min` and `max` gets the rest from them. `seen` are the smallest and the largest value, from which 16 bits get their
+`min` and `max` gets the rest from them, and one whose scale and range tell different things is refused: to edit one,
+remove the other. `seen` are the smallest and the largest value, from which 16 bits get their
 range. `provenance` says where they come from. `means` are the means per channel of what products read, for bias
 correction; `peaks` are magnitudes that float16 may not hold; `factors` are what the channels that convolutions read
 were multiplied by (`quant/stretch.py`), and belong to the scales of these tensors. MagicMind's custom ranges,
@@ -218,6 +219,8 @@ def _factors(item: tuple[str, Any]) -> tuple[str, Array]:
     return name, factors
 
 
+_ROUNDING = 1 / 255
+"""How much of itself a scale may differ from that of its range: people write few digits."""
 _FIELDS = ("scale", "zero_point", "dtype", "min", "max", "algorithm", "seen")
 
 
@@ -240,5 +243,18 @@ def _entry(name: str, entry: Any) -> TensorScale:
     low, high = (limits.min - zero) * scale, (limits.max - zero) * scale
     if "min" in entry and "max" in entry:
         low, high = _range(name, entry)
+        _require_agreement(name, entry, scale_of(low, high, bits=limits.bits), scale_of(low, high, symmetric=True))
     seen = _range(name, entry["seen"]) if "seen" in entry else None
     return TensorScale(float(np.float32(scale)), zero, dtype, low, high, str(entry.get("algorithm", "edited")), seen)
+
+
+def _require_agreement(name: str, entry: dict[str, Any], *ranges: TensorScale) -> None:
+    """Raises PrecisionError where the scale is none that the range gives, asymmetric or symmetric: one was edited."""
+    scale, zero = entry["scale"], entry.get("zero_point", 0)
+    if not any(abs(scale - r.scale) <= r.scale * _ROUNDING and abs(zero - r.zero) <= 1 for r in ranges):
+        wanted = ranges[0]
+        raise PrecisionError(
+            f"{name!r} has scale {scale}, zero point {zero}, but its range [{wanted.low}, {wanted.high}] gives "
+            f"{wanted.scale:.6g}, {wanted.zero}",
+            hint="edit one and remove the other: either scale and zero_point, or min and max",
+        )

@@ -41,6 +41,23 @@ def test_custom_ranges() -> None:
     found.require(["x", "y"], ["x", "y"])
 
 
+@pytest.mark.parametrize("symmetric", [False, True])
+@pytest.mark.parametrize("ends", [(-1.0, 3.0), (0.0, 6.0), (0.0, 0.0), (-2.0, 1e-3), (-1e-40, 1e-40)])
+def test_scales_and_ranges_that_belong_together(ends: tuple[float, float], symmetric: bool) -> None:
+    scales = Scales({"a": scale_of(*ends, symmetric=symmetric), "b": scale_of(*ends, bits=16)})
+    assert Scales.of_json(scales.to_json()).tensors == scales.tensors
+
+
+@pytest.mark.parametrize("edit", [{"max": 6.0}, {"min": -1.5}, {"scale": 0.5}, {"zero_point": 5}])
+def test_a_scale_and_a_range_that_differ_are_refused(edit: dict[str, Any]) -> None:
+    document = SCALES.to_json()
+    document["tensors"]["a"] |= edit
+    with pytest.raises(PrecisionError, match=r"'a' has scale .* gives(?s:.*)remove the other"):
+        Scales.of_json(document)
+    del document["tensors"]["a"]["min"], document["tensors"]["a"]["max"]
+    assert Scales.of_json(document).tensors["a"].scale == pytest.approx(edit.get("scale", 4 / 255))
+
+
 def test_other_widths_come_from_the_range() -> None:
     assert SCALES.of("a", 8) is SCALES.tensors["a"]
     assert SCALES.of("a", 16) == scale_of(-1.0, 3.0, bits=16)
