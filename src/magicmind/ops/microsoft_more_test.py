@@ -38,7 +38,7 @@ Q = [F32(0.1), U8(120)]
     [
         ("QGemm", [_bytes(3, 5), *Q, _bytes(5, 4, dtype=I8), F32(0.2), I8(0), None, F32(3), U8(128)], {}),
         ("QGemm", [_bytes(3, 5), *Q, _bytes(4, 5), F32(0.2), U8(9), np.arange(4, dtype=np.int32)], {"transB": 1}),
-        ("QGemm", [_bytes(3, 5), *Q, _bytes(4, 5, dtype=I8), F32([0.2, 0.1, 0.3, 0.2]), np.zeros(4, I8),
+        ("QGemm", [_bytes(3, 5), *Q, _bytes(4, 5, dtype=I8), np.full(4, 0.2, F32), np.zeros(4, I8),
             np.arange(4, dtype=np.int32), F32(3), U8(128)], {"transB": 1, "alpha": 2.0}),
         ("QLinearConv", [_bytes(1, 6, 6, 3), *Q, _bytes(4, 3, 3, 3, dtype=I8), F32(0.02), I8(0), *Q,
             np.arange(4, dtype=np.int32)], {"channels_last": 1, "pads": [1, 1, 1, 1]}),
