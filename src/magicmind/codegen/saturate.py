@@ -38,15 +38,18 @@ def blocks_together(target: Target) -> int:
     return max(1, _TOGETHER * target.lanes // BLOCK) if target.is_x86 else 1
 
 
-def round_to_bytes(x: Vec, zero: int, dtype: str) -> Vec:
+def round_to_bytes(x: Vec, zero: int, dtype: str, *, fits: bool = False) -> Vec:
     """round half even(x) + zero of float32, saturated to u8 or i8; a NaN becomes the lowest number.
+
+    `fits`: the numbers are within an int32.
 
     Source: Intel SDM, CVTPS2DQ (what does not fit an int32, and NaN, is its lowest number), PACKSSDW, PACKUSWB.
     """
     k, size = x.k, x.k.target.lanes
-    highest = (255 if dtype == "u8" else 127) - zero
-    limit = k.const(float(highest), "f32", x.lanes)
-    x = k.select(limit.compare("<", x), limit, x)  # a NaN is kept
+    if not fits:
+        highest = (255 if dtype == "u8" else 127) - zero
+        limit = k.const(float(highest), "f32", x.lanes)
+        x = k.select(limit.compare("<", x), limit, x)  # a NaN is kept
     registers = [_round(k, k.shuffle(x, x, range(i, i + size))) for i in range(0, x.lanes, size)]
     groups = [registers[i : i + _TOGETHER] for i in range(0, len(registers), _TOGETHER)]
     return k.concatenate([_packed(k, group, zero, dtype) for group in groups])

@@ -21,12 +21,14 @@ class Epilogue:
     image    one value per image and channel (N, C, 1, 1), blocked
     scalar   one value
 
-    `dtypes[i]` is the element type of `x<i>` in memory, float32 where none are given.
+    `dtypes[i]` is the element type of `x<i>` in memory, float32 where none are given. `fits`: what is rounded to bytes
+    at the end is known to be within an int32.
     """
 
     program: ScalarProgram | None = None
     operands: tuple[str, ...] = ()
     dtypes: tuple[str, ...] = ()
+    fits: bool = False
 
     def __str__(self) -> str:
         return "" if self.program is None else f"[{self.program}]({','.join(self.operands)})"
@@ -76,7 +78,7 @@ class Epilogue:
                 place = channel if kind == "channel" else image
                 some = [load_value(p, size, place + part * size) for part in range(parts)]
                 values[f"x{i}"] = k.concatenate([k.repeat(x, pixels) for x in some])
-        return emit_program(k, self.program, values)
+        return emit_program(k, self.program, values, fits=self.fits)
 
     def store(
         self,

@@ -78,11 +78,12 @@ def store_value(p: Pointer, value: Vec, at: Index = 0, mask: Vec | None = None) 
         p.cast("u16").store(float_to_half(value), at, mask)
 
 
-def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -> Vec:
+def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec], *, fits: bool = False) -> Vec:
     """The result of `program` on one vector of elements.
 
     `values` holds every input of the program, as computed with (no f16); scalars (one lane) are broadcast where they
     meet vectors. The result has the lanes of the widest value. Rounding to float16 at the end is left to the store.
+    `fits`: what `Quantise` rounds at the end is no NaN and within an int32.
     """
     lanes = max((v.lanes for v in values.values()), default=1)
     known = dict(values)
@@ -91,6 +92,9 @@ def emit_program(k: Kernel, program: ScalarProgram, values: Mapping[str, Vec]) -
         known[statement.target] = _emit(k, statement, known)
     if last.op == "Cast" and last.args[1] == DataType.FLOAT16:
         return k.broadcast(k.convert(known[next(iter(last.uses()))], "f32"), lanes)
+    if last.op == "Quantise" and fits:
+        (x,) = (known[name] for name in last.uses())
+        return k.broadcast(_quantise(x, *_literals(last), fits=True), lanes)
     return k.broadcast(_emit(k, last, known), lanes)
 
 
@@ -348,14 +352,14 @@ _MAGIC = 1.5 * 2.0**23
 _MAGIC_BITS = 0x4B400000
 
 
-def _quantise(x: Vec, zero: int, to: DataType) -> Vec:
+def _quantise(x: Vec, zero: int, to: DataType, *, fits: bool = False) -> Vec:
     """round(x) + zero, saturated, the same bits on every target; a NaN becomes the lowest number."""
     k, dtype = x.k, KERNEL_DTYPES[to]
     bits = 8 * ITEMSIZE[dtype]
     low = 0 if dtype in UNSIGNED else -(2 ** (bits - 1))
     x = k.convert(x, "f32")
     if bits == 8 and packs(k.target, x.lanes):
-        return round_to_bytes(x, zero, dtype)
+        return round_to_bytes(x, zero, dtype, fits=fits)
     lowest, highest = (k.const(float(bound - zero), "f32", x.lanes) for bound in (low, low + 2**bits - 1))
     x = k.select(x.compare(">", lowest), x, lowest)  # not `max`, which keeps a NaN
     x = k.select(x.compare("<", highest), x, highest)

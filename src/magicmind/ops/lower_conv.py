@@ -43,6 +43,7 @@ from magicmind.ops.first_conv import first_conv, load_of, loaded_dtype
 from magicmind.ops.fused import conv, program_of
 from magicmind.ops.operands import has_few_channels, operand_kind
 from magicmind.ops.registry import NodeView
+from magicmind.ops.rounding import fits_int32
 
 FIRST_OPERAND = 3
 """Number of the first epilogue operand among the inputs."""
@@ -54,10 +55,11 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
     if program is None:
         return Epilogue(), []
     out = low.shape(node.outputs[0])
-    kinds, dtypes, refs = [], [], []
+    kinds, dtypes, refs, arrays = [], [], [], []
     for value in node.inputs[first:]:
         assert value is not None
         array = low.const(value)
+        arrays.append(array)
         kind = operand_kind(low.shape(value), out, array is not None)
         assert kind is not None, f"{node.name}: operand {value.name} cannot be fused"
         kinds.append(kind)
@@ -67,7 +69,10 @@ def read_epilogue(low: Lowering, node: ir.Node, first: int) -> tuple[Epilogue, l
         else:
             dtypes.append(low.dtype(value))
             refs.append(low.ref(value))
-    return Epilogue(program, tuple(kinds), tuple(dtypes)), refs
+    weights = node.inputs[1]
+    sums = "i32" if weights is not None and low.dtype(weights) == "i8" else "f32"
+    fits = fits_int32(program, sums, list(zip(dtypes, arrays, strict=True)))
+    return Epilogue(program, tuple(kinds), tuple(dtypes), fits), refs
 
 
 def conv_types(low: Lowering, node: ir.Node, loaded: str | None = None) -> ConvTypes:

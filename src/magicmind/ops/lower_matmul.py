@@ -23,6 +23,7 @@ from magicmind.lower.lowering import Lowering
 from magicmind.lower.plan import Ref
 from magicmind.ops.fused import matmul, program_of, zero_of
 from magicmind.ops.registry import NodeView
+from magicmind.ops.rounding import fits_int32
 
 Array = npt.NDArray[Any]
 
@@ -52,7 +53,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     if weights is not None:
         columns = weights.reshape(weights.shape[-2:]).T if trans_b else weights.reshape(b_shape[-2:])  # type: ignore[arg-type]
     p = low.params()
-    epilogue, extras = _epilogue(low, node, n)
+    epilogue, extras = _epilogue(low, node, n, types.accumulator)
     zeros = (zero_of(node, "x_zero"), zero_of(node, "b_zero"))
     bias = _bias(low, node, types, None if columns is None else _share_of_zero(columns, *zeros))
     sizes = [p.size(d) for d in (batch, m, n, k)]
@@ -119,15 +120,16 @@ def _bias(low: Lowering, node: ir.Node, types: Types, share: Array | None) -> Re
     return low.weight(pack_axis_zeros(total.astype(_SUMS[types.accumulator])))
 
 
-def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]]:
+def _epilogue(low: Lowering, node: ir.Node, n: Dim, sums: str) -> tuple[Epilogue, list[Ref]]:
     """The scalar program; operands are one value, one per column, or laid out like the product."""
     program = program_of(node)
     if program is None:
         return Epilogue(), []
-    kinds, refs, dtypes = [], [], []
+    kinds, refs, dtypes, arrays = [], [], [], []
     for value in node.inputs[3:]:
         assert value is not None
         shape, array, dtype = low.shape(value), low.const(value), low.dtype(value)
+        arrays.append(array)
         if all(d == 1 for d in shape):
             kinds.append("scalar")
             refs.append(low.ref(value))
@@ -139,4 +141,5 @@ def _epilogue(low: Lowering, node: ir.Node, n: Dim) -> tuple[Epilogue, list[Ref]
             kinds.append("channel")
             refs.append(low.weight(pack_axis_zeros(array.ravel())))
         dtypes.append(dtype)
-    return Epilogue(program, tuple(kinds), () if set(dtypes) <= {"f32"} else tuple(dtypes)), refs
+    fits = fits_int32(program, sums, list(zip(dtypes, arrays, strict=True)))
+    return Epilogue(program, tuple(kinds), () if set(dtypes) <= {"f32"} else tuple(dtypes), fits), refs

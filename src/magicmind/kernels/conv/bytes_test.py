@@ -105,7 +105,8 @@ def unblocked(y: Array, n: int, oc: int, groups: int) -> Array:
 def run_direct(case: Case, target: Target, runtime: bool, *, plain: bool = False, threads: int = 2) -> Array:
     x, w, bias, scales, residual = data(case)
     schedule = replace(rank_direct(case.shape(False), target)[0][1], rows=2, chunks=1)
-    spec = DirectConv(case.shape(runtime), schedule, REQUANTISE, Load("u8") if plain else None, U8_TO_U8)
+    epilogue = replace(REQUANTISE, fits=not runtime)  # whether a limit is kept makes no difference
+    spec = DirectConv(case.shape(runtime), schedule, epilogue, Load("u8") if plain else None, U8_TO_U8)
     kr = weight_group(target, "i8")
     packed = pack_few_channels(w, schedule.nr, kr, spec.copy.run) if plain else pack_direct(w, case.g, schedule.nr, kr)
     arrays = [
@@ -154,7 +155,7 @@ def run_depthwise(case: Case, target: Target, runtime: bool, threads: int) -> Ar
     x, w, bias, scales, residual = data(case)
     types = depthwise_types(case.shape(runtime), U8_TO_U8, target)
     schedule = replace(choose_depthwise(case.shape(False), target, types), rows=3)
-    spec = DepthwiseConv(case.shape(runtime), schedule, REQUANTISE, types)
+    spec = DepthwiseConv(case.shape(runtime), schedule, replace(REQUANTISE, fits=not runtime), types)
     arrays = [
         blocked(x),
         packed_depthwise(case.shape(runtime), types, target, w),
