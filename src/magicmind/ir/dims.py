@@ -467,7 +467,21 @@ def _interval(dim: Dim, ranges: Ranges) -> _Interval:
         for atom in monomial:
             term = _interval_product(term, _interval_of_atom(atom, ranges))
         low, high = low + term[0], high + term[1]
-    return low, high
+    other = _interval_by_remainder(dim, ranges)
+    return (low, high) if other is None else (max(low, other[0]), min(high, other[1]))
+
+
+def _interval_by_remainder(dim: Expr, ranges: Ranges) -> _Interval | None:
+    """Where a term is `m*d*(n//d)`, which is `m*n - m*(n % d)`: that tells how it lies beside other terms of `n`."""
+    for monomial, coefficient in dim.terms:
+        if len(monomial) == 1 and monomial[0].kind == "//":
+            n, d = monomial[0].args
+            if isinstance(d, int) and d > 0 and coefficient % d == 0:
+                times = coefficient // d
+                rest = (-times * (d - 1), 0) if times > 0 else (0, -times * (d - 1))
+                low, high = _interval(dim - _sum([(monomial, coefficient)]) + n * times, ranges)
+                return low + rest[0], high + rest[1]
+    return None
 
 
 def _interval_product(a: _Interval, b: _Interval) -> _Interval:

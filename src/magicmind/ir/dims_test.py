@@ -158,3 +158,10 @@ def test_remainders_join_what_they_are_of(text: str, simple: str) -> None:
     assert parse(simple) == found
     for size in range(1, 50):
         assert evaluate(found, {"H": size}) == eval(text, {"H": size, "max": max})
+
+
+def test_what_is_left_of_whole_parts_is_not_more_than_the_whole() -> None:
+    n = symbol("N")
+    assert dim_min(40 * (n // 40), n) == 40 * (n // 40)
+    assert dim_max(40 * (n // 40) + 39, n) == 40 * (n // 40) + 39
+    assert dim_min(40 * (n // 40) + 38, n) != n

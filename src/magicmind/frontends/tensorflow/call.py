@@ -22,7 +22,7 @@ import onnx_ir
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.graphdef import Node
-from magicmind.frontends.tensorflow.items import Item, TensorList
+from magicmind.frontends.tensorflow.items import Complex, Item, TensorList
 from magicmind.ir.dims import Dim, product
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import const_of
@@ -38,6 +38,10 @@ Importer: TypeAlias = "Callable[[Call], Item | Sequence[Item]]"
 
 IMPORTERS: dict[str, Importer] = {}
 """By operator."""
+ON_COMPLEX: dict[str, Importer] = {}
+"""By operator, those that have a complex input."""
+ON_PARTS: set[str] = set()
+"""Operators that do to a complex tensor what they do to its two parts."""
 ON_HOST: set[str] = set()
 """Operators that have no generated code: they run as numpy functions."""
 
@@ -57,6 +61,18 @@ def importer(*names: str, host: bool = False) -> Callable[[F], F]:
             IMPORTERS[name] = function
         if host:
             ON_HOST.update(names)
+        return function
+
+    return register
+
+
+def complex_importer(*names: str) -> Callable[[F], F]:
+    """Registers what operators do where an input is complex."""
+
+    def register(function: F) -> F:
+        for name in names:
+            assert name not in ON_COMPLEX, f"{name} is registered twice"
+            ON_COMPLEX[name] = function
         return function
 
     return register
@@ -120,7 +136,17 @@ class Call:
         found = self._input(i)
         if isinstance(found, TensorList):
             raise ModelFormatError(f"input {i} is a list of tensors; a tensor is needed")
+        if isinstance(found, Complex):
+            raise UnsupportedOperatorError(f"input {i} is complex, which this operator cannot take here")
         return found
+
+    def pair(self, i: int, part: onnx_ir.DataType | None = None) -> Complex:
+        """Input `i` as a complex tensor; of a real one the parts get the type `part`."""
+        found = self._input(i)
+        if isinstance(found, Complex):
+            return found
+        value = self.value(i) if part is None else self.net.cast(self.value(i), part)
+        return Complex(value, self.net.op("Mul", value, self.net.scalar(0, value)))
 
     def tensor_list(self, i: int) -> TensorList:
         """Input `i`, a list of tensors.  Raises ModelFormatError when it is something else."""

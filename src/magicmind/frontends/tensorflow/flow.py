@@ -17,7 +17,7 @@ import onnx_ir
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.tensorflow.control import Branch, run_case, run_if, run_while
 from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
-from magicmind.frontends.tensorflow.items import Item, TensorList
+from magicmind.frontends.tensorflow.items import Item
 from magicmind.ops.emitter import Value
 
 if TYPE_CHECKING:
@@ -243,8 +243,8 @@ class Flow:
             return walk.item(live[0])
         predicate, sides = self.sides(node)
         condition = walk.item(predicate)
-        if isinstance(condition, TensorList):
-            raise ModelFormatError("its condition is a list of tensors")
+        if not isinstance(condition, Value):
+            raise ModelFormatError("its condition is no real tensor")
 
         def branch(side: int) -> Branch:
             return lambda: walk.inner(walk.net, {}, f"{node.name}/{side}/").run([sides[side]])

@@ -1,4 +1,4 @@
-"""What flows between nodes besides tensors: lists of tensors of one shape (TensorArray, TensorList).
+"""What flows between nodes besides tensors: lists of tensors of one shape (TensorArray, TensorList), complex tensors.
 
 A list is a value: setting an element makes a new list, which is what the `flow` of a TensorArray and the handle of a
 TensorList are in the file. Its tensors are one dense tensor [size, *element], made when the first element tells the
@@ -47,12 +47,32 @@ class TensorList:
         return self.size if self.data is None and self.size is not None else net.dim(self.tensor(), 0)
 
 
-Item: TypeAlias = "Value | TensorList"
+@dataclass(frozen=True)
+class Complex:
+    """A complex tensor: its real and imaginary parts."""
+
+    re: Value
+    im: Value
+
+
+PART = {
+    onnx_ir.DataType.COMPLEX64: onnx_ir.DataType.FLOAT,
+    onnx_ir.DataType.COMPLEX128: onnx_ir.DataType.DOUBLE,
+}
+"""The type of the parts of a complex type."""
+
+Item: TypeAlias = "Value | TensorList | Complex"
 
 
 def values_of(items: Sequence[Item]) -> list[Value]:
-    """The tensors behind items; lists must be dense."""
-    return [item.tensor() if isinstance(item, TensorList) else item for item in items]
+    """The tensors behind items; lists must be dense.  Raises UnsupportedOperatorError for complex ones."""
+    return [_value_of(item) for item in items]
+
+
+def _value_of(item: Item) -> Value:
+    if isinstance(item, Complex):
+        raise UnsupportedOperatorError("complex tensors that a loop carries or a branch returns")
+    return item.tensor() if isinstance(item, TensorList) else item
 
 
 def like(item: Item, value: Value) -> Item:

@@ -20,8 +20,9 @@ DT_RESOURCE_REF
 message Dim: size@1 int64, name@2 string
 message Shape: dim@2 Dim*, unknown_rank@3 bool
 message Tensor: dtype@1 DataType, tensor_shape@2 Shape, version_number@3 int32, tensor_content@4 bytes, \
-float_val@5 float*, double_val@6 double*, int_val@7 int32*, string_val@8 bytes*, int64_val@10 int64*, \
-bool_val@11 bool*, half_val@13 int32*, uint32_val@16 uint32*, uint64_val@17 uint64*
+float_val@5 float*, double_val@6 double*, int_val@7 int32*, string_val@8 bytes*, scomplex_val@9 float*, \
+int64_val@10 int64*, bool_val@11 bool*, dcomplex_val@12 double*, half_val@13 int32*, uint32_val@16 uint32*, \
+uint64_val@17 uint64*
 message List: s@2 bytes*, i@3 int64*, f@4 float*, b@5 bool*, type@6 DataType*, shape@7 Shape*, tensor@8 Tensor*, \
 func@9 Function*
 message Function: name@1 string, attr@2 Attribute*

@@ -11,10 +11,10 @@ import onnx_ir
 import magicmind.frontends.tensorflow.importers  # noqa: F401  (fills the table)
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
-from magicmind.frontends.tensorflow.call import IMPORTERS
+from magicmind.frontends.tensorflow.call import IMPORTERS, ON_COMPLEX
 from magicmind.frontends.tensorflow.flow import CONTROL
 from magicmind.frontends.tensorflow.graphdef import Body, GraphFile, Node, Ref
-from magicmind.frontends.tensorflow.items import TensorList
+from magicmind.frontends.tensorflow.items import Complex, TensorList
 from magicmind.frontends.tensorflow.outputs import OUTPUTS
 from magicmind.frontends.tensorflow.tensors import dtype_of
 from magicmind.frontends.tensorflow.walk import Shared, Walk
@@ -26,6 +26,7 @@ from magicmind.passes.remove_dead import RemoveDead
 from magicmind.source import CHANNELS_LAST
 
 _PLACEHOLDERS = ("Placeholder", "PlaceholderV2")
+_KNOWN = IMPORTERS.keys() | ON_COMPLEX.keys()
 _NO_RESULT = frozenset(
     {"NoOp", "Assert", "Const", "Print", "SaveV2", "RestoreV2", "MergeV2Checkpoints", *_PLACEHOLDERS}
 )
@@ -74,6 +75,12 @@ class TensorFlowSource:
         lists = [_text(r) for r, item in zip(self._results, items, strict=True) if isinstance(item, TensorList)]
         if lists:
             raise ModelFormatError(f"{_listing(lists)} is a list of tensors, which cannot be an output")
+        pairs = [_text(r) for r, item in zip(self._results, items, strict=True) if isinstance(item, Complex)]
+        if pairs:
+            raise ModelFormatError(
+                f"{_listing(pairs)} is complex, which cannot be an output",
+                hint="end with the real and the imaginary part, or with the absolute value",
+            )
         values = {_text(r): item for r, item in zip(self._results, items, strict=True) if isinstance(item, Value)}
         model = net.model(values)
         RemoveDead().call(model)
@@ -87,7 +94,7 @@ class TensorFlowSource:
         while pending:
             prefix, nodes = pending.pop()
             for node in nodes:
-                if node.op not in IMPORTERS and node.op not in CONTROL and node.op not in _PLACEHOLDERS:
+                if node.op not in _KNOWN and node.op not in CONTROL and node.op not in _PLACEHOLDERS:
                     lines.append(f"  {prefix}{node.name} (TensorFlow {node.op})")
                 for name in _called(node):
                     body = self._file.functions.get(name)

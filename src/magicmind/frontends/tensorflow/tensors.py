@@ -28,6 +28,7 @@ _BY_NUMBER = {DATA_TYPES[name].number: onnx_ir.DataType[label] for name, label i
 _FIELDS = {
     "FLOAT": "float_val", "DOUBLE": "double_val", "BOOL": "bool_val", "STRING": "string_val", "INT64": "int64_val",
     "UINT32": "uint32_val", "UINT64": "uint64_val", "FLOAT16": "half_val", "BFLOAT16": "half_val",
+    "COMPLEX64": "scomplex_val", "COMPLEX128": "dcomplex_val",
 }  # fmt: skip
 """Where numbers stand that are not packed as bytes; all other types use `int_val`."""
 
@@ -71,10 +72,10 @@ def _listed(message: Any, dtype: onnx_ir.DataType, kind: Any, shape: tuple[int, 
     """Numbers one by one; the last one stands for all that follow, nothing for zeros."""
     field = _FIELDS.get(dtype.name, "int_val")
     numbers = getattr(message, field)
-    if dtype.name.startswith("COMPLEX"):
-        raise UnsupportedOperatorError("constants of complex numbers are not supported")
     if field == "half_val":
         found = np.array(numbers, np.uint16).view(kind)
+    elif dtype.name.startswith("COMPLEX"):  # real and imaginary parts in turn
+        found = np.array(numbers, np.float32 if field == "scomplex_val" else np.float64).view(kind)
     elif dtype == onnx_ir.DataType.STRING:
         found = np.empty(len(numbers), object)
         found[:] = list(numbers)

@@ -7,14 +7,14 @@ control flow (Switch, Merge, Enter, Exit) are read as the While and If that they
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
-from magicmind.frontends.tensorflow.call import IMPORTERS, Call, State
+from magicmind.frontends.tensorflow.call import IMPORTERS, ON_COMPLEX, ON_PARTS, Call, State
 from magicmind.frontends.tensorflow.flow import Flow
 from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
-from magicmind.frontends.tensorflow.items import Item, TensorList
+from magicmind.frontends.tensorflow.items import Complex, Item, TensorList, values_of
 from magicmind.frontends.tensorflow.layout import CHANNELS_FIRST
 from magicmind.frontends.tensorflow.spaced import remember
 from magicmind.ops.emitter import Value
@@ -171,14 +171,30 @@ class Walk:
         special = self.flow.convert(self, node)
         if special is not None:
             return special
-        if node.op not in IMPORTERS:
+        if node.op not in IMPORTERS and node.op not in ON_COMPLEX:
             raise UnsupportedOperatorError("has no importer")
         call = Call(self, node, [self.item(ref) for ref in node.inputs])
-        made = IMPORTERS[node.op](call)
-        items = [made] if isinstance(made, (Value, TensorList)) else made
+        made = _run(call)
+        items = [made] if isinstance(made, (Value, TensorList, Complex)) else made
         if items and isinstance(items[0], Value):
             remember(call, items[0])
         return items
+
+
+def _run(c: Call) -> Item | Sequence[Item]:
+    """What the node's importer makes: of complex inputs the one for these, or of each part."""
+    if not any(isinstance(item, Complex) for item in c.inputs):
+        return (IMPORTERS.get(c.node.op) or ON_COMPLEX[c.node.op])(c)
+    if c.node.op in ON_COMPLEX:
+        return ON_COMPLEX[c.node.op](c)
+    if c.node.op not in ON_PARTS:
+        return IMPORTERS[c.node.op](c)
+    sides = []
+    for part in ("re", "im"):
+        inputs = [getattr(item, part) if isinstance(item, Complex) else item for item in c.inputs]
+        found = IMPORTERS[c.node.op](replace(c, inputs=inputs))
+        sides.append([found] if isinstance(found, Value) else list(found))  # type: ignore[arg-type]
+    return [Complex(*values_of(pair)) for pair in zip(*sides, strict=True)]
 
 
 def located(error: Error, what: str) -> Error:

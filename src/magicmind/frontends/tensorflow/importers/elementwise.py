@@ -7,7 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.call import Call, importer
+from magicmind.frontends.tensorflow.items import PART, Item
 from magicmind.frontends.tensorflow.layout import along, first, last, pointwise
 from magicmind.ir.dims import bounds
 from magicmind.ops.emitter import Value
@@ -131,7 +133,11 @@ def erfc(c: Call) -> Value:
 @importer("Atan2")
 def atan2(c: Call) -> Value:
     """The angle of (x, y), by the quadrant."""
-    net, y, x = c.net, c.x, c.value(1)
+    return quadrant(c.net, c.x, c.value(1))
+
+
+def quadrant(net: Network, y: Value, x: Value) -> Value:
+    """The angle of (x, y)."""
     zero = net.scalar(0, x)
     angle = net.op("Atan", net.op("Div", y, x))
     half_turn = net.op("Where", net.op("Less", y, zero), net.scalar(-np.pi, x), net.scalar(np.pi, x))
@@ -264,9 +270,11 @@ def truncate_mod(c: Call) -> Value:
 
 
 @importer("Cast")
-def cast(c: Call) -> Value:
+def cast(c: Call) -> Item:
     """Cast; to a bool it asks whether a number is not zero."""
     dtype = c.node.dtype("DstT")
+    if dtype in PART:
+        return c.pair(0, PART[dtype])
     return pointwise(c, lambda x: c.net.cast(x, dtype), c.x) if c.net.type(c.x).dtype != dtype else c.x
 
 

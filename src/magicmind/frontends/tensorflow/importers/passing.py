@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from magicmind.frontends.tensorflow.call import Call, importer
-from magicmind.frontends.tensorflow.items import Item
-from magicmind.ops.emitter import Value
+from magicmind.frontends.tensorflow.items import Complex, Item
 
 
 @importer("Const", "HostConst")
-def const(c: Call) -> Value:
+def const(c: Call) -> Item:
     """A constant."""
-    return c.net.const(c.node.tensor("value"))
+    array = c.node.tensor("value")
+    if array.dtype.kind == "c":
+        return Complex(*(c.net.const(np.ascontiguousarray(part)) for part in (array.real, array.imag)))
+    return c.net.const(array)
 
 
 @importer("Identity", "StopGradient", "CheckNumerics", "CheckNumericsV2", "PreventGradient", "Snapshot",
