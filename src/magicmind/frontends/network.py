@@ -20,6 +20,7 @@ from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType, ValueType, set_type, type_of
 from magicmind.ops.emitter import Emitter, Value
 from magicmind.ops.registry import contents_of, set_data
+from magicmind.ops.shapes import MustEqual
 from magicmind.passes.equal_symbols import solve_data
 from magicmind.passes.infer_types import type_node
 
@@ -39,7 +40,7 @@ class Network(Emitter):
         self._same: dict[str, Dim] = {}  # what sizes that only the data tells were found to equal
         self._unforeseen: dict[str, None] = {}  # such sizes in the order they appeared
         self._changing: set[str] = set()  # those that may differ from turn to turn of a loop
-        super().__init__(name, OPSET, lambda node, opset: type_node(node, opset, self._resolved))
+        super().__init__(name, OPSET, self._typed)
         self.name = name
         self.ranges = dict(ranges or {})
         self.inputs: list[Value] = []
@@ -77,6 +78,18 @@ class Network(Emitter):
         t = type_of(value)
         if t is not None and t.shape is not None and not t.is_static:
             set_type(value, TensorType(t.dtype, tuple(narrow(d, self.ranges) for d in t.shape)))
+
+    def _typed(self, node: onnx_ir.Node, opset: int) -> None:
+        """Types a node; sizes that only the data tells become equal where it needs them to be.
+
+        Raises MustEqual where other sizes would have to be equal.
+        """
+        while True:
+            try:
+                return type_node(node, opset, self._resolved)
+            except MustEqual as error:
+                if not self.equate(error.a, error.b):
+                    raise
 
     def _resolved(self, t: ValueType) -> ValueType:
         """The type with sizes that only the data tells replaced by what they were found to equal."""

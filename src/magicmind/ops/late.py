@@ -68,7 +68,9 @@ def late_constant_of_shape(node: NodeView) -> list[TensorType]:
     """The dtype of `value`, float32 without one."""
     value = node.node.attributes.get("value")
     dtype = onnx_ir.DataType.FLOAT if value is None else value.as_tensor().dtype
-    return [_unknown(node, 0, _length(0)(node), dtype)]
+    sizes = elements_of(node.node.inputs[0]) if node.node.inputs[0] is not None else None
+    dims = [None] * _length(0)(node) if sizes is None else sizes
+    return [TensorType(dtype, tuple(node.unknown(0, i) if d is None else d for i, d in enumerate(dims)))]
 
 
 def late_reshape(node: NodeView) -> list[TensorType]:

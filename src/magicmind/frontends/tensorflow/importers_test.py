@@ -123,6 +123,19 @@ def test_fake_quantisation_is_what_training_saw() -> None:
     np.testing.assert_allclose(b.run(["y"], x=x)[0], steps * scale + expected, atol=1e-6)
 
 
+def test_rounding_to_symmetric_integers() -> None:
+    b, x = GraphBuilder(), image(4, 7) * 2
+    b.placeholder("x", [-1, 7])
+    limits = np.float32(-1), np.float32(2)
+    b.node("QuantizeAndDequantizeV4", "y", "x", *limits, range_given=True)
+    b.node("QuantizeAndDequantizeV2", "z", "x", *limits, range_given=True, num_bits=4, narrow_range=True)
+    b.node("QuantizeAndDequantizeV3", "w", "x", np.float32(0), np.float32(2), np.int32(8), signed_input=False)
+    assert {"QuantizeLinear", "DequantizeLinear"} <= set(kinds(b, ["y"]))
+    y, z, w = b.run(["y", "z", "w"], x=x)
+    for found, step, least, last in ((y, 2 / 127, -128, 127), (z, 2 / 7, -7, 7), (w, 2 / 255, 0, 255)):
+        np.testing.assert_allclose(found, np.clip(np.rint(x / step), least, last) * step, atol=1e-5)
+
+
 # ------------------------------------------------------------------------------------------------------------- resizing
 
 

@@ -24,7 +24,6 @@ _MALFORMED = (TypeError, ValueError, LookupError, AttributeError, ArithmeticErro
 """What importers raise on attributes that make no sense."""
 
 _DEEPEST = 64  # functions that call functions
-_MOST_TRIES = 16  # of a node: each makes two sizes equal
 
 
 @dataclass
@@ -140,7 +139,7 @@ class Walk:
         what = f"{self.prefix}{node.name} (TensorFlow {node.op})"
         try:
             with self.net.at(f"{self.prefix}{node.name}"):
-                made = self._made(node)
+                made = self._import(node)
         except MustEqual as error:  # two symbols that are one: said once more when they are
             error.add_note(f"in {what}")
             raise
@@ -156,16 +155,6 @@ class Walk:
                 twin = self.shared.state.twins.get(item)
                 if twin is not None:
                     self.net.bind(f"{name}{CHANNELS_FIRST}", twin)
-
-    def _made(self, node: Node) -> Sequence[Item]:
-        """The node's items; sizes that only the data tells become equal where the node needs them to be."""
-        for _ in range(_MOST_TRIES):
-            try:
-                return self._import(node)
-            except MustEqual as error:
-                if not self.net.equate(error.a, error.b):
-                    raise
-        return self._import(node)
 
     def _import(self, node: Node) -> Sequence[Item]:
         special = self.flow.convert(self, node)

@@ -74,47 +74,6 @@ def one_hot(c: Call) -> Value:
     return net.slice(wide, at, 0, count)
 
 
-@importer("MatrixDiag", "MatrixDiagV2", "MatrixDiagV3", "Diag")
-def diagonal(c: Call) -> Value:
-    """A matrix with the input on its diagonal."""
-    net = c.net
-    _need_main(c)
-    if c.node.op == "Diag" and c.rank() != 1:
-        raise c.unsupported(f"a diagonal of rank {c.rank()}")
-    size = c.fixed(c.shape()[-1], "the size of the diagonal")
-    eye = net.const(np.eye(size), net.type(c.x).dtype.numpy())
-    return net.op("Mul", net.unsqueeze(c.x, c.rank()), eye)
-
-
-@importer("MatrixDiagPart", "MatrixDiagPartV2", "MatrixDiagPartV3")
-def diagonal_part(c: Call) -> Value:
-    """The diagonal of a square matrix: what is left of it, added up along the rows."""
-    net = c.net
-    _need_main(c)
-    rows, columns = (c.fixed(d, "the size of the matrix") for d in c.shape()[-2:])
-    if rows != columns:
-        raise c.unsupported("the diagonal of a matrix that is not square")
-    kept = net.op("Where", net.const(np.eye(rows, dtype=bool)), c.x, net.scalar(0, c.x))
-    return net.op("ReduceSum", kept, net.ints(-1), keepdims=0)
-
-
-def _need_main(c: Call) -> None:
-    """Newer versions name a diagonal: only the main one is supported."""
-    if len(c.inputs) > 1 and any(c.ints(1, "the diagonal")):
-        raise c.unsupported("another diagonal than the main one")
-
-
-@importer("MatrixBandPart")
-def band_part(c: Call) -> Value:
-    """What lies within some diagonals; the rest is zero."""
-    net = c.net
-    lower, upper = c.number(1, "num_lower"), c.number(2, "num_upper")
-    rows, columns = (c.fixed(d, "the size of the matrix") for d in c.shape()[-2:])
-    distance = np.arange(columns)[None, :] - np.arange(rows)[:, None]
-    kept = ((lower < 0) | (-distance <= lower)) & ((upper < 0) | (distance <= upper))
-    return net.op("Where", net.const(kept), c.x, net.scalar(0, c.x))
-
-
 @importer("RandomUniform", "RandomStandardNormal", "TruncatedNormal", "RandomUniformInt", "Multinomial")
 def random(c: Call) -> Value:
     """Refused: its result cannot be compared with anything."""

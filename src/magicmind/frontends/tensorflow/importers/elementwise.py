@@ -215,14 +215,18 @@ def mul_no_nan(c: Call) -> Value:
     return pointwise(c, build, c.x, c.value(1))
 
 
-@importer("Xlogy")
-def xlogy(c: Call) -> Value:
-    """x * log(y), 0 for x = 0."""
+@importer("Xlogy", "Xlog1py", "Xdivy")
+def zero_first(c: Call) -> Value:
+    """x * log(y), x * log(1 + y) or x / y, 0 for x = 0."""
     net = c.net
 
     def build(x: Value, y: Value) -> Value:
-        zero = net.scalar(0, x)
-        return net.op("Where", net.op("Equal", x, zero), zero, net.op("Mul", x, net.op("Log", y)))
+        zero, one = net.scalar(0, x), net.scalar(1, x)
+        none = net.op("Equal", x, zero)
+        if c.node.op == "Xdivy":
+            return net.op("Where", none, zero, net.op("Div", x, net.op("Where", none, one, y)))
+        inner = y if c.node.op == "Xlogy" else net.op("Add", y, one)
+        return net.op("Where", none, zero, net.op("Mul", x, net.op("Log", inner)))
 
     return pointwise(c, build, c.x, c.value(1))
 

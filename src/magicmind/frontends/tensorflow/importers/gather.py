@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import onnx_ir
 
@@ -131,16 +133,46 @@ def invert_permutation(c: Call) -> Value:
     return net.cast_like(indices, c.x)
 
 
+@importer("DynamicPartition")
+def dynamic_partition(c: Call) -> list[Value]:
+    """The rows of each number, one tensor for each: Compress."""
+    net, lead = c.net, c.rank(1)
+    numbers = net.reshape(c.int64(c.value(1)), -1)
+    rest = [d if isinstance(d, int) else net.size(d) for d in c.shape()[lead:]]
+    rows = c.x if lead == 1 else net.reshape(c.x, -1, *rest)
+    count = int(c.attr("num_partitions", 1))
+    return [net.op("Compress", rows, net.op("Equal", numbers, net.const(i, np.int64)), axis=0) for i in range(count)]
+
+
 @importer("DynamicStitch", "ParallelDynamicStitch")
 def dynamic_stitch(c: Call) -> Value:
-    """Rows put to the places that known positions say."""
-    count = len(c.inputs) // 2
-    places = np.concatenate([c.const(i, "the positions").reshape(-1) for i in range(count)])
-    net, parts = c.net, []
+    """Rows put to places: Gather where these are known, else ScatterND."""
+    count, net, rows = len(c.inputs) // 2, c.net, []
     for i in range(count):
         data, lead = c.value(count + i), c.rank(i)
         rest = net.shape(data)[lead:]
-        parts.append(net.reshape(data, -1, *(d if isinstance(d, int) else net.size(d) for d in rest)))
-    rows = parts[0] if count == 1 else net.op("Concat", *parts, axis=0)
+        rows.append(net.reshape(data, -1, *(d if isinstance(d, int) else net.size(d) for d in rest)))
+    given = [c.known(c.value(i)) for i in range(count)]
+    known = [array.reshape(-1) for array in given if array is not None]
+    if len(known) < count:
+        return _scattered_rows(c, rows)
+    places = np.concatenate(known)
     latest = [int(np.flatnonzero(places == p)[-1]) for p in range(int(places.max(initial=-1)) + 1)]
-    return net.op("Gather", rows, net.ints(*latest), axis=0)
+    return net.op("Gather", _end_to_end(c, rows), net.ints(*latest), axis=0)
+
+
+def _end_to_end(c: Call, parts: Sequence[Value]) -> Value:
+    return parts[0] if len(parts) == 1 else c.net.op("Concat", *parts, axis=0)
+
+
+def _scattered_rows(c: Call, rows: Sequence[Value]) -> Value:
+    """The rows at the places that the run tells, as many as the largest of these says."""
+    net = c.net
+    places = [net.reshape(c.int64(c.value(i)), -1) for i in range(len(rows))]
+    last = net.op("ReduceMax", _end_to_end(c, [*places, net.ints(-1)]), net.ints(0), keepdims=1)
+    sizes = [d if isinstance(d, int) else net.size(d) for d in net.shape(rows[0])[1:]]
+    full = net.sizes(net.op("Add", last, net.ints(1)), *sizes)
+    result = net.op("ConstantOfShape", full, value=onnx_ir.Tensor(np.zeros(1, net.type(rows[0]).dtype.numpy())))
+    for at, part in zip(places, rows, strict=True):
+        result = net.op("ScatterND", result, net.unsqueeze(at, 1), part)
+    return result

@@ -63,3 +63,37 @@ def dequantize(c: Call) -> Value:
         offset = low - info.min * scale if mode == "MIN_COMBINED" else round(low / scale) * scale - info.min * scale
     x = c.net.cast(c.x, onnx_ir.DataType.FLOAT)
     return c.net.op("Add", c.net.op("Mul", x, c.net.scalar(scale, x)), c.net.scalar(offset, x))
+
+
+@importer("QuantizeAndDequantizeV2", "QuantizeAndDequantizeV3", "QuantizeAndDequantizeV4")
+def quantise_and_back(c: Call) -> Value:
+    """Rounding to integers that are symmetric around 0: QuantizeLinear and DequantizeLinear where they are 8 bits."""
+    net, x, axis = c.net, c.x, int(c.attr("axis", -1))
+    bits = c.number(3, "num_bits") if c.node.op == "QuantizeAndDequantizeV3" else int(c.attr("num_bits", 8))
+    signed, narrow = bool(c.attr("signed_input", True)), bool(c.attr("narrow_range", False))
+    if not 2 <= bits <= 16:
+        raise ModelFormatError(f"num_bits is {bits}; 2 to 16 are allowed")
+    if not c.attr("range_given", c.node.op == "QuantizeAndDequantizeV3"):
+        raise c.unsupported("a range that each input has for itself (range_given = false)")
+    last = (1 << (bits - 1)) - 1 if signed else (1 << bits) - 1
+    low, high = c.const(1, "input_min"), c.const(2, "input_max")
+    scale = np.asarray(_symmetric(low, high, -last - (not narrow) if signed else 0, last), np.float32)
+    least = -last - (not narrow) if signed else 0
+    half_up = c.attr("round_mode", "HALF_TO_EVEN") == "HALF_UP"
+    shape = [-1 if i == axis else 1 for i in range(c.rank())] if scale.ndim else []
+    if bits == 8 and not narrow and not half_up:
+        zero = net.const(np.zeros(scale.shape, np.int8 if signed else np.uint8))
+        quantised = net.op("QuantizeLinear", x, net.const(scale), zero, axis=axis if scale.ndim else None)
+        return net.op("DequantizeLinear", quantised, net.const(scale), zero, axis=axis if scale.ndim else None)
+    steps = net.const(scale.reshape(shape))
+    scaled = net.op("Div", x, steps)
+    scaled = net.op("Floor", net.op("Add", scaled, net.scalar(0.5, x))) if half_up else net.op("Round", scaled)
+    limited = net.op("Clip", scaled, net.scalar(least, x), net.scalar(last, x))
+    return net.op("Mul", limited, steps)
+
+
+def _symmetric(low: Array, high: Array, least: int, last: int) -> Array:
+    """The step between numbers such that `least`..`last` reach over a range, without moving zero."""
+    by_low = np.where(least * low > 0, low / (least or 1), 0.0)
+    by_high = np.where(last * high > 0, high / last, 0.0)
+    return np.maximum(by_low, by_high)

@@ -1,4 +1,4 @@
-"""Reductions over axes, running sums, segments."""
+"""Reductions over axes, running sums and products."""
 
 from __future__ import annotations
 
@@ -63,38 +63,20 @@ def cumsum(c: Call) -> Value:
 def cumprod(c: Call) -> Value:
     """Products of all before, one step for each power of two."""
     net, x = c.net, c.x
-    if c.attr("reverse", False) or c.attr("exclusive", False):
-        raise c.unsupported("exclusive or reverse running products")
     axis = c.axis(1, c.rank())
     size = c.fixed(c.shape()[axis], "the axis of a running product")
+    reverse = bool(c.attr("reverse", False))
+    if c.attr("exclusive", False) and size:
+        x = _moved(c, x, axis, 1, size, reverse)
     step = 1
     while step < size:
-        pads = [0] * (2 * c.rank())
-        pads[axis] = step
-        shifted = net.op("Pad", net.slice(x, axis, 0, size - step), net.ints(*pads), net.scalar(1, x))
-        x, step = net.op("Mul", x, shifted), 2 * step
+        x, step = net.op("Mul", x, _moved(c, x, axis, step, size, reverse)), 2 * step
     return x
 
 
-@importer("SegmentSum", "SegmentMean", "SegmentMax", "SegmentMin", "UnsortedSegmentSum")
-def segments(c: Call) -> Value:
-    """Rows joined by number, where the numbers are constant (of sums: where their count is)."""
-    net, op = c.net, c.node.op
-    if op == "UnsortedSegmentSum":
-        count = c.number(2, "the number of segments")
-        lead = c.rank(1)
-        data = net.reshape(c.x, -1, *(c.fixed(d, "the size of a row") for d in c.shape()[lead:])) if lead != 1 else c.x
-        zero = onnx_ir.Tensor(np.zeros(1, net.type(data).dtype.numpy()))
-        sizes = net.shape_vector(count, *net.shape(data)[1:])
-        empty = net.op("ConstantOfShape", sizes, value=zero)
-        return net.op("ScatterND", empty, net.reshape(c.int64(c.value(1)), -1, 1), data, reduction="add")
-    ids = c.const(1, "the numbers of the segments").reshape(-1)
-    kind = f"Reduce{op.removeprefix('Segment')}"
-    parts = []
-    for i in range(int(ids.max(initial=-1)) + 1):
-        rows = np.flatnonzero(ids == i)
-        if not len(rows):
-            raise c.unsupported(f"segment {i} is empty")
-        part = net.slice(c.x, 0, int(rows[0]), int(rows[-1]) + 1)
-        parts.append(net.op(kind, part, net.ints(0), keepdims=1))
-    return parts[0] if len(parts) == 1 else net.op("Concat", *parts, axis=0)
+def _moved(c: Call, x: Value, axis: int, step: int, size: int, back: bool) -> Value:
+    """The input moved along an axis, with ones at the free end."""
+    net, pads = c.net, [0] * (2 * c.rank())
+    pads[axis + c.rank() * back] = step
+    kept = net.slice(x, axis, step if back else 0, size if back else size - step)
+    return net.op("Pad", kept, net.ints(*pads), net.scalar(1, x))

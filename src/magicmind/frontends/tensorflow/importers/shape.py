@@ -10,9 +10,10 @@ import onnx_ir
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.frontends.tensorflow.call import Call, importer
 from magicmind.frontends.tensorflow.layout import along, axis_first, first, last, order_first, order_last, twin
-from magicmind.ir.dims import product
+from magicmind.ir.dims import bounds, product
 from magicmind.ops.emitter import Value
 
+_FAR = int(np.iinfo(np.int64).max)
 _INT32 = onnx_ir.DataType.INT32
 
 
@@ -199,6 +200,28 @@ def tile(c: Call) -> Value:
 def broadcast_to(c: Call) -> Value:
     """Expand."""
     return c.net.op("Expand", c.x, c.vector(c.value(1)))
+
+
+@importer("Roll")
+def roll(c: Call) -> Value:
+    """Both parts of each axis in the other order: Concat of slices."""
+    shifts, axes = c.ints(1, "the shifts"), [c.axis_of(a, c.rank()) for a in c.ints(2, "the axes")]
+    total = {axis: sum(s for s, a in zip(shifts, axes, strict=True) if a == axis) for axis in axes}
+    for axis, shift in total.items():
+        size = c.shape()[axis]
+        if isinstance(size, int):
+            total[axis] = shift % size if size else 0
+        elif bounds(size, c.net.ranges)[0] < abs(shift):
+            raise c.unsupported(f"shifts an axis of mutable size {size} by {shift}")
+    moved = {axis: shift for axis, shift in total.items() if shift}
+
+    def build(x: Value, at: list[int]) -> Value:
+        for axis, shift in zip(at, moved.values(), strict=True):
+            parts = [c.net.slice(x, axis, -shift, _FAR), c.net.slice(x, axis, 0, -shift)]
+            x = c.net.op("Concat", *parts, axis=axis)
+        return x
+
+    return along(c, c.x, list(moved), build) if moved else c.x
 
 
 @importer("ReverseV2")
