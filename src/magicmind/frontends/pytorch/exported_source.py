@@ -56,6 +56,8 @@ class ExportedSource:
             return size
         text = str(size)
         if text not in self._symbols:
+            if text.isdecimal():  # the export found that it has to be this number
+                return int(text)
             if not text.isidentifier():
                 raise UnsupportedOperatorError(f"input {name!r} has the size {text}, no dynamic dimension of its own")
             self._symbols[text] = sanitise(f"{name}_d{axis}")

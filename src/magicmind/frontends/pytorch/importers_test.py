@@ -400,6 +400,8 @@ SPECTRAL = [
     Case("rfft", lambda x: (torch.fft.rfft(x).abs(), torch.fft.rfft(x, norm="ortho").real, torch.fft.rfft(x, n=6, dim=1).imag), ((2, 4, 9),)),
     Case("irfft", lambda x: torch.fft.irfft(torch.fft.rfft(x) * 2, n=9), ((2, 9),)),
     Case("fft2", lambda x: (torch.fft.fft2(x).abs(), torch.fft.irfft2(torch.fft.rfft2(x, norm="ortho"), s=(4, 6), norm="ortho")), ((2, 4, 6),)),
+    Case("fftn", lambda x: (torch.fft.fftn(x).real, torch.fft.ifftn(x, dim=(0, 1), norm="forward").abs(), torch.fft.fftn(x, s=(3, 4)).imag), ((2, 4, 6),), mutable=False),
+    Case("fftn of a mutable size", lambda x: (torch.fft.fftn(x, dim=(0, 1)).real, torch.fft.fft(torch.complex(x, x * 2), dim=0).imag), ((3, 9, 10),)),
     Case("rope", lambda x: torch.view_as_real(torch.view_as_complex(x) * torch.polar(torch.ones(4), torch.arange(4.0))).flatten(1), ((3, 4, 2),)),
     Case("complex arithmetic", lambda x, y: torch.view_as_real((torch.complex(x, y) + 1) / torch.complex(y, x) - torch.complex(x, x).conj()), (X, X)),
 ]  # fmt: skip

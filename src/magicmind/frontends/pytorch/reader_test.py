@@ -285,6 +285,22 @@ def test_exported_ranges_are_kept(tmp_path: Path) -> None:
         graph.with_shapes([(2, 5)])
 
 
+def test_a_size_that_the_export_found_to_be_a_number_is_that_number() -> None:
+    """A loop over an axis of open size, written out when it was traced, leaves a size that is a number by now."""
+
+    class Loop(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            total = x[:, 0]
+            for i in range(1, x.shape[1]):
+                total = total * 0.5 + x[:, i]
+            return total
+
+    auto = torch.export.Dim.AUTO
+    program = torch.export.export(Loop(), (torch.ones(2, 4),), dynamic_shapes=({0: auto, 1: auto},))
+    graph = magicmind.parse(program)
+    assert graph.inputs[0].shape == ((2, None), 4)
+
+
 # ----------------------------------------------------------------------------------------------------------- bad input
 
 

@@ -153,7 +153,7 @@ def _transformed(c: Converter, x: Any, dim: int, sign: float, scale: float, keep
     re, im = _pair(c, x)
     size = c.shape(re)[dim]
     if not isinstance(size, int):
-        raise UnsupportedOperatorError(f"a Fourier transform over a mutable size {size}", hint="fix this dimension")
+        return _transformed_open(c, x, dim, sign, keep)
     cos, sin = (c.net.const(m[:, :keep] * scale, c.net.type(re).dtype.numpy()) for m in _basis(size, sign))
     rank = c.rank(re)
     swap = None if dim % rank == rank - 1 else _swapped(rank, dim)
@@ -164,6 +164,20 @@ def _transformed(c: Converter, x: Any, dim: int, sign: float, scale: float, keep
     return _made(*(c.net.op("Transpose", c.value(v), perm=swap) for v in (result.re, result.im)))
 
 
+def _transformed_open(c: Converter, x: Any, dim: int, sign: float, keep: Any) -> Complex:
+    """The whole transform along an axis of mutable size, unscaled: ONNX's, which the run time computes."""
+    if sign > 0 or keep is not None:
+        raise UnsupportedOperatorError(
+            "an inverse or one-sided Fourier transform over a mutable size", hint="fix this dimension"
+        )
+    parts = [v for v in _pair(c, x) if v is not None]
+    rank = c.rank(parts[0])
+    pairs = c.net.op("Concat", *(c.net.unsqueeze(v, rank) for v in parts), axis=rank)
+    found = c.net.op("DFT", pairs, None, c.net.const(dim % rank, np.int64))
+    re, im = (c.net.op("Squeeze", c.net.slice(found, rank, i, i + 1), c.net.ints(rank)) for i in (0, 1))
+    return _made(re, im)
+
+
 def _swapped(rank: int, dim: int) -> list[int]:
     order = list(range(rank))
     order[dim], order[-1] = order[-1], order[dim]
@@ -171,7 +185,9 @@ def _swapped(rank: int, dim: int) -> list[int]:
 
 
 def _scale(n: Any, norm: int) -> float:
-    return 1.0 if norm == 0 or not isinstance(n, int) else 1 / math.sqrt(n) if norm == 1 else 1 / n
+    if norm and not isinstance(n, int):
+        raise UnsupportedOperatorError(f"a scaled Fourier transform over a mutable size {n}", hint="fix this dimension")
+    return 1.0 if norm == 0 else 1 / math.sqrt(n) if norm == 1 else 1 / n
 
 
 def _size(c: Converter, x: Any, dim: int) -> Any:
@@ -264,9 +280,23 @@ def irfft2(c: Converter, x: Any, s: Any = None, dim: Any = (-2, -1), norm: str |
     return irfft(c, rest, None if s is None else s[-1], dims[-1], norm)
 
 
+def fftn(c: Converter, x: Any, s: Any = None, dim: Sequence[int] | None = None, norm: str | None = None) -> Any:
+    return _over(c, x, fft, s, _dims(c, x, s, dim), norm)
+
+
+def ifftn(c: Converter, x: Any, s: Any = None, dim: Sequence[int] | None = None, norm: str | None = None) -> Any:
+    return _over(c, x, ifft, s, _dims(c, x, s, dim), norm)
+
+
+def _dims(c: Converter, x: Any, sizes: Any, dims: Sequence[int] | None) -> Sequence[int]:
+    """All axes, or the last ones where only sizes are given."""
+    count = c.rank(x.re if isinstance(x, Complex) else x) if sizes is None else len(sizes)
+    return range(-count, 0) if dims is None else dims
+
+
 _ON_BOTH: dict[str, Callable[..., Any]] = {
     "fft_fft": fft, "fft_ifft": ifft, "fft_irfft": irfft, "fft_fft2": fft2, "fft_ifft2": ifft2,
-    "fft_irfft2": irfft2, "fft_irfftn": irfft2,
+    "fft_irfft2": irfft2, "fft_irfftn": irfft2, "fft_fftn": fftn, "fft_ifftn": ifftn,
 }  # fmt: skip
 for _name, _function in _ON_BOTH.items():
     aten(_name, on_complex=True)(_function)
