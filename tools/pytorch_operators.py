@@ -84,9 +84,10 @@ def _families(importers: dict[str, Any]) -> dict[str, list[str]]:
 
 
 def _how(importer: Any) -> str:
-    """By the ONNX operators that the importer's text names."""
+    """By the operators, ONNX's and our own, that the importer's text names."""
     named = set(re.findall(r'"([A-Z]\w+)"', inspect.getsource(importer)))
-    return FALLBACK if any(how_of("", name) == FALLBACK for name in named) else "compiled"
+    found = {how_of(domain, name) for domain in ("", "magicmind") for name in named}
+    return FALLBACK if FALLBACK in found else "compiled"
 
 
 def _summary(importer: Any) -> str:

@@ -53,7 +53,7 @@ _FUNCTIONS: dict[str, HostFunction] = {}
 
 _FAMILIES = (
     "selection", "control", "late", "sequences", "strings", "random", "signals", "images", "labels", "detection",
-    "regions", "rare", "audio",
+    "regions", "rare", "audio", "groups",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from magicmind.frontends.pytorch.converter import Converter
 from magicmind.frontends.pytorch.importers import aten
 from magicmind.frontends.pytorch.values import Tensor
 from magicmind.ops.emitter import Value
+from magicmind.ops.fused import DOMAIN
 
 
 @aten("linear")
@@ -52,6 +53,18 @@ def addmm(c: Converter, start: Tensor, a: Tensor, b: Tensor, beta: Any = 1, alph
 def addbmm(c: Converter, start: Tensor, a: Tensor, b: Tensor, beta: Any = 1, alpha: Any = 1) -> Value:
     total = c.net.op("ReduceSum", matmul(c, a, b), c.net.ints(0), keepdims=0)
     return _plus(c, start, total, beta, alpha)
+
+
+@aten("_grouped_mm", "transformers::grouped_mm_fallback")
+def grouped_mm(
+    c: Converter, x: Tensor, weight: Tensor, ends: Tensor | None = None, bias: Tensor | None = None, dtype: Any = None
+) -> Value:
+    """Runs of rows of x [S, K], each times its matrix of weight [E, K, N]: experts. Without runs, a batch of them."""
+    if ends is None and bias is None:
+        return matmul(c, x, weight)
+    if ends is None or bias is not None or c.rank(x) != 2 or c.rank(weight) != 3:
+        raise UnsupportedOperatorError("a bias, or runs along anything but the rows of a matrix")
+    return c.net.op("GroupedMatMul", c.value(x), c.value(weight), c.value(ends), domain=DOMAIN)
 
 
 @aten("outer", "aten::ger")
