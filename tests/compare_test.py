@@ -141,3 +141,10 @@ def test_scales_that_are_too_small_are_seen_as_saturation(folder: Path, capsys: 
     assert main([*command, "--scales", str(folder / "scales.json")]) == 1
     rows = json.loads(capsys.readouterr().out)["tensors"]
     assert max(rows, key=lambda row: row["saturated"] or 0)["tensor"] == name
+
+
+@pytest.mark.parametrize("name", ["p.xyz", "none/p.png"])
+def test_a_plot_that_cannot_be_written(folder: Path, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    file = str(folder / "right.onnx")
+    assert main(["compare", file, "--precision", "force_float16", "--plot", str(folder / name)]) == 1
+    assert "cannot be written" in capsys.readouterr().err

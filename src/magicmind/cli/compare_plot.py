@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from magicmind.compare import Comparison
-from magicmind.errors import MissingExtraError
+from magicmind.errors import Error, MissingExtraError
 
 try:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -20,7 +20,10 @@ FLOOR = 1e-9
 
 
 def draw_errors(found: Comparison, path: Path) -> None:
-    """Saves a chart with one point per tensor in the order of the model; the first that differs is marked."""
+    """Saves a chart with one point per tensor in the order of the model; the first that differs is marked.
+
+    Raises Error for a file that cannot be written, or of a kind that is not drawn.
+    """
     rows = found.rows
     errors = [np.clip(row.relative_l2, FLOOR, 10.0) for row in rows]
     figure = Figure(figsize=(min(4 + 0.12 * len(rows), 24), 4.5), layout="constrained")
@@ -35,4 +38,7 @@ def draw_errors(found: Comparison, path: Path) -> None:
     axis.set_xticks(range(0, len(rows), step), [row.node[-24:] for row in rows[::step]], rotation=90, fontsize=7)
     axis.set_ylabel("relative L2 error")
     axis.legend()
-    figure.savefig(path, dpi=110)
+    try:
+        figure.savefig(path, dpi=110)
+    except (OSError, ValueError) as error:
+        raise Error(f"the plot {path} cannot be written: {error}", hint="a .png, .svg or .pdf in a folder") from error

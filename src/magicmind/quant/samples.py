@@ -21,6 +21,8 @@ Sample = Mapping[str, Array]
 
 IMAGES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".webp", ".ppm", ".tif", ".tiff"})
 RANDOM_SAMPLES = 8
+LARGEST_SIDE = 8192
+"""Pixels: a slip of the pen must not fill the memory."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +46,14 @@ class Preprocessing:
             raise PrecisionError(f"order {self.order!r}, layout {self.layout!r}", hint="rgb, bgr or gray; NCHW or NHWC")
         if not all(self.std):
             raise PrecisionError("std is zero", hint="leave it out for 1")
+        channels = 1 if self.order == "gray" else 3
+        for name, numbers in (("mean", self.mean), ("std", self.std)):
+            if len(numbers) not in (1, channels) or not np.isfinite(numbers).all():
+                raise PrecisionError(f"{name} is {numbers}", hint=f"one number, or {channels} of order {self.order}")
+        for size in (self.resize, self.crop):
+            sides = (size,) if isinstance(size, int) else size or ()
+            if not all(0 < side <= LARGEST_SIDE for side in sides):
+                raise PrecisionError(f"a picture of size {size}", hint=f"sides have 1 to {LARGEST_SIDE} pixels")
 
 
 @dataclass(frozen=True)
@@ -202,11 +212,14 @@ def picture(file: str | os.PathLike[str], how: Preprocessing, info: TensorInfo) 
         raise MissingExtraError("reading images needs Pillow", hint="pip install 'magicmind[images]'") from error
     try:
         image = Image.open(file).convert("L" if how.order == "gray" else "RGB")
-    except OSError as error:
-        raise PrecisionError(f"{file} is no image: {error}") from error
+    except (OSError, Image.DecompressionBombError) as error:
+        raise PrecisionError(f"{file} is no image that can be read: {error}") from error
     height, width = _target(how, info, image.size[::-1])
     image = image.resize((width, height), Image.Resampling.BILINEAR)
     if how.crop is not None:
+        if how.crop[0] > image.size[1] or how.crop[1] > image.size[0]:
+            wanted = f"the crop, {how.crop[0]}x{how.crop[1]}, is larger than {file}, which is {height}x{width}"
+            raise PrecisionError(wanted, hint="resize first: size=HEIGHTxWIDTH, or short=SIDE")
         top, left = (image.size[1] - how.crop[0]) // 2, (image.size[0] - how.crop[1]) // 2
         image = image.crop((left, top, left + how.crop[1], top + how.crop[0]))
     pixels: Array = np.asarray(image, np.float32).reshape(image.size[1], image.size[0], -1)

@@ -48,6 +48,11 @@ def test_sizes(folder: Path) -> None:
     assert whole.dtype == np.uint8 and whole.min() == 0  # clipped, not wrapped
 
 
+def test_a_crop_larger_than_its_picture(folder: Path) -> None:
+    with pytest.raises(PrecisionError, match=r"the crop, 9x2, is larger than .*a\.png, which is 8x12"):
+        picture(folder / "a.png", Preprocessing(resize=8, crop=(9, 2)), X)
+
+
 def test_folders_are_read_by_name_and_in_batches(folder: Path) -> None:
     found = samples_of(str(folder), [X])
     assert (found.total, found.random) == (3, False)
@@ -88,7 +93,8 @@ def test_preprocessing_as_text() -> None:
     for text in ("size", "size=big", "colour=1", "mean=1,a"):
         with pytest.raises(PrecisionError, match="is not understood"):
             parse_preprocessing(text)
-    for text in ("std=0", "order=cmyk"):
+    sizes = ("size=0", "crop=99999", "short=-1")
+    for text in ("std=0", "order=cmyk", "mean=1,2", "std=1,2,3 order=gray", "mean=nan", *sizes):
         with pytest.raises(PrecisionError):
             parse_preprocessing(text)
 
