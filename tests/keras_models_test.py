@@ -171,6 +171,36 @@ def test_two_networks_with_loops_in_one_process(tf: Any, tmp_path: Path) -> None
         assert relative(next(iter(found.values())), expected) < TOLERANCE
 
 
+def test_a_model_with_tables(tf: Any, tmp_path: Path) -> None:
+    layers = tf.keras.layers
+    words, number = layers.Input((3,), dtype="string", name="w"), layers.Input((1,), name="n")
+    found = layers.StringLookup(vocabulary=["a", "b", "c"], output_mode="multi_hot")(words)
+    model = tf.keras.Model([words, number], layers.Concatenate()([found, layers.Discretization([0.0, 1.0])(number)]))
+    model.save(tmp_path / "m.keras")
+    feeds = np.array([["a", "x", "b"], ["c", "c", "a"]], object), np.float32([[0.5], [2]])
+    expected = np.asarray(model([tf.constant(x) for x in feeds]))
+    graph = magicmind.parse(tmp_path / "m.keras")
+    session = magicmind.build(graph).session(threads=1)
+    got = session.run({info.name: x for info, x in zip(graph.inputs, feeds, strict=True)})
+    np.testing.assert_array_equal(next(iter(got.values())), expected)
+
+
+def test_a_layer_that_keras_writes_for_known_sizes_only(tf: Any, tmp_path: Path) -> None:
+    layers = tf.keras.layers
+    model = tf.keras.Sequential([layers.Input((None, None, 2)), layers.UpSampling2D(2, interpolation="bilinear")])
+    x = np.random.default_rng(0).standard_normal((2, 4, 5, 2)).astype(np.float32)
+    check(model, tmp_path / "up.keras", [x], [("1..4", 4, 5, 2)])
+    with pytest.raises(magicmind.ModelFormatError, match=r"cannot be loaded by TensorFlow: .*UpSampling2D"):
+        magicmind.parse(tmp_path / "up.keras")
+
+
+def test_a_state_that_stays_from_call_to_call_is_refused(tf: Any, tmp_path: Path) -> None:
+    layers = tf.keras.layers
+    tf.keras.Sequential([layers.Input(batch_shape=(2, 3, 4)), layers.GRU(2, stateful=True)]).save(tmp_path / "m.keras")
+    with pytest.raises(magicmind.UnsupportedOperatorError, match="keeps a state from call to call"):
+        magicmind.parse(tmp_path / "m.keras")
+
+
 def test_damaged_keras_files(tf: Any, tmp_path: Path) -> None:
     for name in ("bad.keras", "bad.h5"):
         (tmp_path / name).write_bytes(b"not a model" * 20)

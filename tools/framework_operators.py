@@ -74,13 +74,15 @@ def caffe_page() -> str:
 def tensorflow_page() -> str:
     """The page of TensorFlow's operators."""
     import magicmind.frontends.tensorflow.importers  # noqa: F401  (fills the table)
-    from magicmind.frontends.tensorflow.call import IMPORTERS, ON_HOST
+    from magicmind.frontends.tensorflow.call import IMPORTERS, ON_COMPLEX, ON_HOST
     from magicmind.frontends.tensorflow.flow import CONTROL
 
-    rows = _importers(IMPORTERS, ON_HOST)
+    rows = _importers({**ON_COMPLEX, **IMPORTERS}, ON_HOST)
     rows |= {name: ("control flow", "") for name in CONTROL}
     rows |= {name: ("not supported", why) for name, why in NO_TENSORFLOW.items()}
-    return f"{TENSORFLOW}{_table('operator', rows)}\n\n{len(IMPORTERS)} operators have an importer.\n"
+    return (
+        f"{TENSORFLOW}{_table('operator', rows)}\n\n{len(IMPORTERS.keys() | ON_COMPLEX)} operators have an importer.\n"
+    )
 
 
 def _importers(table: Mapping[str, Any], on_host: set[str]) -> dict[str, tuple[str, str]]:

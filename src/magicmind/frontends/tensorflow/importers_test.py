@@ -254,6 +254,18 @@ def test_random_numbers_are_refused() -> None:
         b.graph(["noise"])
 
 
+def test_a_table_of_words() -> None:
+    b = GraphBuilder()
+    b.placeholder("x", [-1, 2], object)
+    b.node("LookupTableFindV2", "y", np.array([b"cat", b"dog"], object), np.array([3, 4]), "x", np.int64(-1))
+    words = np.array([[b"dog", b"cow"], [b"cat", b"dog"]], object)
+    assert b.run(["y"], x=words)[0].tolist() == [[4, -1], [3, 4]]
+    b.node("LookupTableFindV2", "z", "table", "x", np.int64(-1))
+    b.const("table", np.int64(0))
+    with pytest.raises(UnsupportedOperatorError, match="contents of the table are not in the graph"):
+        b.graph(["z"])
+
+
 # ---------------------------------------------------------------------------------------------------------------- cells
 
 

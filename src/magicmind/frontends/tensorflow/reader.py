@@ -50,7 +50,7 @@ def read_tensorflow(
     if path.name in _SAVED and (path.parent / "variables").is_dir():
         path = path.parent
     if is_saved_model(path) or path.suffix.lower() in KERAS:
-        frozen = _frozen(path, signature)
+        frozen = _frozen(path, signature, input_shapes)
         file, inputs, outputs = frozen[0], inputs or frozen[1], outputs or frozen[2]
     else:
         file = _records(read_graph_def(path), path)
@@ -61,7 +61,7 @@ def read_tensorflow(
     return SourceGraph.of(found, input_shapes, may_wait=input_shapes is None)
 
 
-def _frozen(path: Path, signature: str) -> tuple[GraphFile, list[str], list[str]]:
+def _frozen(path: Path, signature: str, shapes: ShapeSpecs | None) -> tuple[GraphFile, list[str], list[str]]:
     try:
         from magicmind.frontends.tensorflow.freeze import freeze
     except ModuleNotFoundError as error:
@@ -71,7 +71,7 @@ def _frozen(path: Path, signature: str) -> tuple[GraphFile, list[str], list[str]
             f"{path}: SavedModel and Keras files are frozen by TensorFlow, which is not installed",
             hint="pip install 'magicmind[tensorflow]'; frozen graphs (.pb) need no TensorFlow",
         ) from error
-    data, inputs, outputs = freeze(path, signature)
+    data, inputs, outputs = freeze(path, signature, shapes)
     return _records(_decode(data, path), path), inputs, outputs
 
 

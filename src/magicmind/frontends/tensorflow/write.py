@@ -46,7 +46,10 @@ class GraphWriter:
         tensor.dtype = kind
         for size in data.shape:
             tensor.tensor_shape.dim.add(size=size)
-        tensor.tensor_content = data.tobytes()
+        if data.dtype == object:
+            tensor.string_val.extend(data.reshape(-1).tolist())
+        else:
+            tensor.tensor_content = data.tobytes()
         return name
 
     def node(self, op: str, name: str, *inputs: Any, **attributes: Any) -> str:

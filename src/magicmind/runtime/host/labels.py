@@ -24,7 +24,9 @@ def label_encoder(call: HostCall) -> Sequence[Any]:
 
 
 def _key(item: Any) -> Any:
-    """NaN equals nothing, itself included."""
+    """NaN equals nothing, itself included; words may be given as bytes."""
+    if isinstance(item, bytes):
+        return item.decode("utf-8", "surrogateescape")
     return None if item != item else item
 
 
