@@ -106,8 +106,9 @@ class PrecisionPlan:
         return self.modes.get(node.name or "", self.mode)
 
     def floats(self, names: Iterable[str]) -> str:
-        """What is not integers of a node that these ones were fused into: float32 if one of them asks for it."""
-        found = {self.modes.get(name, self.mode).floats for name in names}
+        """What is not integers of a node that these ones were fused into: as those of them say that have a mode of
+        their own, float32 if one of these asks for it; a convolution's counts for the activation fused into it."""
+        found = {self.modes[name].floats for name in names if name in self.modes} or {self.mode.floats}
         return "float16" if found == {"float16"} else "float32"
 
     def bits(self, node: onnx_ir.Node) -> int:

@@ -44,6 +44,13 @@ def test_the_first_and_the_last_product_stay_floats_for_high_precision() -> None
     assert bits(preference="high_precision") == {"conv1": 0, "relu1": 0, "block_conv2": 8, "block_conv3": 0}
 
 
+def test_what_is_fused_is_as_its_named_parts_say() -> None:
+    plan = PrecisionPlan.of(parse_model(NETWORK), MODES["force_float32"], {"conv1": "force_float16"})
+    assert plan.floats(["conv1", "relu1"]) == "float16" and plan.floats(["block_conv2"]) == "float32"
+    both = PrecisionPlan.of(parse_model(NETWORK), MODES["qint8_mixed_float16"], {"relu1": "force_float32"})
+    assert both.floats(["conv1", "relu1"]) == "float32"
+
+
 ATTENTION = """(float[2,4,8] q, float[2,8,4] k, float[2,4,8] v) => (float[2,4,8] y) {
     [scores] s = MatMul(q, k)
     [soft] p = Softmax(s)
