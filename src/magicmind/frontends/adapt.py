@@ -14,6 +14,7 @@ import onnx_ir
 
 from magicmind.errors import ModelFormatError, ShapeError
 from magicmind.graph import Graph, SourceGraph
+from magicmind.ir.attributes import attributes_of
 from magicmind.ir.dims import Dim
 from magicmind.ir.shape_spec import Range, ShapeSpecs
 from magicmind.ir.types import TensorType, dtype_name, set_type, type_of
@@ -173,7 +174,7 @@ def _inverse(order: Sequence[int]) -> list[int]:
 
 
 def _node(op_type: str, value: onnx_ir.Value, name: str, **attributes: Any) -> onnx_ir.Node:
-    node = onnx_ir.Node("", op_type, [value], onnx_ir.convenience.convert_attributes(attributes), name=name)
+    node = onnx_ir.Node("", op_type, [value], attributes_of(attributes), name=name)
     node.outputs[0].name = f"{name}.out"
     return node
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import onnx_ir
 
+from magicmind.ir.attributes import attributes_of
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType, type_of
 
@@ -58,8 +59,7 @@ class Emitter:
         self, op_type: str, *inputs: Value | None, count: int, domain: str = "", **attributes: Any
     ) -> Sequence[Value]:
         """The outputs of a new node. Attributes that are None are left out."""
-        given = {name: value for name, value in attributes.items() if value is not None}
-        return self.add(domain, op_type, inputs, onnx_ir.convenience.convert_attributes(given), count)
+        return self.add(domain, op_type, inputs, attributes_of(attributes), count)
 
     def add(
         self, domain: str, op_type: str, inputs: Sequence[Value | None], attributes: Sequence[onnx_ir.Attr], count: int

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import onnx_ir
 
 from magicmind.errors import ModelFormatError
-from magicmind.ir.attributes import attribute
+from magicmind.ir.attributes import attribute, attributes_of
 from magicmind.ir.types import TensorType, set_type
 
 __all__ = [
@@ -86,7 +86,7 @@ def insert_node(
         domain,
         op_type,
         _without_trailing_none(inputs),
-        onnx_ir.convenience.convert_attributes({k: v for k, v in attributes.items() if v is not None}),
+        attributes_of(attributes),
         num_outputs=len(types),
         name=name,
     )
