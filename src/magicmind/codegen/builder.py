@@ -15,8 +15,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import ELEMENT, FLOATS, I1, I8, I32, I64, ITEMSIZE, PTR, UNSIGNED, Index, Int, Vec
 
@@ -34,31 +33,10 @@ class Param:
 Size = int | Param
 
 
-class ShortConstant(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
-    """A vector constant by its text ("poison", "splat (float 1.0)"); llvmlite's own prints every lane."""
-
-    def __init__(self, kind: ir.VectorType, text: str) -> None:
-        self.type, self.constant = kind, text
-
-    def _get_reference(self) -> str:
-        return str(self.constant)
-
-
-class _Mask(ir.Constant):  # type: ignore[misc]  # llvmlite has no types
-    """The lanes of a shuffle, spelt once."""
-
-    def __init__(self, picks: Sequence[int]) -> None:
-        super().__init__(ir.VectorType(I32, len(picks)), [ir.Constant(I32, i) for i in picks])
-        self._text = f"<{', '.join(f'i32 {i}' for i in picks)}>"
-
-    def _get_reference(self) -> str:
-        return self._text
-
-
 @lru_cache(maxsize=1024)
-def _mask(picks: tuple[int, ...]) -> _Mask:
-    """Kernels ask for the same few thousands of times."""
-    return _Mask(picks)
+def _mask(picks: tuple[int, ...]) -> ir.Constant:
+    """The lanes of a shuffle: kernels ask for the same few thousands of times."""
+    return ir.Constant(ir.VectorType(I32, len(picks)), f"<{', '.join(f'i32 {i}' for i in picks)}>")
 
 
 @dataclass(frozen=True)
@@ -74,11 +52,7 @@ class Pointer:
         if isinstance(elements, int) and elements == 0:
             return self
         b = self.k.b
-        return Pointer(
-            self.k,
-            b.gep(self.value, [self.k.i64(elements)], inbounds=True, source_etype=ELEMENT[self.dtype]),
-            self.dtype,
-        )
+        return Pointer(self.k, b.gep(self.value, self.k.i64(elements), ELEMENT[self.dtype]), self.dtype)
 
     def cast(self, dtype: str) -> Pointer:
         return Pointer(self.k, self.value, dtype)
@@ -142,8 +116,8 @@ class Kernel:
         kind = ir.FunctionType(ir.VoidType(), [PTR] * len(pointers) + [I64] * (params + 2) + [PTR])
         self.function = ir.Function(self.module, kind, name)
         self.function.attributes.add("nounwind")
-        # Or LLVM turns fill and copy loops into calls of memset and memcpy; llvmlite's own list lacks this one.
-        set.add(self.function.attributes, '"no-builtins"')
+        # Or LLVM turns fill and copy loops into calls of memset and memcpy.
+        self.function.attributes.add('"no-builtins"')
         self._entry = self.function.append_basic_block("entry")
         body = self.function.append_basic_block("body")
         self._allocas = ir.IRBuilder(self._entry)
@@ -188,7 +162,7 @@ class Kernel:
         one = ir.Constant(element, number)
         if lanes == 1:
             return Vec(self, one, dtype, 1)
-        return Vec(self, ShortConstant(ir.VectorType(element, lanes), f"splat ({one})"), dtype, lanes)
+        return Vec(self, ir.Constant(ir.VectorType(element, lanes), f"splat ({one.typed})"), dtype, lanes)
 
     def like(self, x: Any, other: Vec) -> Vec:
         """`x` (number, scalar or vector) with the dtype and lanes of `other`."""
@@ -200,7 +174,7 @@ class Kernel:
         if x.lanes == lanes:
             return x
         kind = ir.VectorType(x.value.type, lanes)
-        nothing = ShortConstant(kind, "poison")  # prints short, as does zero: broadcasts are most of a kernel's text
+        nothing = ir.Constant(kind, "poison")
         zero = ir.Constant(ir.VectorType(I32, lanes), None)
         one = self.b.insert_element(nothing, x.value, ir.Constant(I32, 0))
         return Vec(self, self.b.shuffle_vector(one, nothing, zero), x.dtype, lanes)
@@ -414,7 +388,7 @@ class Kernel:
         b.cbranch(b.icmp_signed("<", i, stop_value), body, done)
         b.position_at_end(body)
         yield Int(self, i)
-        i.add_incoming(b.add(i, self.i64(step), flags=("nsw",)), b.block)
+        i.add_incoming(b.add(i, self.i64(step), ("nsw",)), b.block)
         b.branch(head)
         b.position_at_end(done)
 
@@ -486,7 +460,7 @@ def _mangle(kind: ir.Type) -> str:
     if isinstance(kind, ir.VectorType):
         return f"v{kind.count}{_mangle(kind.element)}"
     names: dict[ir.Type, str] = {ir.HalfType(): "f16", ir.FloatType(): "f32", ir.DoubleType(): "f64"}
-    return names.get(kind) or f"i{kind.width}"
+    return names.get(kind, kind.text)
 
 
 def _text(x: Index) -> str:

@@ -13,8 +13,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Index, Kernel, Pointer
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import I32, ITEMSIZE, Vec

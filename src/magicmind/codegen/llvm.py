@@ -6,8 +6,9 @@ import functools
 import threading
 
 import llvmlite
-from llvmlite import binding, ir
+from llvmlite import binding
 
+from magicmind.codegen.ir import Module
 from magicmind.codegen.object_cache import find_or_make, key_of
 from magicmind.codegen.target import Target
 from magicmind.errors import CompileError
@@ -61,7 +62,7 @@ def _optimised(text: str, name: str, target: Target, passes: bool) -> binding.Mo
     return parsed
 
 
-def compile_object(module: ir.Module, target: Target) -> bytes:
+def compile_object(module: Module, target: Target) -> bytes:
     """ELF relocatable object of the module."""
     return compile_text(str(module), module.name, target)
 
@@ -78,7 +79,7 @@ def compile_text(text: str, name: str, target: Target, *, passes: bool = True) -
     return find_or_make(key, compile_now)
 
 
-def assembly(module: ir.Module, target: Target) -> str:
+def assembly(module: Module, target: Target) -> str:
     """The module as assembly text, for dumps and tests."""
     with _lock:
         return str(_shared_machine(target).emit_assembly(_optimised(str(module), module.name, target, passes=True)))

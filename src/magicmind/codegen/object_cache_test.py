@@ -6,10 +6,9 @@ import os
 from pathlib import Path
 
 import pytest
-from llvmlite import ir
 
 from magicmind import knobs
-from magicmind.codegen import llvm
+from magicmind.codegen import ir, llvm
 from magicmind.codegen.object_cache import find_or_make, key_of, sweep
 from magicmind.codegen.target import find_target
 
@@ -72,9 +71,12 @@ def test_the_longest_unused_goes_first(folder: Path) -> None:
 def test_the_same_bytes_with_and_without(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def module() -> ir.Module:
         made = ir.Module("twice")
-        function = ir.Function(made, ir.FunctionType(ir.IntType(64), [ir.IntType(64)]), "twice")
-        b = ir.IRBuilder(function.append_basic_block())
-        b.ret(b.add(function.args[0], function.args[0]))
+        kind = ir.FunctionType(ir.VoidType(), [ir.PointerType(), ir.IntType(64)])
+        function = ir.Function(made, kind, "twice")
+        b = ir.IRBuilder(function.append_basic_block("entry"))
+        place, number = function.args
+        b.store(b.add(number, number), place)
+        b.ret_void()
         return made
 
     native, v2 = find_target("native"), find_target("x86-64-v2")

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Kernel
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import I8, I16, I32, Vec

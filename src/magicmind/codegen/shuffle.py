@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import I8, Vec
 

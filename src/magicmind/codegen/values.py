@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from llvmlite import ir
+from magicmind.codegen import ir
 
 if TYPE_CHECKING:
     from magicmind.codegen.builder import Kernel

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import I1
@@ -63,13 +62,13 @@ class _PadEmitter:
     def source_row(self, coordinates: list[Index]) -> tuple[ir.Value, list[Index]]:
         """Whether the row exists in the input (constant mode), and its coordinates there."""
         k = self.k
-        inside = I1(1)
+        inside: ir.Value = ir.Constant(I1, True)
         places: list[Index] = []
         for o, before, size in zip(coordinates, self.before, self.sizes, strict=False):
             x = o - before
             if self.mode == "constant":
                 for condition in (k.less(-1, x), k.less(x, size)):
-                    bit = I1(int(condition)) if isinstance(condition, bool) else condition
+                    bit = ir.Constant(I1, condition) if isinstance(condition, bool) else condition
                     inside = k.b.and_(inside, bit)
                 places.append(x)
             else:

@@ -12,8 +12,8 @@ from typing import Any
 
 from onnx_ir import DataType
 
+from magicmind.codegen import ir, narrow
 from magicmind.codegen import math as vm
-from magicmind.codegen import narrow
 from magicmind.codegen.builder import Index, Kernel, Pointer
 from magicmind.codegen.half import bfloat_to_float, float_to_bfloat, float_to_half, half_to_float
 from magicmind.codegen.saturate import packs, round_to_bytes
@@ -247,7 +247,7 @@ def _minimum(a: Vec, b: Vec) -> Vec:
 
 def _keep_nan(result: Vec, b: Vec) -> Vec:
     """`Kernel.max` and `min` keep a NaN in their first operand only."""
-    constant = getattr(b.value, "constant", None) is not None
+    constant = isinstance(b.value, ir.Constant)
     return result if constant or not b.is_float else b.k.select(b.compare("!=", b), b, result)
 
 

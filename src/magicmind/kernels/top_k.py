@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size
 from magicmind.codegen.target import Target
 from magicmind.codegen.values import Vec

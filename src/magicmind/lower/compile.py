@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import onnx_ir as ir
-from llvmlite.ir import Module
 
+from magicmind.codegen.ir import Module
 from magicmind.codegen.link import link
 from magicmind.codegen.llvm import assembly, compile_object
 from magicmind.codegen.target import BLOCK, Target

@@ -10,10 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from llvmlite import ir
-
+from magicmind.codegen import ir
 from magicmind.codegen.target import Target
-from magicmind.codegen.values import I32, I64, PTR
+from magicmind.codegen.values import I8, I32, I64, PTR
 from magicmind.ir.dims import Dim
 from magicmind.lower.plan import HostStep, Ref, Step
 from magicmind.modelfile.abi import CTX_SEGMENT, PREPARE_SYMBOL, PROGRAM_SYMBOL
@@ -47,7 +46,7 @@ class _Program:
         self.function = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [PTR, I64]), entry)
         self.ctx, self.tid = self.function.args
         self.b = ir.IRBuilder(self.function.append_basic_block("entry"))
-        self.time = self.b.alloca(ir.ArrayType(I64, 2), name="timespec")
+        self.time = self.b.alloca(ir.ArrayType(I64, 2), "timespec")
         self.barrier = self.declare("mm_barrier", [PTR])
 
     def declare(self, name: str, args: Sequence[ir.Type]) -> ir.Function:
@@ -62,8 +61,8 @@ class _Program:
         return self.load(self.ctx, index, kind)
 
     def load(self, table: ir.Value, index: int, kind: ir.Type) -> ir.Value:
-        address = self.b.gep(table, [ir.Constant(I64, index)], inbounds=True, source_etype=I64)
-        return self.b.load(address, typ=kind)
+        address = self.b.gep(table, ir.Constant(I64, index), I64)
+        return self.b.load(address, kind)
 
     def kernel(self, symbol: str, args: Sequence[ir.Value]) -> None:
         """Calls a kernel, unless the call was told to stop."""
@@ -97,11 +96,11 @@ class _Program:
         on = b.icmp_unsigned("!=", b.ptrtoint(profile, I64), ir.Constant(I64, 0))
         first = b.icmp_unsigned("==", self.tid, ir.Constant(I64, 0))
         with b.if_then(b.and_(on, first), likely=False):
-            clock = b.inttoptr(self.word(_CLOCK, I64), ir.FunctionType(I32, [I32, PTR]).as_pointer())
-            b.call(clock, [ir.Constant(I32, _CLOCK_MONOTONIC), self.time])
+            clock, kind = self.word(_CLOCK, PTR), ir.FunctionType(I32, [I32, PTR])
+            b.call(clock, [ir.Constant(I32, _CLOCK_MONOTONIC), self.time], kind)
             seconds, nanos = self.load(self.time, 0, I64), self.load(self.time, 1, I64)
             total = b.add(b.mul(seconds, ir.Constant(I64, 1_000_000_000)), nanos)
-            b.store(total, b.gep(profile, [ir.Constant(I64, index)], inbounds=True, source_etype=I64))
+            b.store(total, b.gep(profile, ir.Constant(I64, index), I64))
 
 
 def emit_program(
@@ -153,7 +152,7 @@ class _Addresses:
         self.slots, self.dims = p.word(_SLOTS, PTR), p.word(_DIMS, PTR)
         self.threads, self.profile = p.word(_THREADS, I64), p.word(_PROFILE, PTR)
         offset = p.b.mul(p.tid, p.word(_SCRATCH_BYTES, I64))
-        self.scratch = p.b.gep(p.word(_SCRATCH, PTR), [offset], inbounds=True, source_etype=ir.IntType(8))
+        self.scratch = p.b.gep(p.word(_SCRATCH, PTR), offset, I8)
         self.slot_of = {ref: i for i, ref in enumerate(tables.slots)}
         self.dim_of = {dim: i for i, dim in enumerate(tables.dims)}
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from llvmlite import ir
 
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Index, Kernel, Pointer, Size, Tile
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.kernels.conv.pack import pad_axis

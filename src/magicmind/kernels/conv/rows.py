@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from llvmlite import ir
-
-from magicmind.codegen.builder import Index, Int, Kernel, Pointer, Vec
+from magicmind.codegen import ir
+from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim
@@ -233,16 +232,13 @@ class RowSource:
         line = width * s.ic
         return Rows(self.scratch, line * s.sh, s.ic * s.sw, line * s.dh, s.ic * s.dw, 0, 1)
 
-    def _inside(self, row: Index) -> object:
+    def _inside(self, row: Index) -> ir.Value | bool:
         """Whether `row` exists in the input."""
         return is_inside(self.k, row, self.ih) if self.s.padded else True
 
-    def _clip(self, inside: object, left: Index, right: Index) -> tuple[Index, Index]:
+    def _clip(self, inside: ir.Value | bool, left: Index, right: Index) -> tuple[Index, Index]:
         """The columns to copy; none of a row that is all padding."""
-        if inside is True:
-            return left, right
-        k = self.k
-        return left, Int(k, k.b.select(inside, k.i64(right), k.i64(left)))
+        return left, self.k.index_select(inside, right, left)
 
 
 def column_bounds(k: Kernel, shape: ConvShape, iw: Index, width: Index) -> tuple[Index, Index]:

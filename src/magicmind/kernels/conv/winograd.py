@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from magicmind.codegen import ir
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.target import BLOCK, Target
 from magicmind.codegen.values import ITEMSIZE
@@ -224,7 +225,7 @@ class _Emitter:
         for p, value in enumerate(v for row in transform_2d(k, INPUT[self.m], window) for v in row):
             out.store(value, p * self.v_position)
 
-    def _load_inside(self, plane: Pointer, row: Index, column: Index, row_in: object, column_in: object) -> Vec:
+    def _load_inside(self, plane: Pointer, row: Index, column: Index, row_in: ir.Value, column_in: ir.Value) -> Vec:
         """A pixel, or padding outside the image."""
         b = self.k.b
         address = plane.offset((row * self.iw + column) * BLOCK)
