@@ -247,9 +247,10 @@ def _sum(terms: Iterable[tuple[Monomial, int]]) -> Dim:
     for monomial, coefficient in terms:
         total[monomial] = total.get(monomial, 0) + coefficient
     kept = {m: c for m, c in total.items() if c}
-    whole = _without_remainder(kept)
-    if whole is not None:
-        return whole
+    for simplified in (_without_remainder, _without_minimum):
+        whole = simplified(kept)
+        if whole is not None:
+            return whole
     constant = kept.pop((), 0)
     if not kept:
         return constant
@@ -268,6 +269,29 @@ def _without_remainder(total: Mapping[Monomial, int]) -> Dim | None:
             if isinstance(by, int) and by > 0 and all(total.get(m, 0) == -coefficient * c for m, c in terms):
                 rest = {m: c for m, c in total.items() if m != monomial} | {m: 0 for m, _ in terms}
                 return _sum(rest.items()) - coefficient * by * _floordiv(x, by)
+    return None
+
+
+def _without_minimum(total: Mapping[Monomial, int]) -> Dim | None:
+    """The sum where a minimum goes: `x - min(x, y)`, which is `max(x, y) - y`, and `min(x, y) + max(x - d, y - d)`.
+
+    These are the parts that a tensor is cut into at a place, and their sum; a maximum says that no part is negative.
+    """
+    for monomial, coefficient in total.items():
+        if len(monomial) != 1 or monomial[0].kind != "min" or len(monomial[0].args) != 2:
+            continue
+        rest = {m: c for m, c in total.items() if m != monomial}
+        low = monomial[0].args
+        for x, y in (low, low[::-1]):
+            if not isinstance(x, int) and all(rest.get(m, 0) == -coefficient * c for m, c in x.terms):
+                rest |= {m: 0 for m, _ in x.terms}
+                return _sum(rest.items()) - coefficient * (_extremum("max", (x, y)) - y)
+        for other, same in rest.items():
+            if same == coefficient and len(other) == 1 and other[0].kind == "max" and len(other[0].args) == 2:
+                apart = {low[0] - high for high in other[0].args} & {low[1] - high for high in other[0].args}
+                for d in sorted(apart, key=str):
+                    if {low[0] - d, low[1] - d} == set(other[0].args):
+                        return _sum((rest | {other: 0}).items()) + coefficient * (low[0] + low[1] - d)
     return None
 
 

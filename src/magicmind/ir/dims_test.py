@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 import pytest
@@ -165,3 +166,20 @@ def test_what_is_left_of_whole_parts_is_not_more_than_the_whole() -> None:
     assert dim_min(40 * (n // 40), n) == 40 * (n // 40)
     assert dim_max(40 * (n // 40) + 39, n) == 40 * (n // 40) + 39
     assert dim_min(40 * (n // 40) + 38, n) != n
+
+
+@pytest.mark.parametrize(
+    ("text", "simple"),
+    [
+        ("max(N - min(N, 2), 0) + min(N, 2)", "N"),
+        ("min(H, N) + max(H - 3, N - 3)", "H + N - 3"),
+        ("2*min(N, 7) - 2*N + H", "H - 2*max(7, N) + 14"),
+        ("N - min(H, N) + min(H, N)", "N"),
+        ("N*min(H, N) - N*N", "-N*N + N*min(H, N)"),
+    ],
+)
+def test_the_parts_on_both_sides_of_a_place_make_the_whole(text: str, simple: str) -> None:
+    found = parse(text)
+    assert str(found) == simple
+    for n, h in itertools.product(range(1, 9), repeat=2):
+        assert evaluate(found, {"N": n, "H": h}) == eval(text, {"min": min, "max": max, "N": n, "H": h})

@@ -219,7 +219,7 @@ def _combine(op: str, a: Dim, b: Dim, exact: bool, towards_zero: bool) -> Any:
     if op not in ("Div", "Mod"):
         return _COMBINE[op](a, b)
     if bounds(b, {})[0] <= 0:
-        return None
+        return exact_div(a, b) if op == "Div" and b != 0 else None  # of no remainder no rounding depends on signs
     if bounds(a, {})[0] >= 0 or not towards_zero:
         return _COMBINE[op](a, b)
     # Dims round down, ONNX's quotient towards zero. Of the two parts at most one is not 0.
@@ -247,6 +247,13 @@ def data_same(node: NodeView) -> list[Array | None]:
 
 for _name in ("Identity", "Floor", "Ceil", "Round"):
     table[_name].data(data_same)
+
+
+@table["Neg"].data
+def data_negative(node: NodeView) -> list[Array | None]:
+    """As `0 - x`."""
+    found = node.data(0)
+    return [None if found is None else np.asarray(0 - found, object)]
 
 
 @cast.data

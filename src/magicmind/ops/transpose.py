@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from magicmind.errors import ShapeError
 from magicmind.ir.types import TensorType
-from magicmind.ops.registry import NodeView, Op
+from magicmind.ops.registry import Array, NodeView, Op
 
 transpose = Op("Transpose").half()
 
@@ -25,3 +25,10 @@ def infer(node: NodeView) -> list[TensorType]:
     """Same dtype, dims in the order of `perm`."""
     x = node.input(0)
     return [TensorType(x.dtype, tuple(x.dims[p] for p in permutation(node)))]
+
+
+@transpose.data
+def data(node: NodeView) -> list[Array | None]:
+    """The contents in the new order: PyTorch's older exporter turns the amounts of a padding around like this."""
+    found = node.data(0)
+    return [None if found is None else found.transpose(permutation(node))]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Mapping
 from itertools import combinations
 
@@ -126,12 +127,14 @@ def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
     low, high = ranges.get(name, (1, None))
     same = (n for n in range(low, low + _TRIED) if substitute(a, {name: n}) == substitute(b, {name: n}))
     low = next(same, low)
-    last = low
-    while last < low + _TRIED and substitute(a, {name: last}) == substitute(b, {name: last}):
-        last += 1
     limits = sorted(_limits(a) | _limits(b), key=str)
     tops = [solved[1] for limit, size in limits if (solved := _solve(limit, size, {name: 0}))]
-    for top in (None, *tops, last - 1):
+    last = next((n - 1 for n in range(low, low + _TRIED) if substitute(a, {name: n}) != substitute(b, {name: n})), 0)
+    if low < last and str(last) in _NUMBER.findall(
+        f"{a} {b}"
+    ):  # no size that happens to do, one that the network names
+        tops.append(last)
+    for top in (None, *tops):
         if high is None and (top is None or (isinstance(top, int) and low <= top)):
             within = {**ranges, name: (low, top)}
             if narrow(a, within) == narrow(b, within):
@@ -193,6 +196,7 @@ def unequal(model: onnx_ir.Model, error: MustEqual) -> Error:
     )
 
 
+_NUMBER = re.compile(r"\b\d+\b")
 _TRIED = 4096
 """Sizes tried for the examples in an error."""
 

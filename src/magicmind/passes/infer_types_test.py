@@ -212,6 +212,45 @@ def test_axes_that_are_not_cut_keep_their_sizes_whatever_the_cut() -> None:
     assert shapes_of(parse(text))["y"].startswith("float32[N, 3, any_")
 
 
+def test_padding_to_whole_windows_as_the_older_exporter_of_pytorch_writes_it() -> None:
+    """Amounts in pairs from the last axis on are turned around; then the padded picture is rolled and taken apart."""
+    graph = parse(
+        """g (float[N, H, 3] x) => (y, z) <int64[1] four = {4}, int64[1] axis = {1}, int64[1] zero = {0},
+            int64[1] two = {2}, int64[1] back = {-1}, int64[1] far = {-9223372036854775807}, int64[2] pairs = {-1, 2},
+            int64[1] flat = {-1}, int64[1] end = {9223372036854775807}> {
+            size = Shape <start = 1, end = 2> (x)
+            opposite = Neg (size)
+            missing = Mod (opposite, four)
+            amounts = Concat <axis = 0> (zero, zero, zero, missing, zero, zero)
+            table = Reshape (amounts, pairs)
+            turned = Slice (table, back, far, zero, back)
+            sides = Transpose <perm = [1, 0]> (turned)
+            pads = Reshape (sides, flat)
+            y = Pad (x, pads)
+            right = Slice (y, two, end, axis)
+            left = Slice (y, zero, two, axis)
+            rolled = Concat <axis = 1> (right, left)
+            z = Add (rolled, y)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == shapes_of(graph)["z"] == "float32[N, -4*((-H)//4), 3]"
+
+
+def test_a_batch_is_how_often_windows_are_in_all_of_them() -> None:
+    """Also where no windows are possible as far as shapes tell: nobody divides by 0."""
+    graph = parse(
+        """g (float[N, H] x) => (y) <int64[1] two = {2}> {
+            batch = Shape <end = 1> (x)
+            height = Shape <start = 1> (x)
+            windows = Div (height, two)
+            all = Mul (batch, windows)
+            images = Div (all, windows)
+            y = ConstantOfShape (images)
+        }"""
+    )
+    assert shapes_of(graph)["y"] == "float32[N]"
+
+
 def test_what_drops_the_last_of_its_windows_needs_one() -> None:
     graph = parse(
         """g (float[1, 1, S] x) => (y) <int64[1] start = {0}, int64[1] end = {-1}, int64[1] axis = {2}> {
