@@ -22,7 +22,7 @@ import onnx_ir
 from magicmind.errors import Error, ModelFormatError, ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.graphdef import Node
-from magicmind.frontends.tensorflow.items import Complex, Item, TensorList
+from magicmind.frontends.tensorflow.items import Complex, Item, Table, TensorList
 from magicmind.ir.dims import Dim, product
 from magicmind.ir.evaluate import evaluate_node
 from magicmind.ir.types import const_of
@@ -136,8 +136,18 @@ class Call:
         found = self._input(i)
         if isinstance(found, TensorList):
             raise ModelFormatError(f"input {i} is a list of tensors; a tensor is needed")
-        if isinstance(found, Complex):
-            raise UnsupportedOperatorError(f"input {i} is complex, which this operator cannot take here")
+        if not isinstance(found, Value):
+            kind = "complex" if isinstance(found, Complex) else "a table"
+            raise UnsupportedOperatorError(f"input {i} is {kind}, which this operator cannot take here")
+        return found
+
+    def table(self, i: int) -> Table:
+        """Input `i`, a table.  Raises UnsupportedOperatorError when its contents are not there."""
+        found = self._input(i)
+        if not isinstance(found, Table):
+            raise UnsupportedOperatorError(
+                "the contents of the table are not in the graph", hint="give the SavedModel or the Keras file"
+            )
         return found
 
     def pair(self, i: int, part: onnx_ir.DataType | None = None) -> Complex:

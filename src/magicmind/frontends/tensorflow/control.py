@@ -15,7 +15,7 @@ import onnx_ir
 from magicmind.errors import ShapeError, UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.call import known
-from magicmind.frontends.tensorflow.items import Item, TensorList, like, values_of
+from magicmind.frontends.tensorflow.items import Item, Table, TensorList, like, values_of
 from magicmind.ir.dims import symbol, symbols_of
 from magicmind.ir.types import TensorType
 from magicmind.ops.control_flow import is_inner, joined
@@ -143,7 +143,7 @@ class _Attempt:
         self.inside = [self._enter(i, item) for i, item in enumerate(items)]
 
     def _enter(self, i: int, item: Item) -> Item:
-        if i in self._kept or (isinstance(item, TensorList) and item.data is None):
+        if i in self._kept or isinstance(item, Table) or (isinstance(item, TensorList) and item.data is None):
             return item
         value = values_of([item])[0]
         t = self._types.setdefault(i, self._outer.type(value))

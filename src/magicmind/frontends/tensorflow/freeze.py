@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -12,6 +12,7 @@ import tensorflow as tf
 from tensorflow.python.framework import convert_to_constants
 
 from magicmind.errors import ModelFormatError, UnsupportedOperatorError
+from magicmind.frontends.tensorflow.importers.lookup import TABLE
 from magicmind.ir.shape_spec import ShapeSpecs, by_name
 
 _WRITES = ("Assign", "ResourceScatter")
@@ -74,20 +75,32 @@ def freeze_function(function: Any) -> tuple[bytes, list[str], list[str]]:
 
 
 def _write_tables(graph: Any, function: Any) -> None:
-    """Puts keys and values of tables in front of the inputs of the nodes that look something up."""
+    """Puts keys and values of tables where the graph takes the tables from."""
+    nodes = [*graph.node, *(node for made in graph.library.function for node in made.node_def)]
+    kinds = {(n.attr["Tin"].type, n.attr["Tout"].type) for n in nodes if n.op == "LookupTableFindV2"}
     handles = {inner.op.name: outer for outer, inner in function.graph.captures if inner.dtype == tf.resource}
     for node in list(graph.node):
-        table = handles.get(node.input[0].partition(":")[0]) if node.op == "LookupTableFindV2" else None
-        if table is None:
+        contents = _contents(handles[node.name], kinds) if node.name in handles and node.op == "Placeholder" else None
+        if contents is None:
             continue
-        types = {"Tkeys": tf.as_dtype(node.attr["Tin"].type), "Tvalues": tf.as_dtype(node.attr["Tout"].type)}
-        contents = tf.raw_ops.LookupTableExportV2(table_handle=table, **types)
         names = [f"{node.name}/{what}" for what in ("keys", "values")]
         for name, array in zip(names, contents, strict=True):
             made = graph.node.add(name=name, op="Const")
             made.attr["dtype"].type = array.dtype.as_datatype_enum
             made.attr["value"].tensor.CopyFrom(tf.make_tensor_proto(array))
-        node.input[:] = [*names, *node.input[1:]]
+        node.op = TABLE
+        node.input[:] = names
+
+
+def _contents(handle: Any, kinds: Iterable[tuple[int, int]]) -> Any:
+    """Keys and values of a table that has one of these pairs of types; None for another resource."""
+    for keys, values in kinds:
+        types = {"Tkeys": tf.as_dtype(keys), "Tvalues": tf.as_dtype(values)}
+        try:
+            return tf.raw_ops.LookupTableExportV2(table_handle=handle, **types)
+        except tf.errors.OpError:  # other types, or no table
+            continue
+    return None
 
 
 def _keras_function(model: Any, shapes: ShapeSpecs | None) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from magicmind.errors import ModelFormatError, ShapeError, UnsupportedOperatorError
+from magicmind.frontends.tensorflow.importers.lookup import TABLE
 from magicmind.frontends.tensorflow.importers.quantise import nudged
 from magicmind.runtime.host.audio import mel_weights, read_wav
 from magicmind.testing.tensorflow import GraphBuilder, f32
@@ -136,6 +137,15 @@ def test_rounding_to_symmetric_integers() -> None:
         np.testing.assert_allclose(found, np.clip(np.rint(x / step), least, last) * step, atol=1e-5)
 
 
+def test_products_of_bytes_add_up_in_whole_numbers() -> None:
+    """As Keras writes the layers of a model that it quantised."""
+    b, random = GraphBuilder(), np.random.default_rng(0)
+    x, w = (random.integers(-127, 128, shape).astype(np.int8) for shape in ((3, 40), (5, 40)))
+    b.placeholder("x", [-1, 40], np.int8)
+    b.node("BatchMatMulV3", "y", "x", w, adj_y=True, Tout=np.dtype(np.int32))
+    np.testing.assert_array_equal(b.run(["y"], x=x)[0], x.astype(np.int32) @ w.astype(np.int32).T)
+
+
 # ------------------------------------------------------------------------------------------------------------- resizing
 
 
@@ -257,11 +267,13 @@ def test_random_numbers_are_refused() -> None:
 def test_a_table_of_words() -> None:
     b = GraphBuilder()
     b.placeholder("x", [-1, 2], object)
-    b.node("LookupTableFindV2", "y", np.array([b"cat", b"dog"], object), np.array([3, 4]), "x", np.int64(-1))
+    b.node(TABLE, "table", np.array([b"cat", b"dog"], object), np.array([3, 4]))
+    inner = b.function("look", ["t", "v"], {"r": "found:values:0"})
+    inner.node("LookupTableFindV2", "found", "t", "v", inner.const("none", np.int64(-1)) + ":output:0")
+    b.node("PartitionedCall", "y", "table", "x", f=b"look")
     words = np.array([[b"dog", b"cow"], [b"cat", b"dog"]], object)
     assert b.run(["y"], x=words)[0].tolist() == [[4, -1], [3, 4]]
-    b.node("LookupTableFindV2", "z", "table", "x", np.int64(-1))
-    b.const("table", np.int64(0))
+    b.node("LookupTableFindV2", "z", np.int64(0), "x", np.int64(-1))
     with pytest.raises(UnsupportedOperatorError, match="contents of the table are not in the graph"):
         b.graph(["z"])
 

@@ -1,4 +1,5 @@
-"""What flows between nodes besides tensors: lists of tensors of one shape (TensorArray, TensorList), complex tensors.
+"""What flows between nodes besides tensors: lists of tensors of one shape (TensorArray, TensorList), complex
+tensors, tables.
 
 A list is a value: setting an element makes a new list, which is what the `flow` of a TensorArray and the handle of a
 TensorList are in the file. Its tensors are one dense tensor [size, *element], made when the first element tells the
@@ -9,14 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
+import numpy as np
 import onnx_ir
 
 from magicmind.errors import UnsupportedOperatorError
 from magicmind.frontends.network import Network
 from magicmind.ir.types import Shape
 from magicmind.ops.emitter import Value
+
+Array: TypeAlias = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
@@ -55,13 +59,21 @@ class Complex:
     im: Value
 
 
+@dataclass(frozen=True, eq=False)
+class Table:
+    """What some keys stand for: both are vectors."""
+
+    keys: Array
+    values: Array
+
+
 PART = {
     onnx_ir.DataType.COMPLEX64: onnx_ir.DataType.FLOAT,
     onnx_ir.DataType.COMPLEX128: onnx_ir.DataType.DOUBLE,
 }
 """The type of the parts of a complex type."""
 
-Item: TypeAlias = "Value | TensorList | Complex"
+Item: TypeAlias = "Value | TensorList | Complex | Table"
 
 
 def values_of(items: Sequence[Item]) -> list[Value]:
@@ -70,8 +82,8 @@ def values_of(items: Sequence[Item]) -> list[Value]:
 
 
 def _value_of(item: Item) -> Value:
-    if isinstance(item, Complex):
-        raise UnsupportedOperatorError("complex tensors that a loop carries or a branch returns")
+    if isinstance(item, (Complex, Table)):
+        raise UnsupportedOperatorError(f"a {type(item).__name__.lower()} that a loop changes or a branch returns")
     return item.tensor() if isinstance(item, TensorList) else item
 
 

@@ -14,7 +14,7 @@ from magicmind.frontends.network import Network
 from magicmind.frontends.tensorflow.call import IMPORTERS, ON_COMPLEX, ON_PARTS, Call, State
 from magicmind.frontends.tensorflow.flow import Flow
 from magicmind.frontends.tensorflow.graphdef import Body, Node, Ref
-from magicmind.frontends.tensorflow.items import Complex, Item, TensorList, values_of
+from magicmind.frontends.tensorflow.items import Complex, Item, Table, TensorList, values_of
 from magicmind.frontends.tensorflow.layout import CHANNELS_FIRST
 from magicmind.frontends.tensorflow.spaced import remember
 from magicmind.ops.emitter import Value
@@ -164,7 +164,7 @@ class Walk:
             raise UnsupportedOperatorError("has no importer")
         call = Call(self, node, [self.item(ref) for ref in node.inputs])
         made = _run(call)
-        items = [made] if isinstance(made, (Value, TensorList, Complex)) else made
+        items = [made] if isinstance(made, (Value, TensorList, Complex, Table)) else made
         if items and isinstance(items[0], Value):
             remember(call, items[0])
         return items

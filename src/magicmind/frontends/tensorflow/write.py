@@ -13,7 +13,7 @@ from magicmind.frontends.tensorflow import schema
 _TYPES = {
     np.dtype(np.float32): "DT_FLOAT", np.dtype(np.float64): "DT_DOUBLE", np.dtype(np.int32): "DT_INT32",
     np.dtype(np.int64): "DT_INT64", np.dtype(np.bool_): "DT_BOOL", np.dtype(np.uint8): "DT_UINT8",
-    np.dtype(object): "DT_STRING",
+    np.dtype(np.int8): "DT_INT8", np.dtype(object): "DT_STRING",
 }  # fmt: skip
 
 

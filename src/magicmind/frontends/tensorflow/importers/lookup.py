@@ -1,24 +1,30 @@
-"""Tables from words or numbers to others, whose contents `freeze.py` writes beside the nodes that read them."""
+"""Tables from words or numbers to others, whose contents `freeze.py` writes into the graph."""
 
 from __future__ import annotations
 
 import onnx_ir
 
 from magicmind.frontends.tensorflow.call import Array, Call, importer
+from magicmind.frontends.tensorflow.items import Item, Table
 from magicmind.ops.emitter import Value
 
-_TABLE = 4  # inputs: keys, values, what is looked up, what is found for all else
+TABLE = "MagicMindTable"
+"""The operator by which `freeze.py` writes what a table holds: its inputs are keys and values."""
+
+
+@importer(TABLE)
+def table(c: Call) -> Item:
+    """A table of constants."""
+    return Table(c.const(0, "the keys").reshape(-1), c.const(1, "the values").reshape(-1))
 
 
 @importer("LookupTableFindV2", host=True)
 def find(c: Call) -> Value:
     """LabelEncoder."""
-    if len(c.inputs) != _TABLE:
-        raise c.unsupported("the contents of the table are not in the graph; give the SavedModel or the Keras file")
-    keys, values, default = (c.const(i, what) for i, what in ((0, "the keys"), (1, "the values"), (3, "the default")))
-    tensors = {"keys_tensor": keys, "values_tensor": values, "default_tensor": default.reshape(1)}
+    known, default = c.table(0), c.const(2, "the default").reshape(1)
+    tensors = {"keys_tensor": known.keys, "values_tensor": known.values, "default_tensor": default}
     given = {name: _tensor(array) for name, array in tensors.items()}
-    return c.net.op("LabelEncoder", c.value(2), domain="ai.onnx.ml", **given)
+    return c.net.op("LabelEncoder", c.value(1), domain="ai.onnx.ml", **given)
 
 
 def _tensor(array: Array) -> onnx_ir.TensorProtocol:
