@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import onnx_ir
+from onnx_ir import DataType
 
 from magicmind.ir.dims import Dim
 from magicmind.ir.types import TensorType, const_of, dtype_of, shape_of
@@ -20,6 +21,7 @@ from magicmind.ops.conv_transpose import transposed_pads
 from magicmind.ops.registry import NodeView
 from magicmind.passes.edit import add_constant, attribute, graph_of, insert_node, replace_node, required
 from magicmind.passes.infra import Decline, Rewrite
+from magicmind.passes.quantised import dequantised, dequantised_constant
 
 Weights = npt.NDArray[Any]
 
@@ -34,6 +36,8 @@ class _Transposed:
     more: tuple[int, ...]
     weights: Weights
     groups: int
+    scale: Weights | None = None
+    """Where the weights are whole numbers: of all, or of every output channel of every group."""
 
 
 class DecomposeConvTranspose(Rewrite[_Transposed]):
@@ -43,8 +47,9 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
 
     def match(self, node: onnx_ir.Node) -> _Transposed | Decline:
         weights = const_of(node.inputs[1])
-        if weights is None:
-            return Decline("the weights are computed at run time")
+        return Decline("the weights are computed at run time") if weights is None else self._decomposed(node, weights)
+
+    def _decomposed(self, node: onnx_ir.Node, weights: Weights, scale: Weights | None = None) -> _Transposed | Decline:
         rank = weights.ndim - 2
         if rank > 2:
             return Decline(f"{rank}-D")
@@ -60,7 +65,7 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
         extra = attribute(node, "output_padding", [0] * rank)
         ends = zip(spread.shape[2:], extra, taps, strides, strict=True)
         more = tuple(max(0, -(-(k + e - t * s) // s)) for k, e, t, s in ends)
-        return _Transposed(strides, fixed, taps, more, spread, attribute(node, "group", 1))
+        return _Transposed(strides, fixed, taps, more, spread, attribute(node, "group", 1), scale)
 
     def rewrite(self, node: onnx_ir.Node, found: _Transposed) -> None:
         graph, rank = graph_of(node), len(found.strides)
@@ -68,8 +73,8 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
         out, dtype, x_shape = shape_of(node.outputs[0]), dtype_of(x), shape_of(x)
         assert out is not None and dtype is not None and x_shape is not None
         phases = int(np.prod(found.strides))
-        inputs = [x, add_constant(graph, _by_phase(found), f"{node.name}.phases")]
-        bias = const_of(node.inputs[2]) if len(node.inputs) > 2 else None
+        inputs = [x, _phased_weights(node, found)]
+        bias = _numbers(node.inputs[2]) if len(node.inputs) > 2 else None
         if bias is not None:
             inputs.append(add_constant(graph, np.repeat(bias, phases), f"{node.name}.phases_bias"))
         elif len(node.inputs) > 2 and node.inputs[2] is not None:
@@ -94,6 +99,44 @@ class DecomposeConvTranspose(Rewrite[_Transposed]):
         axes = np.arange(2, 2 + rank, dtype=np.int64)
         crop = [add_constant(graph, a.astype(np.int64), f"{node.name}.crop") for a in (begin, ends, axes)]
         replace_node(node, "Slice", [whole, *crop], name=f"{node.name}.crop")
+
+
+class DecomposeQuantisedConvTranspose(DecomposeConvTranspose):
+    """ConvTranspose of dequantised bytes becomes Conv of them, DepthToSpace and Slice."""
+
+    def match(self, node: onnx_ir.Node) -> _Transposed | Decline:
+        weights = dequantised_constant(node.inputs[1])
+        if weights is None or dequantised(node.inputs[0]) is None:
+            return Decline("its operands are not dequantised")
+        array, parameters = weights
+        if parameters.zero.any() or not (parameters.per_tensor or parameters.axis % array.ndim == 1):
+            return Decline("the weights have zero points, or scales along another axis than the output channels")
+        if len(node.inputs) > 2 and node.inputs[2] is not None and _numbers(node.inputs[2]) is None:
+            return Decline("the bias is computed at run time")
+        return self._decomposed(node, array, parameters.scale)
+
+
+def _numbers(value: onnx_ir.Value | None) -> Weights | None:
+    """A constant in float32, also behind a DequantizeLinear."""
+    quantised = dequantised_constant(value)
+    if quantised is None:
+        return const_of(value)
+    array, parameters = quantised
+    return ((array.astype(np.float64) - parameters.zero) * parameters.scale.astype(np.float64)).astype(np.float32)
+
+
+def _phased_weights(node: onnx_ir.Node, found: _Transposed) -> onnx_ir.Value:
+    """The weights of the convolution, behind a DequantizeLinear where they are whole numbers."""
+    graph, name = graph_of(node), f"{node.name}.phases"
+    phased = _by_phase(found)
+    constant = add_constant(graph, phased, name)
+    if found.scale is None:
+        return constant
+    each = np.repeat(np.tile(found.scale, found.groups), int(np.prod(found.strides)))
+    scale: Weights = each if found.scale.size > 1 else found.scale.reshape(())
+    parts = [constant, add_constant(graph, scale, f"{name}.scale")]
+    types = [TensorType(DataType.FLOAT, phased.shape)]
+    return insert_node(node, "DequantizeLinear", parts, {"axis": 0}, name=f"{name}.dequantize", types=types).outputs[0]
 
 
 def _end(begin: int, size: object, whole: object) -> int:

@@ -12,7 +12,7 @@ from magicmind.passes.average_to_integer import AverageToInteger
 from magicmind.passes.choose_layout import ChooseLayout
 from magicmind.passes.compare import compare_outputs
 from magicmind.passes.conv_to_own import ConvToOwn
-from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose
+from magicmind.passes.decompose_conv_transpose import DecomposeConvTranspose, DecomposeQuantisedConvTranspose
 from magicmind.passes.drop_expand import DropExpand
 from magicmind.passes.expand_operators import ExpandOperators
 from magicmind.passes.fold_batch_norm import FoldBatchNorm
@@ -103,6 +103,7 @@ def stages() -> list[Stage]:
             passes=[
                 ShiftToUnsigned(),  # first: what the others make is unsigned from the start
                 TransposeWeights(),
+                DecomposeQuantisedConvTranspose(),  # before Quantise is hoisted: past what sorts the phases, too
                 MoveDequantise(),
                 HoistQuantise(),
                 DropRequantise(),
