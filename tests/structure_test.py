@@ -41,7 +41,7 @@ MAY_IMPORT = {
     "frontends": {"graph", "ir", "ops", "passes", "plugin", "source"},
     # What puts the stages together.
     "tune": {"codegen", "ir", "lower", "modelfile", "runtime"},
-    "quant": {"graph", "ir", "modelfile", "passes", "runtime"},
+    "quant": {"codegen", "graph", "ir", "kernels", "lower", "modelfile", "passes", "runtime"},  # counts by kernels
     "compiler": {"codegen", "graph", "ir", "lower", "modelfile", "passes", "quant", "runtime", "tune"},
     "frameworks": {"frontends"},
     "compare": {"compiler", "frameworks", "frontends", "graph", "ir", "quant", "runtime"},
