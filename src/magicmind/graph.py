@@ -17,7 +17,7 @@ from magicmind.ir.input_shapes import apply_shapes, settle_shapes
 from magicmind.ir.shape_spec import Range, ShapeSpecs, by_name
 from magicmind.ir.types import SequenceOf, TensorType, ValueType, ranges_of, set_ranges, value_type_of
 from magicmind.ops.shapes import MustEqual
-from magicmind.passes.equal_symbols import SAME_KEY, unify_types
+from magicmind.passes.equal_symbols import LIMITED_KEY, SAME_KEY, unify_types
 from magicmind.passes.infer_types import infer_types
 from magicmind.source import Source
 from magicmind.tensorinfo import TensorInfo
@@ -52,7 +52,8 @@ class Graph:
         Raises ShapeError for shapes that the inputs or the operators cannot have.
         """
         model = self.model.clone()
-        model.metadata_props.pop(SAME_KEY, None)
+        for key in (SAME_KEY, LIMITED_KEY):
+            model.metadata_props.pop(key, None)
         types = {v.name or "": t for v in model.graph.inputs if isinstance(t := _typed(v), TensorType)}
         apply_shapes(model, types, shapes, ranges_of(model))
         return Graph(model)

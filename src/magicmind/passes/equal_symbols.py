@@ -32,10 +32,14 @@ from magicmind.ir.types import (
 from magicmind.ops.registry import DATA_KEY, set_data
 from magicmind.ops.shapes import MustEqual
 
-__all__ = ["SAME_KEY", "rename", "same_of", "solve_data", "unequal", "unify", "unify_types"]
+__all__ = ["LIMITED_KEY", "SAME_KEY", "rename", "same_of", "solve_data", "unequal", "unify", "unify_types"]
 
 SAME_KEY = "magicmind.same"
 """Where a model's metadata keeps what data-dependent symbols were found to equal."""
+
+
+LIMITED_KEY = "magicmind.limited"
+"""Likewise, the symbols whose upper bounds the network itself gave."""
 
 
 def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
@@ -47,9 +51,11 @@ def unify(model: onnx_ir.Model, a: Dim, b: Dim, order: list[str]) -> bool:
     a, b = _without_common_factors(a, b)
     found = solve_data(a, b, order) or _solve(a, b, _axes_of_symbols(map(shape_of, model.graph.inputs)))
     if found is None:
-        if not _limited(ranges, a, b):
+        derived = set(json.loads(model.metadata_props.get(LIMITED_KEY, "[]")))
+        if not _limited(ranges, a, b, derived):
             return False
         set_ranges(model, ranges)
+        model.metadata_props[LIMITED_KEY] = json.dumps(sorted(derived))
         return True
     name, replacement = found
     if name.startswith(DATA_PREFIX):
@@ -90,7 +96,7 @@ def unify_types(
     """As `unify`, for inputs whose graph is still to be made; None when no replacement exists."""
     found, ranges = _solve(a, b, _axes_of_symbols(t.shape for t in types.values())), dict(ranges)
     if found is None:
-        return (dict(types), ranges) if _limited(ranges, a, b) else None
+        return (dict(types), ranges) if _limited(ranges, a, b, set()) else None
     if not _narrowed(ranges, *found):
         return None
     swap = dict([found])
@@ -114,9 +120,10 @@ def _narrowed(ranges: dict[str, Range], name: str, replacement: Dim) -> bool:
     return True
 
 
-def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
+def _limited(ranges: dict[str, Range], a: Dim, b: Dim, derived: set[str]) -> bool:
     """Gives a symbol without an upper bound the range in which `a` equals `b`; whether there is such.
 
+    `derived` are the symbols whose bounds were found like this before: they may narrow further, and are added to.
     A network slices its table of 512 positions to the length S of a text, which is `min(512, S)`, and adds both:
     S is 512 at most. One that drops the last window of a sound of S samples needs as many samples as a window has.
     """
@@ -125,21 +132,22 @@ def _limited(ranges: dict[str, Range], a: Dim, b: Dim) -> bool:
         return False
     (name,) = names
     low, high = ranges.get(name, (1, None))
+    if high is not None and name not in derived:
+        return False
     same = (n for n in range(low, low + _TRIED) if substitute(a, {name: n}) == substitute(b, {name: n}))
     low = next(same, low)
     limits = sorted(_limits(a) | _limits(b), key=str)
     tops = [solved[1] for limit, size in limits if (solved := _solve(limit, size, {name: 0}))]
     last = next((n - 1 for n in range(low, low + _TRIED) if substitute(a, {name: n}) != substitute(b, {name: n})), 0)
-    if low < last and str(last) in _NUMBER.findall(
-        f"{a} {b}"
-    ):  # no size that happens to do, one that the network names
+    named = _NUMBER.findall(f"{a} {b}")  # a size that only happens to do is no limit
+    if low < last and str(last) in named:
         tops.append(last)
-    for top in (None, *tops):
-        if high is None and (top is None or (isinstance(top, int) and low <= top)):
-            within = {**ranges, name: (low, top)}
-            if narrow(a, within) == narrow(b, within):
-                ranges[name] = (low, top)
-                return True
+    for top in (high, *(t for t in tops if isinstance(t, int) and low <= t and (high is None or t < high))):
+        within = {**ranges, name: (low, top)}
+        if narrow(a, within) == narrow(b, within):
+            ranges[name] = (low, top)
+            derived.add(name)
+            return True
     return False
 
 

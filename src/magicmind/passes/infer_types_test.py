@@ -193,6 +193,22 @@ def test_a_table_of_positions_limits_an_open_length() -> None:
         parse(POSITIONS, input_shapes={"x": ("1..4", "2..10", 4)})
 
 
+def test_a_second_table_limits_a_length_further() -> None:
+    """What the first one found is no range that the user gave."""
+    second = """sizes7 = Constant <value_ints = [1, 7, 4]> ()
+    table7 = ConstantOfShape (sizes7)
+    positions7 = Slice (table7, start, shape, axis)
+    z = Add (x, positions7)
+}"""
+    text = POSITIONS.replace("=> (y)", "=> (y, z)").rstrip("}") + second
+    graph = parse(text)
+    assert graph.inputs[0].shape == ((1, None), (1, 7), 4)
+    with pytest.raises(magicmind.ShapeError, match=r"they are for .* = 1\.\.7"):
+        parse(text, input_shapes={"x": ("1..4", "2..8", 4)})
+    with pytest.raises(magicmind.ShapeError, match=r"they are for .* = 1\.\.7"):
+        graph.with_shapes({"x": ("1..4", "2..8", 4)})
+
+
 LAST = """g (float[N, S] x) => (y) <int64[1] all = {9}, int64[1] axis = {0}> {
     table = ConstantOfShape (all)
     shape = Shape <start = 1, end = 2> (x)
