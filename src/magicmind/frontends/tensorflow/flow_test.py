@@ -239,6 +239,26 @@ def test_a_loop_of_functions_with_a_list() -> None:
     assert b.run(["y"], x=f32([1, 3]))[0].tolist() == [[1, 3], [2, 6], [4, 12]]
 
 
+@pytest.mark.parametrize("size", [0, 2, 5])
+def test_a_list_that_grows(size: int) -> None:
+    """n times x by tf.TensorArray(size=..., dynamic_size=True)."""
+    b = GraphBuilder()
+    b.placeholder("x", [2])
+    b.placeholder("n", [], np.int32)
+    test = b.function("test", ["i", "n", "v", "l"], {"r": "less:z:0"})
+    test.node("Less", "less", "i", "n")
+    body = b.function(
+        "body", ["i", "n", "v", "l"], {"i_": "add:z:0", "n_": "n", "v_": "v", "l_": "set:output_handle:0"}
+    )
+    body.node("Add", "add", "i", body.const("one", np.int32(1)) + ":output:0")
+    body.node("TensorListSetItem", "set", "l", "i", "v", element_dtype=FLOAT, resize_if_index_out_of_bounds=True)
+    b.node("TensorListReserve", "list", np.int32(-1), np.int32(size), element_dtype=FLOAT)
+    b.node("StatelessWhile", "loop", np.int32(0), "n", "x", "list", cond=b"test", body=b"body")
+    b.node("TensorListStack", "y", "loop:3", np.int32(-1), element_dtype=FLOAT)
+    found = b.run(["y"], x=f32([1, 3]), n=np.array(3, np.int32))[0]
+    assert found.tolist() == [[1, 3]] * 3 + [[0, 0]] * (size - 3)
+
+
 def test_an_if_of_functions() -> None:
     b = GraphBuilder()
     b.placeholder("x", [])

@@ -25,11 +25,15 @@ Array: TypeAlias = np.ndarray[Any, Any]
 
 @dataclass(frozen=True)
 class TensorList:
-    """`size` tensors (int64 [1]) of one type; `data` is None as long as no element has told their shape."""
+    """`size` tensors (int64 [1]) of one type; `data` is None as long as no element has told their shape.
+
+    One that `grows` may be written behind its end.
+    """
 
     dtype: onnx_ir.DataType
     size: Value | None
     data: Value | None = None
+    grows: bool = False
 
     def dense(self, net: Network, element: Shape) -> TensorList:
         """The list with zeros for its elements, if it has none yet."""
@@ -38,7 +42,7 @@ class TensorList:
         assert self.size is not None
         shape = net.op("Concat", self.size, net.shape_vector(*element), axis=0) if element else self.size
         zero = onnx_ir.Tensor(net.const([0], self.dtype.numpy()).const_value.numpy())  # type: ignore[union-attr]
-        return TensorList(self.dtype, self.size, net.op("ConstantOfShape", shape, value=zero))
+        return TensorList(self.dtype, self.size, net.op("ConstantOfShape", shape, value=zero), self.grows)
 
     def tensor(self) -> Value:
         """All elements as one tensor.  Raises UnsupportedOperatorError when nothing says their shape."""

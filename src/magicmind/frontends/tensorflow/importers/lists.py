@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir
@@ -24,11 +25,20 @@ def _position(c: Call, i: int) -> Value:
     return c.net.reshape(c.int64(c.value(i)), 1, 1)
 
 
-def _set(c: Call, items: TensorList, position: Value, value: Value) -> TensorList:
+def _set(c: Call, items: TensorList, position: Value, value: Value, grows: bool) -> TensorList:
     net = c.net
-    full = items.dense(net, net.shape(value))
-    rows = net.op("ScatterND", full.tensor(), position, net.unsqueeze(value, 0))
+    rows = items.dense(net, net.shape(value)).tensor()
+    if grows:
+        rows = _grown(c, rows, net.op("Add", net.reshape(position, 1), net.ints(1)))
+    rows = net.op("ScatterND", rows, position, net.unsqueeze(value, 0))
     return TensorList(items.dtype, items.size, rows)
+
+
+def _grown(c: Call, rows: Value, size: Value) -> Value:
+    """The rows, with zeros behind them if they are fewer than `size` (int64 [1])."""
+    net, none = c.net, [0] * (c.net.rank(rows) - 1)
+    missing = net.op("Max", net.op("Sub", size, net.dim(rows, 0)), net.ints(0))
+    return net.op("Pad", rows, net.sizes(0, *none, missing, *none), net.scalar(0, rows))
 
 
 def _from(value: Value, net_dtype: onnx_ir.DataType) -> TensorList:
@@ -43,13 +53,14 @@ def tensor_array(c: Call) -> list[Item]:
     """A list of tensors; what its other nodes pass on as `flow` is the list as it then is."""
     size = c.vector(c.x)
     found = _reserved(c, size, c.node.dtype("dtype"), c.node.shape("element_shape"))
+    found = replace(found, grows=bool(c.attr("dynamic_size", False)))
     return [found, found]
 
 
 @importer("TensorArrayWriteV3")
 def array_write(c: Call) -> Item:
-    """ScatterND of one row."""
-    return _set(c, c.tensor_list(3), _position(c, 1), c.value(2))
+    """ScatterND of one row, behind the end too where the array may grow."""
+    return _set(c, c.tensor_list(3), _position(c, 1), c.value(2), c.tensor_list(0).grows)
 
 
 @importer("TensorArrayReadV3")
@@ -170,8 +181,9 @@ def get_item(c: Call) -> Value:
 
 @importer("TensorListSetItem")
 def set_item(c: Call) -> Item:
-    """ScatterND of one row."""
-    return _set(c, c.tensor_list(0), _position(c, 1), c.value(2))
+    """ScatterND of one row, behind the end too where the file says so."""
+    grows = bool(c.attr("resize_if_index_out_of_bounds", False))
+    return _set(c, c.tensor_list(0), _position(c, 1), c.value(2), grows)
 
 
 @importer("TensorListPushBack")
