@@ -8,7 +8,7 @@ Merge nodes, each with an Enter (the start) and a NextIteration (the next turn).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,12 +35,12 @@ SAME = ("Identity", "StopGradient", "PlaceholderWithDefault", "Snapshot")
 
 @dataclass(frozen=True)
 class Variable:
-    """What a loop carries: the names of its nodes."""
+    """What a loop carries: the names of its nodes. What only the condition reads has no Switch."""
 
     merge: str
     start: str
     after: str
-    switch: str
+    switch: str | None = None
 
 
 @dataclass(frozen=True)
@@ -203,18 +203,19 @@ class Flow:
         return self._loops[name]
 
     def _loop(self, condition: Node) -> Loop:
-        variables = []
-        for switch in self._nodes.values():
-            if switch.op in SWITCH and switch.inputs[1][0] == condition.name:
-                merge = self._nodes[switch.inputs[0][0]]
-                starts = [n for n, _ in merge.inputs if self._nodes[n].op in ENTER]
-                nexts = [n for n, _ in merge.inputs if self._nodes[n].op in NEXT]
-                if len(starts) != 1 or len(nexts) != 1:
-                    raise ModelFormatError(f"loop {condition.name!r}: {merge.name!r} has no Enter and NextIteration")
-                variables.append(Variable(merge.name, starts[0], nexts[0], switch.name))
+        variables = [
+            self._variable(condition, switch.inputs[0][0], switch.name)
+            for switch in self._nodes.values()
+            if switch.op in SWITCH and switch.inputs[1][0] == condition.name
+        ]
         frames = {self._nodes[v.start].attr("frame_name") for v in variables}
-        refs = [condition.inputs[0], *(self._nodes[v.after].inputs[0] for v in variables)]
-        inside = self.reachable(refs, [v.merge for v in variables])
+        while True:
+            refs = [condition.inputs[0], *(self._nodes[v.after].inputs[0] for v in variables)]
+            inside = self.reachable(refs, [v.merge for v in variables])
+            more = [self._variable(condition, n.name) for n in inside.values() if self._carries(n, frames)]
+            if not more:
+                break
+            variables += more
         enters = [n.name for n in inside.values() if n.op in ENTER and n.attr("frame_name") in frames]
         return Loop(
             condition.name,
@@ -222,6 +223,19 @@ class Flow:
             variables,
             list(dict.fromkeys([*(v.start for v in variables), *enters])),
         )
+
+    def _variable(self, condition: Node, merge: str, switch: str | None = None) -> Variable:
+        inputs = [name for name, _ in self._nodes[merge].inputs if name in self._nodes]
+        starts = [n for n in inputs if self._nodes[n].op in ENTER]
+        nexts = [n for n in inputs if self._nodes[n].op in NEXT]
+        if len(starts) != 1 or len(nexts) != 1:
+            raise ModelFormatError(f"loop {condition.name!r}: {merge!r} has no Enter and NextIteration")
+        return Variable(merge, starts[0], nexts[0], switch)
+
+    def _carries(self, node: Node, frames: Collection[object]) -> bool:
+        """Whether a node is the Merge of a variable of the loop in these frames."""
+        enters = [self._nodes[name] for name, _ in node.inputs if self._op((name, 0)) in ENTER]
+        return node.op in MERGE and self._loop_merge(node) and any(e.attr("frame_name") in frames for e in enters)
 
     # ---------------------------------------------------------------------------------------------------- conversion
 
@@ -267,7 +281,7 @@ class Flow:
 
         def known(items: Sequence[Item]) -> dict[Ref, Item]:
             pairs = list(zip(loop.variables, items, strict=True))
-            return given | {(v.merge, 0): i for v, i in pairs} | {(v.switch, 1): i for v, i in pairs}
+            return given | {(v.merge, 0): i for v, i in pairs} | {(v.switch, 1): i for v, i in pairs if v.switch}
 
         def condition(items: Sequence[Item]) -> Value:
             found = walk.inner(walk.net, known(items), "condition/").run([loop.condition])[0]

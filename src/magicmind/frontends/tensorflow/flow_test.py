@@ -181,6 +181,24 @@ def test_a_list_is_no_output() -> None:
         b.graph(["list"])
 
 
+def test_a_variable_that_only_the_condition_reads_has_no_switch() -> None:
+    """go = True; while go: x, go = x * 2, x < 10."""
+    b = GraphBuilder()
+    b.placeholder("x", [])
+    for name, start in (("go", np.bool_(True)), ("y", "x")):
+        b.node("Enter", f"{name}0", start, frame_name="f", is_constant=False)
+        b.node("Merge", name, f"{name}0", f"{name}_next", N=2)
+    b.node("LoopCond", "cond", "go")
+    b.node("Switch", "y_s", "y", "cond")
+    b.node("Mul", "y_more", "y_s:1", np.float32(2))
+    b.node("Less", "again", "y_s:1", np.float32(10))
+    b.node("NextIteration", "y_next", "y_more")
+    b.node("NextIteration", "go_next", "again")
+    b.node("Exit", "left", "y_s")
+    assert b.run(["left"], x=np.array(3, np.float32))[0] == 24
+    assert b.run(["left"], x=np.array(11, np.float32))[0] == 22
+
+
 def test_what_only_turns_read_is_converted_before_the_loop() -> None:
     """The node behind an Enter of the body stands behind the Exit in the file."""
     b = GraphBuilder()
