@@ -84,9 +84,8 @@ def rename(model: onnx_ir.Model, swap: Mapping[str, Dim]) -> None:
             if isinstance(t, TensorType) and t.shape is not None and not t.is_static:
                 set_type(value, TensorType(t.dtype, _swapped(t.shape, swap)))
             if data is not None and data.dtype == object:
-                found = np.array([substitute(d, swap) for d in data.flat] + [None], object)[
-                    :-1
-                ]  # of dims, not of arrays
+                found = np.empty(data.size, object)
+                found[:] = [substitute(d, swap) for d in data.flat]
                 set_data(value, found.reshape(data.shape))
 
 
