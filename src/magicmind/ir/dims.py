@@ -19,12 +19,13 @@ from types import MappingProxyType
 from typing import TypeAlias, Union
 
 from magicmind.errors import ShapeError
+from magicmind.ir.dim_intervals import DATA_PREFIX as DATA_PREFIX
+from magicmind.ir.dim_intervals import Ranges as Ranges
+from magicmind.ir.dim_intervals import interval
+from magicmind.ir.dim_text import atom_text, terms_text
 
 Dim: TypeAlias = Union[int, "Expr"]
-Ranges: TypeAlias = Mapping[str, tuple[int, int | None]]
 Monomial: TypeAlias = tuple["Atom", ...]
-
-DATA_PREFIX = "any_"  # begins the names of symbols that may be 0
 
 NO_LOWER_BOUND = -(1 << 63)  # what `bounds` answers where nothing holds the value from below
 
@@ -40,7 +41,7 @@ class Atom:
     def __init__(self, kind: str, args: tuple[Dim, ...], name: str = "") -> None:
         self.kind = kind
         self.args = args
-        self.text = name or _atom_text(kind, args)
+        self.text = name or atom_text(kind, args)
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Atom) and self.text == other.text
@@ -59,7 +60,7 @@ class Expr:
 
     def __init__(self, terms: tuple[tuple[Monomial, int], ...]) -> None:
         self.terms = terms
-        self._text = _terms_text(terms)
+        self._text = terms_text(terms)
 
     def __str__(self) -> str:
         return self._text
@@ -203,7 +204,7 @@ def _narrow_atom(atom: Atom, ranges: Ranges) -> Dim:
     if atom.kind == "symbol":
         return _of_atom(atom)
     args = [narrow(a, ranges) for a in atom.args]
-    low, high = _interval_of_atom(atom, ranges)
+    low, high = interval(_of_atom(atom), ranges)
     if low == high and math.isfinite(low):
         return int(low)
     if atom.kind in ("min", "max"):
@@ -231,7 +232,7 @@ def bounds(dim: Dim, ranges: Ranges) -> tuple[int, int | None]:
 
     A symbol without a range is in 1..; no upper bound is None, no lower bound is `NO_LOWER_BOUND`.
     """
-    low, high = _interval(dim, ranges)
+    low, high = interval(dim, ranges)
     return (NO_LOWER_BOUND if low == -math.inf else int(low)), (None if high == math.inf else int(high))
 
 
@@ -359,7 +360,7 @@ def _floordiv_by_constant(num: Dim, den: int) -> Dim:
 def _floordiv_atom(num: Dim, den: int) -> Dim:
     if den == 1:
         return num
-    low, high = _interval(num, {})
+    low, high = interval(num, {})
     if math.isfinite(low) and low // den == high // den:
         return int(low // den)
     if isinstance(num, Expr):
@@ -385,7 +386,7 @@ def _mod(num: Dim, den: Dim) -> Dim:
             before = num
             num = _sum(t for m, c in _terms(num) for t in _terms(c * _inside_remainder(m, den)))
             num = _sum((m, c if -den < c < den and m else c % den) for m, c in _terms(num))
-        low, high = _interval(num, {})
+        low, high = interval(num, {})
         if low >= 0 and high < den:
             return num
     return _of_atom(Atom("%", (num, den)))
@@ -432,7 +433,7 @@ def _dominates(kind: str, a: Dim, b: Dim, ranges: Ranges = MappingProxyType({}))
     first, second = _as_quotient(a), _as_quotient(b)
     if first and second and first[1] == second[1] and _dominates(kind, first[0], second[0], ranges):
         return True  # dividing both by one number keeps their order
-    low, high = _interval(a - b, ranges)
+    low, high = interval(a - b, ranges)
     return low >= 0 if kind == "max" else high <= 0
 
 
@@ -474,110 +475,6 @@ def _apply(kind: str, args: list[Dim]) -> Dim:
     if kind == "%":
         return _mod(args[0], args[1])
     return _extremum(kind, args)
-
-
-# --------------------------------------------------------------------------------------------- interval arithmetic
-
-_Interval: TypeAlias = tuple[float, float]  # exact integers, or an infinity
-
-
-def _interval(dim: Dim, ranges: Ranges) -> _Interval:
-    if isinstance(dim, int):
-        return dim, dim
-    low: float = 0
-    high: float = 0
-    for monomial, coefficient in dim.terms:
-        term: _Interval = (coefficient, coefficient)
-        for atom in monomial:
-            term = _interval_product(term, _interval_of_atom(atom, ranges))
-        low, high = low + term[0], high + term[1]
-    other = _interval_by_remainder(dim, ranges)
-    return (low, high) if other is None else (max(low, other[0]), min(high, other[1]))
-
-
-def _interval_by_remainder(dim: Expr, ranges: Ranges) -> _Interval | None:
-    """Where a term is `m*d*(n//d)`, which is `m*n - m*(n % d)`: that tells how it lies beside other terms of `n`."""
-    for monomial, coefficient in dim.terms:
-        if len(monomial) == 1 and monomial[0].kind == "//":
-            n, d = monomial[0].args
-            if isinstance(d, int) and d > 0 and coefficient % d == 0:
-                times = coefficient // d
-                rest = (-times * (d - 1), 0) if times > 0 else (0, -times * (d - 1))
-                low, high = _interval(dim - _sum([(monomial, coefficient)]) + n * times, ranges)
-                return low + rest[0], high + rest[1]
-    return None
-
-
-def _interval_product(a: _Interval, b: _Interval) -> _Interval:
-    ends = [0 if x == 0 or y == 0 else x * y for x in a for y in b]
-    return min(ends), max(ends)
-
-
-def _interval_of_atom(atom: Atom, ranges: Ranges) -> _Interval:
-    if atom.kind == "symbol":
-        low, high = ranges.get(atom.text, (0 if atom.text.startswith(DATA_PREFIX) else 1, None))
-        return low, math.inf if high is None else high
-    args = [_interval(a, ranges) for a in atom.args]
-    if atom.kind == "min":
-        return min(a[0] for a in args), min(a[1] for a in args)
-    if atom.kind == "max":
-        return max(a[0] for a in args), max(a[1] for a in args)
-    num, den = args
-    if den[0] <= 0:  # a divisor that may be 0 or negative: nothing is known
-        return -math.inf, math.inf
-    if atom.kind == "%":
-        return (num[0], num[1]) if num[0] >= 0 and num[1] < den[0] else (0, den[1] - 1)
-    ends = [_floor_quotient(n, d) for n in num for d in den]
-    return min(ends), max(ends)
-
-
-def _floor_quotient(num: float, den: float) -> float:
-    if math.isinf(num):
-        return num
-    if math.isinf(den):
-        return -1 if num < 0 else 0
-    return int(num) // int(den)
-
-
-# ----------------------------------------------------------------------------------------------------------- texts
-
-
-def _atom_text(kind: str, args: tuple[Dim, ...]) -> str:
-    if kind in ("min", "max"):
-        return f"{kind}({', '.join(map(str, args))})"
-    return f"{_operand_text(args[0])}{kind if kind == '//' else ' % '}{_operand_text(args[1])}"
-
-
-def _operand_text(dim: Dim) -> str:
-    """In parentheses unless it is one name, one call or one natural number."""
-    if isinstance(dim, Expr):
-        monomial, coefficient = dim.terms[0]
-        if len(dim.terms) == 1 and coefficient == 1 and len(monomial) == 1 and monomial[0].kind not in ("//", "%"):
-            return str(dim)
-        return f"({dim})"
-    return str(dim) if dim >= 0 else f"({dim})"
-
-
-def _factor_text(atom: Atom) -> str:
-    return f"({atom.text})" if atom.kind in ("//", "%") else atom.text
-
-
-def _term_text(monomial: Monomial, magnitude: int) -> str:
-    if not monomial:
-        return str(magnitude)
-    if magnitude == 1 and len(monomial) == 1:
-        return monomial[0].text
-    factors = [_factor_text(a) for a in monomial]
-    return "*".join(factors if magnitude == 1 else [str(magnitude), *factors])
-
-
-def _terms_text(terms: tuple[tuple[Monomial, int], ...]) -> str:
-    monomial, coefficient = terms[0]
-    head = _term_text(monomial, abs(coefficient))
-    if coefficient < 0:  # `-N//2` would negate first
-        head = f"-({head})" if coefficient == -1 and monomial and monomial[0].kind in ("//", "%") else f"-{head}"
-    tail = [f" {'-' if c < 0 else '+'} {_term_text(m, abs(c))}" for m, c in terms[1:]]
-    return head + "".join(tail)
 
 
 # --------------------------------------------------------------------------------------------------------- parsing
