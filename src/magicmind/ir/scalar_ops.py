@@ -96,7 +96,13 @@ def _power(a: Array, b: Array) -> Array:
 
 
 def _shift(a: Array, b: Array, direction: str) -> Array:
-    return np.left_shift(a, b) if direction == "LEFT" else np.right_shift(a, b)
+    a, b = np.asarray(a), np.asarray(b)
+    last = 8 * a.itemsize - 1
+    beyond = (b < 0) | (b > last)
+    if direction == "RIGHT":
+        shifted = np.right_shift(a, np.where(beyond, last, b).astype(a.dtype))
+        return shifted if a.dtype.kind == "i" else np.where(beyond, 0, shifted).astype(a.dtype)
+    return np.where(beyond, 0, np.left_shift(a, np.where(beyond, 0, b).astype(a.dtype))).astype(a.dtype)
 
 
 def _is_inf(x: Array, negative: int, positive: int) -> Array:

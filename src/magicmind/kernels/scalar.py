@@ -327,9 +327,11 @@ def _is_inf(x: Vec, negative: int, positive: int) -> Vec:
 
 
 def _shift(a: Vec, b: Vec, direction: str) -> Vec:
-    """Shifting by the width or more gives 0, or all sign bits when a signed number goes right."""
+    """Shifting by the width or more, or by less than 0, gives 0, or all sign bits when a signed number goes right."""
     bits = 8 * ITEMSIZE[a.dtype]
     inside = b.compare("<", bits)
+    if b.dtype not in UNSIGNED:
+        inside = inside & b.compare(">=", 0)
     if direction == "RIGHT" and a.dtype not in UNSIGNED:
         return a >> a.k.select(inside, b, bits - 1)
     safe = a.k.select(inside, b, 0)

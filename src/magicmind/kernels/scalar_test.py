@@ -144,6 +144,17 @@ def test_every_float16_value_survives_and_rounds(target: str) -> None:
         np.testing.assert_array_equal(narrow, between.astype("f4").astype("f2"))
 
 
+@pytest.mark.parametrize("dtype", ["i1", "i4", "u4", "i8"])
+def test_shifts_beyond_the_width_leave_nothing_but_signs(dtype: str) -> None:
+    a = np.array([5, 100, 3, 7, 9] if dtype[0] == "u" else [-8, 4, -1, 7, 100], dtype)
+    b = np.array([1, 8 * a.itemsize, 200 % 128, 0, 3] if dtype[0] == "u" else [-1, 64, -16, 0, 3], dtype)
+    wanted = {"LEFT": [0] * 3, "RIGHT": [-1, 0, -1]} if dtype[0] == "i" else {"LEFT": [10, 0, 0], "RIGHT": [2, 0, 0]}
+    for direction in ("LEFT", "RIGHT"):
+        lines = [f"t = BitShift(x0, x1, '{direction}')"]
+        check(lines, a, b, target="native")
+        assert expect(lines, a, b)[:3].tolist() == wanted[direction]
+
+
 def test_a_literal_alone_and_shared_operands() -> None:
     x = np.linspace(-2, 2, 33, dtype="f4")
     check(["t0 = Mul(x0, x0)", "t1 = Sub(1.0, t0)", "t2 = Max(t1, 0.0)"], x, target="native")
