@@ -1,12 +1,11 @@
 """Scales as a table: made by calibration, saved as JSON, edited by hand, loaded, and checked against a graph.
 
-The file: `tensors` holds for each tensor its scale, zero point, dtype, range and algorithm; an entry that has only
-`min` and `max` gets the rest from them, and one whose scale and range tell different things is refused: to edit one,
-remove the other. `seen` are the smallest and the largest value, from which 16 bits get their
-range. `provenance` says where they come from. `means` are the means per channel of what products read, for bias
-correction; `peaks` are magnitudes that float16 may not hold; `factors` are what the channels that convolutions read
-were multiplied by (`quant/stretch.py`), and belong to the scales of these tensors. MagicMind's custom ranges,
-{tensor: [min, max]}, are read as well.
+The file: `tensors` holds for each tensor its scale, zero point, dtype and algorithm; an entry that has `min` and `max`
+instead of a scale gets the rest from them, and one that has both is refused where they tell different things. `seen`
+are the smallest and the largest value, from which 16 bits get their range. `provenance` says where they come from.
+`means` are the means per channel of what products read, for bias correction; `peaks` are magnitudes that float16 may
+not hold; `factors` are what the channels that convolutions read were multiplied by (`quant/stretch.py`), and belong to
+the scales of these tensors. MagicMind's custom ranges, {tensor: [min, max]}, are read as well.
 """
 
 from __future__ import annotations
@@ -95,8 +94,7 @@ class Scales:
         """As it is saved."""
         tensors = {
             name: {
-                "scale": s.scale, "zero_point": s.zero, "dtype": s.dtype,
-                "min": s.low, "max": s.high, "algorithm": s.algorithm,
+                "scale": s.scale, "zero_point": s.zero, "dtype": s.dtype, "algorithm": s.algorithm,
             } | ({"seen": list(s.seen)} if s.seen is not None else {})
             for name, s in self.tensors.items()
         }  # fmt: skip
@@ -249,12 +247,12 @@ def _entry(name: str, entry: Any) -> TensorScale:
 
 
 def _require_agreement(name: str, entry: dict[str, Any], *ranges: TensorScale) -> None:
-    """Raises PrecisionError where the scale is none that the range gives, asymmetric or symmetric: one was edited."""
+    """Raises PrecisionError where the scale is none that the range gives, asymmetric or symmetric."""
     scale, zero = entry["scale"], entry.get("zero_point", 0)
     if not any(abs(scale - r.scale) <= r.scale * _ROUNDING and abs(zero - r.zero) <= 1 for r in ranges):
         wanted = ranges[0]
         raise PrecisionError(
             f"{name!r} has scale {scale}, zero point {zero}, but its range [{wanted.low}, {wanted.high}] gives "
             f"{wanted.scale:.6g}, {wanted.zero}",
-            hint="edit one and remove the other: either scale and zero_point, or min and max",
+            hint="keep one and remove the other: either scale and zero_point, or min and max",
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,11 @@ SCALES = Scales(
 def test_what_is_saved_is_loaded(tmp_path: Path) -> None:
     SCALES.save(tmp_path / "s.json")
     found = Scales.load(tmp_path / "s.json")
-    assert found.tensors == SCALES.tensors
+    for name, scale in SCALES.tensors.items():
+        again = found.tensors[name]
+        assert replace(again, low=scale.low, high=scale.high) == scale
+        if scale.dtype == "uint8":  # the scale tells the ends, but for rounding
+            assert [again.low, again.high] == pytest.approx([scale.low, scale.high], abs=scale.scale)
     np.testing.assert_array_equal(found.means["a"], SCALES.means["a"])
     assert (found.peaks, found.samples, found.random) == ({"z": 70000.0}, 64, False)
     assert [path.name for path in tmp_path.iterdir()] == ["s.json"]
@@ -45,17 +50,29 @@ def test_custom_ranges() -> None:
 @pytest.mark.parametrize("ends", [(-1.0, 3.0), (0.0, 6.0), (0.0, 0.0), (-2.0, 1e-3), (-1e-40, 1e-40)])
 def test_scales_and_ranges_that_belong_together(ends: tuple[float, float], symmetric: bool) -> None:
     scales = Scales({"a": scale_of(*ends, symmetric=symmetric), "b": scale_of(*ends, bits=16)})
-    assert Scales.of_json(scales.to_json()).tensors == scales.tensors
+    document = scales.to_json()
+    for name, entry in document["tensors"].items():
+        entry |= {"min": scales.tensors[name].low, "max": scales.tensors[name].high}
+    assert Scales.of_json(document).tensors == scales.tensors
 
 
-@pytest.mark.parametrize("edit", [{"max": 6.0}, {"min": -1.5}, {"scale": 0.5}, {"zero_point": 5}])
-def test_a_scale_and_a_range_that_differ_are_refused(edit: dict[str, Any]) -> None:
+@pytest.mark.parametrize("edit", [{"scale": 0.5}, {"zero_point": 5}, {"scale": 0.5, "zero_point": 0}])
+def test_an_edited_scale_is_taken(edit: dict[str, Any]) -> None:
     document = SCALES.to_json()
     document["tensors"]["a"] |= edit
+    found = Scales.of_json(document).tensors["a"]
+    scale, zero = edit.get("scale", SCALES.tensors["a"].scale), edit.get("zero_point", SCALES.tensors["a"].zero)
+    assert found.scale == pytest.approx(scale) and found.zero == zero
+    assert [found.low, found.high] == pytest.approx([-zero * scale, (255 - zero) * scale])
+
+
+def test_a_scale_and_a_range_that_differ_are_refused() -> None:
+    document = SCALES.to_json()
+    document["tensors"]["a"] |= {"min": -1.0, "max": 6.0}
     with pytest.raises(PrecisionError, match=r"'a' has scale .* gives(?s:.*)remove the other"):
         Scales.of_json(document)
-    del document["tensors"]["a"]["min"], document["tensors"]["a"]["max"]
-    assert Scales.of_json(document).tensors["a"].scale == pytest.approx(edit.get("scale", 4 / 255))
+    del document["tensors"]["a"]["scale"], document["tensors"]["a"]["zero_point"]
+    assert Scales.of_json(document).tensors["a"].scale == pytest.approx(7 / 255)
 
 
 def test_other_widths_come_from_the_range() -> None:
