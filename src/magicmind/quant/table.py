@@ -90,14 +90,14 @@ class Scales:
         found = {"samples": self.samples, "random": self.random, "equalised": self.equalised, "data": self.data}
         return found | ({"remark": self.remark} if self.remark else {})
 
-    def to_json(self) -> dict[str, Any]:
-        """As it is saved."""
+    def to_json(self, *, ranges: bool = False) -> dict[str, Any]:
+        """As it is saved; with the tensors' `ranges` nothing is rounded, but a scale cannot be edited alone."""
         tensors = {
-            name: {
-                "scale": s.scale, "zero_point": s.zero, "dtype": s.dtype, "algorithm": s.algorithm,
-            } | ({"seen": list(s.seen)} if s.seen is not None else {})
+            name: {"scale": s.scale, "zero_point": s.zero, "dtype": s.dtype, "algorithm": s.algorithm}
+            | ({"seen": list(s.seen)} if s.seen is not None else {})
+            | ({"min": s.low, "max": s.high} if ranges else {})
             for name, s in self.tensors.items()
-        }  # fmt: skip
+        }
         means, factors = (
             {name: [float(np.float32(x)) for x in values] for name, values in lists.items()}
             for lists in (self.means, self.factors)

@@ -118,7 +118,7 @@ def calibrate(talk: Conversation) -> None:
     with _calibrating:
         graph = Graph(read_onnx(data))  # from bytes: what it refers to outside itself is refused
         scales = calibrate_model(graph.model, Samples(_samples(talk), total, False, "samples"), how, build, progress)
-    talk.send(protocol.encode_piece({"kind": "done"}, json.dumps(scales.to_json()).encode()))
+    talk.send(protocol.encode_piece({"kind": "done"}, json.dumps(scales.to_json(ranges=True)).encode()))
 
 
 def _samples(talk: Conversation) -> Iterator[Sample]:
