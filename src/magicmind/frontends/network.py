@@ -19,9 +19,8 @@ from magicmind.ir.evaluate import OPSET
 from magicmind.ir.shape_spec import Range
 from magicmind.ir.types import TensorType, ValueType, set_type, type_of
 from magicmind.ops.emitter import Emitter, Value
-from magicmind.ops.registry import contents_of, set_data
 from magicmind.ops.shapes import MustEqual
-from magicmind.passes.equal_symbols import solve_data
+from magicmind.passes.equal_symbols import rename_in, solve_data
 from magicmind.passes.infer_types import type_node
 
 _IR_VERSION = 10
@@ -114,7 +113,7 @@ class Network(Emitter):
         graph: Network | None = self
         while graph is not None:
             for value in (*graph.inputs, *(v for node in graph.nodes for v in node.outputs)):
-                _substitute(value, swap)
+                rename_in(value, swap)
             graph = graph._outer
         return True
 
@@ -239,14 +238,3 @@ class Network(Emitter):
             name, number = f"{stem}{number}", number + 1
         self._names.add(name)
         return name
-
-
-def _substitute(value: Value, swap: Mapping[str, Dim]) -> None:
-    """Replaces symbols in a value's type, and in what is known of its contents."""
-    t, contents = type_of(value), contents_of(value)
-    if t is not None and t.shape is not None and not t.is_static:
-        set_type(value, TensorType(t.dtype, tuple(substitute(d, swap) for d in t.shape)))
-    if contents is not None and contents.dtype == object:
-        changed = contents.copy()
-        changed.reshape(-1)[:] = [d if isinstance(d, int) else substitute(d, swap) for d in contents.flat]
-        set_data(value, changed)

@@ -7,6 +7,7 @@ from typing import Any
 
 import onnx_ir
 
+from magicmind.ir.attributes import attributes_of
 from magicmind.ops.emitter import Emitter, Value
 from magicmind.plugin import Plugin
 
@@ -30,5 +31,5 @@ def emit_plugin(
 def _attribute(name: str, value: Any) -> onnx_ir.Attr:
     if isinstance(value, (list, tuple)) and not value:
         return onnx_ir.AttrInt64s(name, [])  # of what, an empty list does not say
-    (attribute,) = onnx_ir.convenience.convert_attributes({name: int(value) if isinstance(value, bool) else value})
+    (attribute,) = attributes_of({name: int(value) if isinstance(value, bool) else value})
     return attribute

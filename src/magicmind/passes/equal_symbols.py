@@ -32,7 +32,7 @@ from magicmind.ir.types import (
 from magicmind.ops.registry import DATA_KEY, set_data
 from magicmind.ops.shapes import MustEqual
 
-__all__ = ["LIMITED_KEY", "SAME_KEY", "rename", "same_of", "solve_data", "unequal", "unify", "unify_types"]
+__all__ = ["LIMITED_KEY", "SAME_KEY", "rename", "rename_in", "same_of", "solve_data", "unequal", "unify", "unify_types"]
 
 SAME_KEY = "magicmind.same"
 """Where a model's metadata keeps what data-dependent symbols were found to equal."""
@@ -80,13 +80,18 @@ def rename(model: onnx_ir.Model, swap: Mapping[str, Dim]) -> None:
         model.metadata_props[SAME_KEY] = json.dumps(same, sort_keys=True)
     for graph in (model.graph, *model.graph.subgraphs()):
         for value in (*graph.inputs, *(output for node in graph for output in node.outputs)):
-            t, data = value_type_of(value), value.meta.get(DATA_KEY)
-            if isinstance(t, TensorType) and t.shape is not None and not t.is_static:
-                set_type(value, TensorType(t.dtype, _swapped(t.shape, swap)))
-            if data is not None and data.dtype == object:
-                found = np.empty(data.size, object)
-                found[:] = [substitute(d, swap) for d in data.flat]
-                set_data(value, found.reshape(data.shape))
+            rename_in(value, swap)
+
+
+def rename_in(value: onnx_ir.Value, swap: Mapping[str, Dim]) -> None:
+    """Puts other dims in the place of symbols, in a value's type and in what is known of its contents."""
+    t, data = value_type_of(value), value.meta.get(DATA_KEY)
+    if isinstance(t, TensorType) and t.shape is not None and not t.is_static:
+        set_type(value, TensorType(t.dtype, _swapped(t.shape, swap)))
+    if data is not None and data.dtype == object:
+        found = np.empty(data.size, object)
+        found[:] = [substitute(d, swap) for d in data.flat]
+        set_data(value, found.reshape(data.shape))
 
 
 def unify_types(
