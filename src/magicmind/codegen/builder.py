@@ -118,6 +118,8 @@ class Kernel:
         self.function.attributes.add("nounwind")
         # Or LLVM turns fill and copy loops into calls of memset and memcpy.
         self.function.attributes.add('"no-builtins"')
+        if target.is_x86:  # registers that are spilled would cross cache lines: the stack is aligned to 16 bytes
+            self.function.attributes.add('"stackrealign"')
         self._entry = self.function.append_basic_block("entry")
         body = self.function.append_basic_block("body")
         self._allocas = ir.IRBuilder(self._entry)

@@ -20,7 +20,7 @@ from magicmind.codegen.values import ITEMSIZE
 from magicmind.ir.dims import Dim, ceildiv
 from magicmind.kernels.contract import Ahead, multiply_accumulate, register_tiles, share_lines
 from magicmind.kernels.epilogue import NO_EPILOGUE, Epilogue
-from magicmind.kernels.matmul_operands import F32, ColumnPacker, Format, Types, copy_rows, format_of
+from magicmind.kernels.matmul_operands import F32, ColumnPacker, Format, Types, copy_rows, format_of, odd_lines
 from magicmind.kernels.scalar import load_value, store_value
 from magicmind.kernels.spec import count_params
 from magicmind.kernels.tiles import for_even_tiles
@@ -34,6 +34,10 @@ _TILES_AHEAD = 8
 _ROWS_PER_COPY, _BLOCKS_PER_COPY = 256, 24
 """Rows copied to scratch together, and blocks of columns they are then multiplied with: enough for the copy, and the
 conversion of float16 weights, to cost a few percent (128 x 768 x 3072 on Zen 3: 0.97 of float32; 64 and 8: 0.89)."""
+_WAYS, _ONE_SET = 8, 4096
+"""Lines that a set of the first-level cache holds at least, and how many bytes apart lines share one."""
+_COLUMNS_COPIED = 64
+"""Columns from which on a copy of such rows is faster: 128 x 768 of 3072, Zen 4: 99 to 115 GFLOP/s."""
 _FEW_ROWS = 6
 _STREAMED_TILES = 2
 """Up to so many row tiles convert float16 weights as they read them."""
@@ -41,12 +45,16 @@ _STREAMED_TILES = 2
 
 @dataclass(frozen=True)
 class MatMulSchedule:
-    """Register tile of `mr` rows by `nr` blocks of 16 columns; `rows` and `chunks` of `nr` blocks per item."""
+    """Register tile of `mr` rows by `nr` blocks of 16 columns; `rows` and `chunks` of `nr` blocks per item.
+
+    `copy`: the rows of `a` are copied although they could be multiplied as they lie.
+    """
 
     mr: int
     nr: int
     rows: int
     chunks: int = 1
+    copy: bool = False
 
 
 @dataclass(frozen=True)
@@ -92,7 +100,9 @@ class MatMul:
         form = format_of(target, self.types, self.packed)
         depth = ceildiv(k, form.kr) * form.kr
         columns = depth * self.column_bytes(form)
-        return columns + depth * (self.schedule.rows * ITEMSIZE[form.a]) if self.copies(form, k) else columns
+        if not self.copies(form, k):
+            return columns
+        return columns + odd_lines(depth, form.a) * (self.schedule.rows * ITEMSIZE[form.a])
 
     def column_bytes(self, form: Format) -> int:
         """Bytes of one row of a chunk of `b` in scratch."""
@@ -101,14 +111,21 @@ class MatMul:
         return self.schedule.nr * BLOCK * ITEMSIZE[form.b]
 
     def copies(self, form: Format, k: object) -> bool:
-        """Whether rows of `a` have to be copied: other elements, or no whole groups of neighbours."""
+        """Whether rows of `a` are copied: they have to be if they have other elements, or no whole groups of
+        neighbours."""
         whole = form.kr == 1 or (isinstance(k, int) and k % form.kr == 0 and not self.trans_a)
-        return self.types.a != form.a or not whole or self.a_zero != 0
+        return self.schedule.copy or self.types.a != form.a or not whole or self.a_zero != 0
 
 
-def choose_matmul(target: Target, rows: object, columns: object = None, types: Types = F32) -> MatMulSchedule:
+def choose_matmul(
+    target: Target, rows: object, columns: object = None, types: Types = F32, depth: object = None
+) -> MatMulSchedule:
     """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
     mr, nr = _tile(target, rows, columns, types)
+    if mr > _WAYS and _rows_collide(rows, columns, depth, types):
+        return MatMulSchedule(
+            mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr), copy=True
+        )
     if types.a != "f32":
         return MatMulSchedule(mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr))
     if isinstance(columns, int) and columns >= _MANY_CHUNKS * nr * BLOCK:
@@ -117,6 +134,14 @@ def choose_matmul(target: Target, rows: object, columns: object = None, types: T
         if rows <= _MANY_ROWS:
             return MatMulSchedule(mr, nr, max(rows, 1))
     return MatMulSchedule(mr, nr, _ROWS_PER_ITEM)
+
+
+def _rows_collide(rows: object, columns: object, depth: object, types: Types) -> bool:
+    """Whether the rows of `a` that a register tile reads share a set of the first-level cache, and there are enough
+    products for a copy of them to pay."""
+    few = isinstance(rows, int) and rows <= _WAYS
+    wide = isinstance(columns, int) and columns >= _COLUMNS_COPIED
+    return not few and wide and isinstance(depth, int) and depth * ITEMSIZE[types.a] % _ONE_SET == 0
 
 
 def _tile(target: Target, rows: object, columns: object, types: Types) -> tuple[int, int]:
@@ -155,15 +180,18 @@ def _blocks_per_copy(target: Target, rows: object, columns: object) -> int:
     return max(4, -(-blocks // groups))
 
 
-def matmul_candidates(target: Target, rows: object, columns: object = None, types: Types = F32) -> list[MatMulSchedule]:
+def matmul_candidates(
+    target: Target, rows: object, columns: object = None, types: Types = F32, depth: object = None
+) -> list[MatMulSchedule]:
     """`choose_matmul` first, then other row blocks, then other register tiles: what is worth measuring."""
-    best = choose_matmul(target, rows, columns, types)
+    best = choose_matmul(target, rows, columns, types, depth)
     most = min(rows, _MANY_ROWS) if isinstance(rows, int) else _MANY_ROWS
     blocks = [max(1, min(most, count)) for count in (most, _ROWS_PER_ITEM, 2 * _ROWS_PER_ITEM, _ROWS_PER_ITEM // 2)]
-    others = [replace(best, rows=count) for count in blocks if types.a == "f32" or count <= 2 * _ROWS_PER_ITEM]
+    copies = types.a != "f32" or best.copy
+    others = [replace(best, rows=count) for count in blocks if not copies or count <= 2 * _ROWS_PER_ITEM]
     blocks_per_item = best.chunks * best.nr
     others += [
-        MatMulSchedule(mr, nr, best.rows, best.chunks if best.chunks == 1 else -(-blocks_per_item // nr))
+        replace(best, mr=mr, nr=nr, chunks=best.chunks if best.chunks == 1 else -(-blocks_per_item // nr))
         for mr, nr in register_tiles(target, types.accumulator)
     ]
     return list(dict.fromkeys([best, *others]))
@@ -193,6 +221,7 @@ class _Emitter:
         self.form = format_of(k.target, spec.types, spec.packed)
         self.copies = spec.copies(self.form, spec.k)
         self.padded = k.ceildiv(self.depth, self.form.kr) * self.form.kr
+        self.copied_row = odd_lines(self.padded, self.form.a)
 
     def emit(self) -> None:
         k, together = self.k, self.spec.schedule.chunks
@@ -224,8 +253,8 @@ class _Emitter:
             return _Rows(start, *strides)
         after_columns = k.scratch.cast("i8").offset(self.padded * spec.column_bytes(self.form))
         to = after_columns.cast(self.form.a)
-        copy_rows(k, start, strides, count, self.depth, to, self.padded, spec.a_zero)
-        return _Rows(to, self.padded, 1)
+        copy_rows(k, start, strides, count, (self.depth, self.padded, self.copied_row), to, spec.a_zero)
+        return _Rows(to, self.copied_row, 1)
 
     def _each_width(self, chunk: Index, image: Index, a: _Rows, row0: Index, count: Index) -> None:
         """Full chunks have `nr` blocks; the last one what is left."""

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 from magicmind.codegen.builder import Index, Kernel, Pointer, Vec
 from magicmind.codegen.dot import dot_format
 from magicmind.codegen.loops import vector_loop
 from magicmind.codegen.target import BLOCK, Target
+from magicmind.ir.dims import Dim
+from magicmind.kernels.contract import line_elements
 from magicmind.kernels.scalar import load_value
 from magicmind.kernels.transpose import side, transpose
 
@@ -66,24 +69,40 @@ def format_of(target: Target, types: Types, packed: bool) -> Format:
     return Format(form.kr, form.activations, "i8")
 
 
+_Count = TypeVar("_Count", Index, Dim)
+
+
+def odd_lines(count: _Count, dtype: str) -> _Count:
+    """`count` numbers rounded up to an odd number of cache lines.
+
+    Rows that begin so far apart share no set of the first-level cache, as rows of 4096 bytes would: a register tile
+    reads a line of each of its rows again and again.
+    """
+    line = line_elements(dtype)
+    return ((count + (line - 1)) // line // 2 * 2 + 1) * line
+
+
 def copy_rows(
     k: Kernel,
     source: Pointer,
     strides: tuple[Index, Index],
     count: Index,
-    depth: Index,
+    widths: tuple[Index, Index, Index],
     to: Pointer,
-    padded: Index,
     zero: int,
 ) -> None:
-    """to[r, c] = source[r, c] - zero in the type of `to`, zeros from `depth` to `padded`; `strides`: rows, columns."""
+    """to[r, c] = source[r, c] - zero in the type of `to`; `strides` of the source: rows, columns.
+
+    `widths` of a row: how many numbers it has, up to where zeros follow them, and what it takes in `to`.
+    """
+    depth, padded, width = widths
 
     def element(p: Pointer, at: Index, lanes: int, mask: Vec | None) -> Vec:
         value = k.convert(load_value(p, lanes, at, mask), to.dtype)
         return value - zero if zero else value
 
     with k.loop("copied", 0, count) as row:
-        here, there = source.offset(row * strides[0]), to.offset(row * padded)
+        here, there = source.offset(row * strides[0]), to.offset(row * width)
         if isinstance(strides[1], int) and strides[1] == 1:
             vector_loop(k, "c", 0, depth, lambda c, lanes, mask: there.store(element(here, c, lanes, mask), c, mask))
         else:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -56,3 +58,28 @@ def test_packed_at_run_time(m: int, n: int, k: int, trans_b: bool, target: str) 
         results.append(c)
     np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, atol=1e-5)
     np.testing.assert_array_equal(results[0], results[1])
+
+
+@pytest.mark.parametrize("target", KERNEL_TARGETS)
+@pytest.mark.parametrize(("m", "k"), [(17, 1024), (30, 48)])
+def test_where_rows_are_copied_changes_no_bit(m: int, k: int, target: str) -> None:
+    rng = np.random.default_rng(m)
+    a, b = rng.standard_normal((m, k), np.float32), rng.standard_normal((k, 96), np.float32)
+    there = choose_matmul(find_target(target), m, 96)
+    results = []
+    for schedule in (there, replace(there, rows=16, chunks=2, copy=True)):
+        spec = MatMul(1, m, 96, k, schedule)
+        c = np.full((m, 96), np.nan, np.float32)
+        scratch = spec.scratch_bytes(find_target(target), k)
+        assert isinstance(scratch, int) and bool(scratch) == schedule.copy
+        run_kernel(spec, [a, pack_chunks(b, schedule.nr), c], (), target, 2, scratch)
+        results.append(c)
+    np.testing.assert_allclose(results[0], a.astype(np.float64) @ b, atol=1e-4)
+    np.testing.assert_array_equal(results[0], results[1])
+
+
+def test_rows_that_share_a_set_of_the_cache_are_copied_where_a_register_tile_reads_many() -> None:
+    wide, narrow = find_target("x86-64-v4"), find_target("x86-64-v3")
+    assert choose_matmul(wide, 128, 768, depth=3072).copy and choose_matmul(wide, Param(0), 64, depth=1024).copy
+    others = [(wide, 128, 768, 768), (wide, 8, 768, 1024), (wide, 128, 32, 1024), (narrow, 128, 768, 3072)]
+    assert not any(choose_matmul(target, m, n, depth=k).copy for target, m, n, k in others)

@@ -238,7 +238,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         columns = pad_axis(g.weights.reshape(oc, ic).T, 1, BLOCK)
         m = p.size(g.batch)
         factors = Types(types.x, types.w, types.y)
-        candidates = matmul_candidates(low.target, g.batch, oc, factors)
+        candidates = matmul_candidates(low.target, g.batch, oc, factors, ic)
         tile = low.choose(candidates, p, "matmul", 1, m, oc, ic, factors, epilogue)
         product_spec = MatMul(
             batch=1,

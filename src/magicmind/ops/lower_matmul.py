@@ -65,7 +65,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
         f"b_batched={b_lead != 1}",
         *([] if types == F32 else [types]),
     ]
-    candidates = matmul_candidates(low.target, m, n, types)
+    candidates = matmul_candidates(low.target, m, n, types, None if trans_a else k)
     schedule = low.choose(candidates, p, "matmul", *sizes, *flags, epilogue)
     spec = MatMul(
         batch=sizes[0],

@@ -7,6 +7,7 @@ program on `acc`) of the depthwise part, `epilogue` of the pointwise one.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import onnx_ir as ir
@@ -71,7 +72,7 @@ def lower(low: Lowering, node: ir.Node) -> None:
     pointwise = conv_shape(second, p)
     epilogue, extras = read_epilogue(low, node, FIRST_OPERAND)
     reuse_residual(low, node, FIRST_OPERAND, epilogue)
-    candidates = separable_candidates(depthwise, pointwise, low.target)
+    candidates = separable_candidates(depthwise, pointwise, low.target, replace(types, x="f32"))
     mr, schedule = low.choose(candidates, p, "separable", repr(depthwise), repr(pointwise), types, epilogue)
     spec = SeparableConv(depthwise, pointwise, mr, schedule, program_of(node, "inner"), epilogue, types)
     refs = [

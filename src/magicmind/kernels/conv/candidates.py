@@ -92,10 +92,12 @@ def depthwise_candidates(shape: ConvShape, target: Target, types: ConvTypes = F3
     return list(dict.fromkeys([best, *others]))[:LIMIT]
 
 
-def separable_candidates(depthwise: ConvShape, shape: ConvShape, target: Target) -> list[tuple[int, DirectSchedule]]:
+def separable_candidates(
+    depthwise: ConvShape, shape: ConvShape, target: Target, types: ConvTypes = F32
+) -> list[tuple[int, DirectSchedule]]:
     """(depthwise tile, pointwise schedule): more or fewer rows per item, other register tiles."""
     mr = choose_depthwise(depthwise, target).mr
-    usual = [s for _, s in rank_separable(shape, target)]
-    banded = [s for pixels in (28, 112, 224) for _, s in rank_separable(shape, target, pixels)[:2]]
+    usual = [s for _, s in rank_separable(shape, target, types=types)]
+    banded = [s for pixels in (28, 112, 224) for _, s in rank_separable(shape, target, pixels, types)[:2]]
     listed = [(mr, s) for s in [*usual[:4], *banded]] + [(max(1, mr // 2), usual[0])]
     return list(dict.fromkeys(listed))[:LIMIT]

@@ -215,9 +215,12 @@ def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
 
 
 def _unpacking(sizes: _Sizes, nr: int, target: Target) -> tuple[bool, ...]:
-    """Whether a chunk of weights may be unpacked: those of float16 that then stay in L2."""
+    """Whether a chunk of weights may be unpacked: those of float16 that then stay in L2.
+
+    One block of them: from two on LLVM loads weights so early that it spills an accumulator.
+    """
     fits = nr * BLOCK * sizes.depth * ITEMSIZE["f32"] <= target.l2 // 3
-    possible = sizes.types.w == "f16" and target.lanes == BLOCK and fits
+    possible = sizes.types.w == "f16" and target.lanes == BLOCK and nr == 1 and fits
     return (False, True) if possible else (False,)
 
 
@@ -267,15 +270,17 @@ def choose_depthwise(shape: ConvShape, target: Target, types: ConvTypes = F32) -
     return DepthwiseSchedule(mr, max(1, -(-height // target.threads) if even else height))
 
 
-def rank_separable(shape: ConvShape, target: Target, pixels: int = _NOMINAL) -> list[tuple[float, DirectSchedule]]:
+def rank_separable(
+    shape: ConvShape, target: Target, pixels: int = _NOMINAL, types: ConvTypes = F32
+) -> list[tuple[float, DirectSchedule]]:
     """Pointwise schedules of a fused pair with their estimated cycles, fastest first.
 
     An item takes all channels, and of the rows the fewest that divide evenly and have `pixels`: scratch stays small.
     """
-    sizes = _Sizes.of(shape, target)
+    sizes = _Sizes.of(shape, target, types=types)
     rows = next((r for r in range(1, sizes.height + 1) if sizes.height % r == 0 and r * sizes.width >= pixels), 1)
     schedules = [DirectSchedule(mr, nr, rows, -(-sizes.blocks // nr)) for mr, nr in register_tiles(target)]
-    return sorted(((_weighed_direct(shape, s, target), s) for s in schedules), key=lambda ranked: ranked[0])
+    return sorted(((_weighed_direct(shape, s, target, types), s) for s in schedules), key=lambda ranked: ranked[0])
 
 
 # -------------------------------------------------------------------------------------------------------- winograd
