@@ -31,6 +31,8 @@ class Target:
     l2: int = 1 << 20
     threads: int = 4
     """Threads that schedules are chosen for; results do not depend on it."""
+    split: bool = False
+    """Whether 512 bits take the arithmetic two steps, as on Zen 4: loads and conversions then keep up with it."""
 
     @property
     def is_x86(self) -> bool:
@@ -96,4 +98,6 @@ def native_target() -> Target:
             f"no target fits this machine ({machine})", hint=f"name one to cross-compile: {', '.join(TARGETS)}"
         )
     l1, l2 = cache_sizes()
-    return replace(fitting[-1], l1=l1, l2=l2, threads=thread_limit())
+    # AMD's alone are the instructions of sse4a; with AVX-VNNI came arithmetic as wide as the registers.
+    split = fitting[-1].lanes == BLOCK and "sse4a" in present and "avxvnni" not in present
+    return replace(fitting[-1], l1=l1, l2=l2, threads=thread_limit(), split=split)

@@ -20,7 +20,8 @@ MACHINES = {
     "alder lake": (f"{HASWELL} avx_vnni gfni vaes vpclmulqdq", "alderlake"),
     "skylake server": (SKYLAKE_SERVER, "x86-64-v4"),
     "cascade lake": (f"{SKYLAKE_SERVER} avx512_vnni", "cascadelake"),
-    "zen 5": (f"{SKYLAKE_SERVER} avx512_vnni avx_vnni avx512_bf16 avx512vbmi gfni", "cascadelake"),
+    "zen 4": (f"{SKYLAKE_SERVER} sse4a avx512_vnni avx512_bf16 avx512vbmi gfni", "cascadelake"),
+    "zen 5": (f"{SKYLAKE_SERVER} sse4a avx512_vnni avx_vnni avx512_bf16 avx512vbmi gfni", "cascadelake"),
     "sapphire rapids": (
         f"{SKYLAKE_SERVER} avx512_vnni avx_vnni avx512_bf16 avx512_fp16 avx512_bitalg avx512ifma avx512vbmi "
         "avx512_vbmi2 avx512_vpopcntdq gfni vaes vpclmulqdq amx_tile amx_int8 amx_bf16",
@@ -35,6 +36,7 @@ def test_a_cpu_gets_the_last_target_it_fits(machine: str, monkeypatch: pytest.Mo
     monkeypatch.setattr(cpu, "cpu_features", lambda: cpu.parse_features(f"model name\t: x\nflags\t\t: fpu {flags}\n"))
     monkeypatch.setattr("platform.machine", lambda: "x86_64")
     assert native_target().name == expected
+    assert native_target().split == (machine == "zen 4")
 
 
 def test_no_target_fits(monkeypatch: pytest.MonkeyPatch) -> None:

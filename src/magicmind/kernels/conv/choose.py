@@ -36,7 +36,8 @@ _PAIRS_PER_CYCLE = 1.5
 """Multiplications of pairs with the addition that follows each of them (three ports, of which two multiply)."""
 _UNPACK = 1.0
 """Cycles of converting one 512-bit register of float16 weights, on the ports that multiply. (AVX2 has others for it:
-Zen 3 multiplied at the same speed as float32, and slower where the weights went through scratch.)"""
+Zen 3 multiplied at the same speed as float32, and slower where the weights went through scratch. On Zen 4 one of them a
+step is hidden by 28 products, two cost two cycles.)"""
 _COPY = 1.5
 """Cycles of one input register on its way to scratch."""
 _TILE_OVERHEAD = 12.0
@@ -134,7 +135,8 @@ def _tile_cycles(
 ) -> float:
     """Cycles of one register tile."""
     single = types.acc != "i32" or dot_instruction(target).adds
-    convert = _UNPACK * nr if types.w == "f16" and target.lanes == BLOCK and not unpacked else 0.0
+    hidden = unpacked or (target.split and nr == 1)
+    convert = _UNPACK * nr if types.w == "f16" and target.lanes == BLOCK and not hidden else 0.0
     steps = whole_steps(target, types.w, depth) // weight_group(target, types.w)
     return _product_cycles(pixels, nr, steps, target, single, convert)
 
@@ -215,12 +217,9 @@ def rank_direct(shape: ConvShape, target: Target, types: ConvTypes = F32) -> lis
 
 
 def _unpacking(sizes: _Sizes, nr: int, target: Target) -> tuple[bool, ...]:
-    """Whether a chunk of weights may be unpacked: those of float16 that then stay in L2.
-
-    One block of them: from two on LLVM loads weights so early that it spills an accumulator.
-    """
+    """Whether a chunk of weights may be unpacked: those of float16 that then stay in L2."""
     fits = nr * BLOCK * sizes.depth * ITEMSIZE["f32"] <= target.l2 // 3
-    possible = sizes.types.w == "f16" and target.lanes == BLOCK and nr == 1 and fits
+    possible = sizes.types.w == "f16" and target.lanes == BLOCK and not target.split and fits
     return (False, True) if possible else (False,)
 
 
