@@ -49,12 +49,20 @@ QUARTER_PI = mp.pi / 4 * mp.mpf("1.005")
 ERF_SPLIT = 1
 # Beyond these erf rounds to one.
 ERF_END = {"f32": 4, "f64": 6}
+# From here on GELU is max(x, 0), to half an ULP of x / 2.
+GELU_END = mp.mpf("5.6")
 
 
 def erf_tail(dtype: str) -> Function:
     """-log erfc on [1, end], the interval mapped to t in [-1, 1]: a monomial basis is well conditioned only there."""
     middle, half = mp.mpf(ERF_END[dtype] + ERF_SPLIT) / 2, mp.mpf(ERF_END[dtype] - ERF_SPLIT) / 2
     return lambda t: -mp.log(mp.erfc(middle + half * t))
+
+
+def gelu_factor(t: mp.mpf) -> mp.mpf:
+    """erf(x / sqrt 2) / x, the square of x mapped to t in [-1, 1]."""
+    x = GELU_END * mp.sqrt((t + 1) / 2)
+    return near_zero(mp.sqrt(2 / mp.pi), lambda x: mp.erf(x / mp.sqrt(2)) / x)(x)
 
 
 def fits() -> list[Fit]:
@@ -97,6 +105,13 @@ def fits() -> list[Fit]:
                 {dtype: terms},
             )
             for dtype, terms in (("f32", 10), ("f64", 25))
+        ),
+        Fit(
+            "GELU",
+            f"erf(x / sqrt 2) = x P(t), |x| <= {mp.nstr(GELU_END, 3)}, t = 2 (x / {mp.nstr(GELU_END, 3)})^2 - 1",
+            gelu_factor,
+            both(-1, 1),
+            {"f32": 17},
         ),
         Fit(
             "SIN",

@@ -150,6 +150,19 @@ def test_float64_error_bound(name: str) -> None:
         assert error[worst] <= bound, f"{name}({x[worst]!r}): {error[worst]} ULP on {target}"
 
 
+@pytest.mark.parametrize("dtype", ["f4", "f8"])
+def test_gelu(dtype: str) -> None:
+    some = np.logspace(-20, 2, 2000)
+    x = np.concatenate([np.linspace(-7, 7, 100001), some, -some]).astype(dtype)
+    want = np.array([v * math.erfc(-v / math.sqrt(2)) / 2 for v in x.tolist()])
+    unit = np.spacing(np.maximum(np.abs(x) / 2, np.abs(want).astype(dtype)))
+    ends = np.array([0.0, np.inf, np.nan, 1e38, -1e38], dtype)
+    for target in {"x86-64-v2", "x86-64-v3", "x86-64-v4"} & set(runnable_targets()):
+        error = np.abs(apply("gelu", x, target=target) - want) / unit
+        assert error.max() <= (3.5 if target == "x86-64-v2" else 2.5), f"gelu({x[np.argmax(error)]!r}) on {target}"
+        np.testing.assert_array_equal(apply("gelu", ends, target=target), [0, np.inf, np.nan, ends[3], 0])
+
+
 @pytest.mark.parametrize("name", ["sin", "cos", "tan"])
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 def test_trigonometry(name: str, dtype: str) -> None:
