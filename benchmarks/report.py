@@ -68,7 +68,7 @@ def _machine(record: dict[str, Any]) -> str:
     versions = ", ".join(f"{name} {version}" for name, version in m["versions"].items())
     vector = ", ".join(m["vector"])
     return (
-        f"{m['cpu']} (family/model {m['family_model']}; {vector}), {m['cpus']} CPUs; {versions}. "
+        f"{m['cpu']} (family/model {m['family_model']}; {vector}), {m['cpus']} CPUs, {m['date']}; {versions}. "
         f"Median (minimum) over {record['rounds']} alternating rounds, one process per engine."
     )
 

@@ -17,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -158,7 +159,7 @@ def relative_l2(outputs: list[np.ndarray], reference: list[np.ndarray]) -> float
 
 
 def machine() -> dict[str, Any]:
-    """CPU model, usable CPUs and versions, for the head of every table."""
+    """CPU model, usable CPUs, versions and today's date, for the head of every table."""
     from importlib.metadata import PackageNotFoundError, version
 
     lines = Path("/proc/cpuinfo").read_text().splitlines()
@@ -176,6 +177,7 @@ def machine() -> dict[str, Any]:
         "vector": [flag for flag in ("avx2", "avx512f", "avx512_vnni", "amx_tile") if flag in flags],
         "cpus": len(os.sched_getaffinity(0)),
         "versions": versions,
+        "date": date.today().isoformat(),
     }
 
 

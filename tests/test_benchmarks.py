@@ -29,7 +29,10 @@ CASE = {
     "threads": 2,
     "engines": {"magicmind": engine(2, 2, 4), "onnxruntime": engine(3, 3, 3), "openvino": engine(5, 2.9, 9)},
 }
-RECORD = {"rounds": 3, "machine": {"cpu": "C", "family_model": "6/1", "vector": [], "cpus": 2, "versions": {}}}
+RECORD = {
+    "rounds": 3,
+    "machine": {"cpu": "C", "family_model": "6/1", "vector": [], "cpus": 2, "versions": {}, "date": "2026-01-02"},
+}
 
 
 @pytest.mark.usefixtures("harness")
