@@ -12,7 +12,6 @@ import argparse
 import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from datetime import date
 from pathlib import Path
 
 import report
@@ -92,7 +91,7 @@ def main() -> None:
         for network in NETWORKS:
             lines += rows(network, arguments.folder, Path(scratch))
     machine = run.machine()
-    head_line = f"{machine['cpu']} (family/model {machine['family_model']}), {date.today()}."
+    head_line = f"{machine['cpu']} (family/model {machine['family_model']}), {machine['date']}."
     text = "\n".join([head_line, "", *lines])
     print(text)
     for readme in arguments.readme:
