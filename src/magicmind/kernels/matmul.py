@@ -122,12 +122,10 @@ def choose_matmul(
 ) -> MatMulSchedule:
     """A few rows take a narrow tile, the rest the tile of the convolutions. Sizes may be known at run time only."""
     mr, nr = _tile(target, rows, columns, types)
-    if mr > _WAYS and _rows_collide(rows, columns, depth, types):
-        return MatMulSchedule(
-            mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr), copy=True
-        )
-    if types.a != "f32":
-        return MatMulSchedule(mr, nr, _even(rows, _ROWS_PER_COPY), -(-_blocks_per_copy(target, rows, columns) // nr))
+    collide = mr > _WAYS and _rows_collide(rows, columns, depth, types)
+    if collide or types.a != "f32":
+        chunks = -(-_blocks_per_copy(target, rows, columns) // nr)
+        return MatMulSchedule(mr, nr, _even(rows, _ROWS_PER_COPY), chunks, copy=collide)
     if isinstance(columns, int) and columns >= _MANY_CHUNKS * nr * BLOCK:
         if not isinstance(rows, int):
             return MatMulSchedule(mr, nr, _MANY_ROWS)
