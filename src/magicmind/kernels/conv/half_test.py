@@ -101,7 +101,7 @@ def test_depthwise(case: Case, target: str) -> None:
 
 
 def test_what_is_spilled_lies_on_cache_lines() -> None:
-    """LLVM spills one accumulator of this kernel; on a stack of 16 bytes' alignment that was one eighth of its speed."""
+    """LLVM spills an accumulator of this kernel; on a stack aligned to 16 bytes that cost an eighth of its speed."""
     shape = Case(1, 64, 64, 14, 14, k=1, p=0).shape(False)
     target = find_target("x86-64-v4")
     schedule = DirectSchedule(mr=14, nr=2, rows=14, chunks=2, unpack=True)
