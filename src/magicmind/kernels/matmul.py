@@ -219,7 +219,6 @@ class _Emitter:
         self.form = format_of(k.target, spec.types, spec.packed)
         self.copies = spec.copies(self.form, spec.k)
         self.padded = k.ceildiv(self.depth, self.form.kr) * self.form.kr
-        self.copied_row = odd_lines(self.padded, self.form.a)
 
     def emit(self) -> None:
         k, together = self.k, self.spec.schedule.chunks
@@ -251,8 +250,9 @@ class _Emitter:
             return _Rows(start, *strides)
         after_columns = k.scratch.cast("i8").offset(self.padded * spec.column_bytes(self.form))
         to = after_columns.cast(self.form.a)
-        copy_rows(k, start, strides, count, (self.depth, self.padded, self.copied_row), to, spec.a_zero)
-        return _Rows(to, self.copied_row, 1)
+        row = odd_lines(self.padded, self.form.a)
+        copy_rows(k, start, strides, count, (self.depth, self.padded, row), to, spec.a_zero)
+        return _Rows(to, row, 1)
 
     def _each_width(self, chunk: Index, image: Index, a: _Rows, row0: Index, count: Index) -> None:
         """Full chunks have `nr` blocks; the last one what is left."""
